@@ -1,0 +1,1 @@
+"""Modbus/TCP: pages of data, pure register codecs, a guarded link."""

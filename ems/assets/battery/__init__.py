@@ -1,0 +1,1 @@
+"""A battery energy storage system."""

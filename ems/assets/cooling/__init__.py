@@ -1,0 +1,1 @@
+"""Cooling whose power follows IT heat with a lag."""

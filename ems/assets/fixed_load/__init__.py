@@ -1,0 +1,1 @@
+"""A load nobody can move."""

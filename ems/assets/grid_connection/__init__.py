@@ -1,0 +1,1 @@
+"""The point of connection: limits, ramp, demand intervals."""

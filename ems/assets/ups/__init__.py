@@ -1,0 +1,1 @@
+"""An uninterruptible power supply with backup reserve."""

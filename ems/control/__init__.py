@@ -1,0 +1,1 @@
+"""The field loop: read, estimate, guard, arbitrate, write, record."""

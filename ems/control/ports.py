@@ -1,0 +1,44 @@
+"""What the controller needs from outside, and nothing more. Real sockets and files in the daemon, plain objects in replay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from ems.dispatch.setpoint import Setpoint
+from ems.state.image import SiteImage
+
+
+class Field(Protocol):
+    """The equipment. Adapters poll in the background; `image` only takes what has arrived."""
+
+    def image(self, now: datetime) -> SiteImage:
+        """The frozen readings known at `now`."""
+
+    def apply(self, setpoints: Sequence[Setpoint], refresh_leases: bool) -> None:
+        """Hands over the setpoints to write (all of assets in control, none of the others). Returns at once; writes happen in the
+        background on change or lease refresh, followed by read-back. With `refresh_leases` False nothing keeps a lease alive."""
+
+    def release(self, assets: Sequence[str]) -> None:
+        """Lets go of assets: commands return to the device's own defaults."""
+
+
+class Record(Protocol):
+    """The journal. `append` must be cheap; `is_healthy` is False when the last commit was late or failed."""
+
+    @property
+    def is_healthy(self) -> bool: ...
+
+    def append(self, kind: str, at: datetime, body: dict[str, Any]) -> None:
+        """Adds one entry to the hash chain."""
+
+
+class Inbox(Protocol):
+    """What other processes said since the last cycle."""
+
+    def news(self, now: datetime) -> Sequence[tuple[str, dict[str, Any]]]:
+        """New messages as (topic, body), oldest first; `order` and `event` each exactly once."""
+
+    def post(self, topic: str, body: dict[str, Any], now: datetime, valid_until: datetime) -> None:
+        """Sends a message; never blocks longer than 50 ms."""

@@ -1,0 +1,1 @@
+"""Picks a point inside the guard's interval and says why."""

@@ -1,0 +1,1 @@
+"""Quantile forecasts of load and prices, and their scores."""

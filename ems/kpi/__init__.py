@@ -1,0 +1,1 @@
+"""Energy, tokens, carbon and cost figures; one formula in one place."""

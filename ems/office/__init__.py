@@ -1,0 +1,1 @@
+"""Scheduled jobs, feeds, API and dashboard."""

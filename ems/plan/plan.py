@@ -1,0 +1,103 @@
+"""A plan is data: advice for each asset over the horizon, with a validity and an explanation. Standard library only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from ems.horizon import Horizon
+
+
+@dataclass(frozen=True)
+class ClassPlan:
+    """One deferrable (or throttled) class of a cluster: kW per step deferred, recovered, throttled (never served)."""
+
+    defer_kw: tuple[float, ...]
+    recover_kw: tuple[float, ...]
+    throttle_kw: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Targets per step. Powers are step means in our sign; energies have one value more than steps.
+
+    `peak_kw` is the billing-interval mean the plan defends this month; `marginal_price_per_kwh` is what one kWh less import is worth in
+    each step; `binding` names what binds the import in each step ("" when nothing).
+    """
+
+    made_at: datetime
+    valid_until: datetime
+    starts: tuple[datetime, ...]
+    duration_h: tuple[float, ...]
+    power_kw: dict[str, tuple[float, ...]]  # storage: net battery power; clusters: IT power
+    energy_kwh: dict[str, tuple[float, ...]]  # stores, N+1 values
+    classes: dict[str, dict[str, ClassPlan]]
+    import_kw: tuple[float, ...]
+    load_q50_kw: dict[str, tuple[float, ...]]  # cluster demand the plan was made for
+    load_q90_kw: dict[str, tuple[float, ...]]
+    price_per_kwh: tuple[float, ...]
+    marginal_price_per_kwh: tuple[float, ...]
+    binding: tuple[str, ...]
+    peak_kw: float
+    objective: float
+    stored_value_per_kwh: dict[str, float] = field(default_factory=dict)  # worth of one more kWh in a store now
+    critical_q99_kw: float | None = None  # upper quantile of the critical load until the store could be refilled
+    explain: tuple[str, ...] = ()
+    status: str = "optimal"
+
+    @property
+    def horizon(self) -> Horizon:
+        """The steps of this plan."""
+        return Horizon(self.starts, self.duration_h)
+
+    def is_valid(self, now: datetime) -> bool:
+        """True while the plan may be followed."""
+        return self.starts[0] <= now < min(self.valid_until, self.horizon.end)
+
+    def hash(self) -> str:
+        """A short fingerprint; the same plan has the same hash."""
+        return hashlib.sha256(json.dumps(encode_plan(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def encode_plan(plan: Plan) -> dict[str, Any]:
+    """The plan as plain data for the mailbox and the journal."""
+    data = asdict(plan)
+    data["made_at"] = plan.made_at.isoformat()
+    data["valid_until"] = plan.valid_until.isoformat()
+    data["starts"] = plan.starts[0].isoformat()
+    del data["duration_h"]
+    data["duration_s"] = [round(h * 3600) for h in plan.duration_h]
+    return data
+
+
+def decode_plan(data: dict[str, Any]) -> Plan:
+    """The plan back from plain data; raises KeyError or ValueError on a message that is not a plan."""
+    body = dict(data)
+    seconds = body.pop("duration_s")
+    start = datetime.fromisoformat(body.pop("starts"))
+    starts = []
+    for s in seconds:
+        starts.append(start)
+        start += timedelta(seconds=s)
+    classes = {
+        cluster: {name: ClassPlan(**{k: tuple(v) for k, v in c.items()}) for name, c in named.items()}
+        for cluster, named in body.pop("classes").items()
+    }
+    by_asset = {
+        key: {asset: tuple(values) for asset, values in body.pop(key).items()}
+        for key in ("power_kw", "energy_kwh", "load_q50_kw", "load_q90_kw")
+    }
+    lists = {key: tuple(body.pop(key)) for key in ("import_kw", "price_per_kwh", "marginal_price_per_kwh", "binding", "explain")}
+    return Plan(
+        made_at=datetime.fromisoformat(body.pop("made_at")),
+        valid_until=datetime.fromisoformat(body.pop("valid_until")),
+        starts=tuple(starts),
+        duration_h=tuple(s / 3600 for s in seconds),
+        classes=classes,
+        **by_asset,
+        **lists,
+        **body,
+    )

@@ -1,0 +1,1 @@
+"""Historical traces through the same controller under a simulated clock."""

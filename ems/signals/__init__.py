@@ -1,0 +1,1 @@
+"""Prices, carbon, weather, events: meaning, not transport; what was known when."""

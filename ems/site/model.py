@@ -1,0 +1,120 @@
+"""The site as data: ratings, feeder tree, point of connection, tariff, settings of the loops."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+from ems.assets.asset import DeviceLink
+from ems.assets.battery.model import Battery
+from ems.assets.catalogue import Asset
+from ems.assets.cooling.model import Cooling
+from ems.assets.fixed_load.model import FixedLoad
+from ems.assets.grid_connection.model import PointOfConnection
+from ems.assets.ups.model import Ups
+from ems.assets.workload.model import Cluster
+
+
+@dataclass(frozen=True)
+class Feeder:
+    """A branch of the electrical tree: at most `limit_kw` may flow into everything below it."""
+
+    id: str
+    parent: str | None  # None: directly at the point of connection
+    limit_kw: float
+    assets: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Tariff:
+    """What energy and power cost. `energy_price_per_kwh` is added to the market price when prices are indexed, or is the price itself."""
+
+    name: str
+    energy: str  # "indexed": market price + adder; "fixed": the adder alone
+    energy_price_per_kwh: float
+    export_price_per_kwh: float
+    demand_price_per_kw_month: float
+    demand_interval_min: int
+
+
+@dataclass(frozen=True)
+class ControlSettings:
+    """The field loop. Seconds of site time unless the name says otherwise."""
+
+    cycle_s: float
+    stale_after_s: float
+    peak_hold_s: float
+    import_margin: float  # fraction of the import limit kept free for meter error and response
+    ramp_up_dwell_s: float  # dwell before a better ladder level is taken
+
+
+@dataclass(frozen=True)
+class PlanSettings:
+    """The plan loop."""
+
+    every_s: float
+    horizon_h: float
+    budget_s: float  # wall seconds the solver may take
+    valid_s: float  # how long a plan may be used after it was made
+
+
+@dataclass(frozen=True)
+class Site:
+    """Everything the controller knows about one site before it reads the first register."""
+
+    name: str
+    time_zone: str
+    currency: str
+    point_of_connection: PointOfConnection
+    assets: dict[str, Asset]
+    feeders: tuple[Feeder, ...]
+    tariff: Tariff
+    control: ControlSettings
+    plan: PlanSettings
+
+    @property
+    def batteries(self) -> tuple[Battery, ...]:
+        """Batteries in file order."""
+        return tuple(a for a in self.assets.values() if isinstance(a, Battery))
+
+    @property
+    def upses(self) -> tuple[Ups, ...]:
+        """UPSs in file order."""
+        return tuple(a for a in self.assets.values() if isinstance(a, Ups))
+
+    @property
+    def clusters(self) -> tuple[Cluster, ...]:
+        """IT clusters in file order."""
+        return tuple(a for a in self.assets.values() if isinstance(a, Cluster))
+
+    @property
+    def coolings(self) -> tuple[Cooling, ...]:
+        """Cooling systems in file order."""
+        return tuple(a for a in self.assets.values() if isinstance(a, Cooling))
+
+    @property
+    def fixed_loads(self) -> tuple[FixedLoad, ...]:
+        """Fixed loads in file order."""
+        return tuple(a for a in self.assets.values() if isinstance(a, FixedLoad))
+
+    @property
+    def links(self) -> dict[str, DeviceLink]:
+        """Device links by asset id, the meter first, in file order: the n-th is the n-th endpoint."""
+        links: dict[str, DeviceLink] = {}
+        if self.point_of_connection.meter is not None:
+            links[self.point_of_connection.id] = self.point_of_connection.meter
+        for asset in self.assets.values():
+            link = getattr(asset, "link", None)
+            if link is not None:
+                links[asset.id] = link
+        return links
+
+    @property
+    def is_loopback(self) -> bool:
+        """True when every device is simulated on this machine."""
+        return all(link.is_loopback for link in self.links.values())
+
+    def hash(self) -> str:
+        """A short fingerprint of the whole site, journalled at every start."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True, default=str).encode()).hexdigest()[:16]

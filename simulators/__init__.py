@@ -1,0 +1,1 @@
+"""Device physics and the Modbus servers that speak for them; no equation shared with the planner."""
