@@ -1,0 +1,69 @@
+# Two commands on a fresh machine with Python 3.11 (venv) and make: `make demo` and `make test`.
+#   make demo [SECONDS=90] [PORT=8081] [SPEED=10]
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+
+# The matrices here are small: one thread each is faster than many on a shared machine.
+export OMP_NUM_THREADS := 1
+
+RUN := .venv/.installed-run
+DEV := .venv/.installed-dev
+
+.PHONY: demo test lint slow bench sweep lock clean
+.DEFAULT_GOAL := test
+
+# With a terminal the demo gets a process group of its own, so Ctrl-C ends the demo (exit 0) and not make.
+demo: $(RUN)
+	@if [ -t 0 ] && [ -t 1 ]; then set -m; run=; else run=exec; fi; \
+	$$run $(BIN)/ems demo $(if $(SPEED),--speed $(SPEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(PORT),--port $(PORT))
+
+test: lint
+	$(BIN)/pytest -n 2 -m "not slow and not bench"
+
+lint: $(DEV)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+slow: $(DEV)
+	$(BIN)/pytest -m slow
+
+bench: $(DEV)
+	$(BIN)/pytest tests/benchmarks -m bench -s -p no:xdist
+
+sweep: $(DEV)
+	$(BIN)/python tests/campaign/sweep.py
+
+# The development lock holds all of the other, so an environment that has it serves the demo too.
+$(RUN): requirements/lock.txt pyproject.toml
+	@if [ -f $(DEV) ]; then $(MAKE) --no-print-directory $(DEV); else $(call install,lock); fi
+	@touch $@
+
+$(DEV): requirements/lock-dev.txt pyproject.toml
+	@$(call install,lock-dev)
+	@touch $(RUN) $@
+
+define install
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv; \
+	echo "installing requirements/$(1).txt into .venv (the first time about a minute)"; \
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/$(1).txt; \
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-index --no-deps --no-build-isolation -e .
+endef
+
+# Keeps the versions that are locked; `make lock UPGRADE=1` takes the newest that pyproject.toml allows.
+COMPILE = "$$uv"/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	$(if $(UPGRADE),--upgrade) pyproject.toml
+lock:
+	@uv=$$(mktemp -d); trap 'rm -rf "$$uv"' EXIT; \
+	$(PYTHON) -m venv "$$uv"; "$$uv"/bin/pip install -q --disable-pip-version-check uv; \
+	$(COMPILE) --group build -o requirements/lock.txt; \
+	$(COMPILE) --group build --group dev --extra postgres -c requirements/lock.txt -o requirements/lock-dev.txt; \
+	! grep -n '://' requirements/*.txt
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
