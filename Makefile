@@ -18,7 +18,7 @@ DEV := .venv/.installed-dev
 # With a terminal the demo gets a process group of its own, so Ctrl-C ends the demo (exit 0) and not make.
 demo: $(RUN)
 	@if [ -t 0 ] && [ -t 1 ]; then set -m; run=; else run=exec; fi; \
-	$$run $(BIN)/ems demo $(if $(SPEED),--speed $(SPEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(PORT),--port $(PORT))
+	$$run $(BIN)/ems demo $(if $(SPEED),--speed $(SPEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(PORT),--port $(PORT)) || exit $$?
 
 test: lint
 	$(BIN)/pytest -n 2 -m "not slow and not bench"
