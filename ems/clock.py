@@ -35,9 +35,7 @@ class Clock:
 
     def save(self, path: Path) -> None:
         """Writes the clock for the other processes of the run."""
-        path.write_text(
-            json.dumps({"epoch": self.epoch.isoformat(), "epoch_monotonic_s": self.epoch_monotonic_s, "speed": self.speed})
-        )
+        path.write_text(json.dumps({"epoch": self.epoch.isoformat(), "epoch_monotonic_s": self.epoch_monotonic_s, "speed": self.speed}))
 
     @staticmethod
     def load(path: Path) -> Clock:

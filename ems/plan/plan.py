@@ -82,22 +82,32 @@ def decode_plan(data: dict[str, Any]) -> Plan:
     for s in seconds:
         starts.append(start)
         start += timedelta(seconds=s)
-    classes = {
-        cluster: {name: ClassPlan(**{k: tuple(v) for k, v in c.items()}) for name, c in named.items()}
-        for cluster, named in body.pop("classes").items()
-    }
-    by_asset = {
-        key: {asset: tuple(values) for asset, values in body.pop(key).items()}
-        for key in ("power_kw", "energy_kwh", "load_q50_kw", "load_q90_kw")
-    }
-    lists = {key: tuple(body.pop(key)) for key in ("import_kw", "price_per_kwh", "marginal_price_per_kwh", "binding", "explain")}
     return Plan(
-        made_at=datetime.fromisoformat(body.pop("made_at")),
-        valid_until=datetime.fromisoformat(body.pop("valid_until")),
+        made_at=datetime.fromisoformat(body["made_at"]),
+        valid_until=datetime.fromisoformat(body["valid_until"]),
         starts=tuple(starts),
         duration_h=tuple(s / 3600 for s in seconds),
-        classes=classes,
-        **by_asset,
-        **lists,
-        **body,
+        power_kw=_tuples(body["power_kw"]),
+        energy_kwh=_tuples(body["energy_kwh"]),
+        classes={cluster: {name: _class_plan(c) for name, c in named.items()} for cluster, named in body["classes"].items()},
+        import_kw=tuple(body["import_kw"]),
+        load_q50_kw=_tuples(body["load_q50_kw"]),
+        load_q90_kw=_tuples(body["load_q90_kw"]),
+        price_per_kwh=tuple(body["price_per_kwh"]),
+        marginal_price_per_kwh=tuple(body["marginal_price_per_kwh"]),
+        binding=tuple(body["binding"]),
+        peak_kw=body["peak_kw"],
+        objective=body["objective"],
+        stored_value_per_kwh=dict(body.get("stored_value_per_kwh", {})),
+        critical_q99_kw=body.get("critical_q99_kw"),
+        explain=tuple(body.get("explain", ())),
+        status=body.get("status", "optimal"),
     )
+
+
+def _tuples(by_asset: dict[str, list[float]]) -> dict[str, tuple[float, ...]]:
+    return {asset: tuple(values) for asset, values in by_asset.items()}
+
+
+def _class_plan(data: dict[str, list[float]]) -> ClassPlan:
+    return ClassPlan(tuple(data["defer_kw"]), tuple(data["recover_kw"]), tuple(data["throttle_kw"]))

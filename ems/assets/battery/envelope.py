@@ -1,0 +1,27 @@
+"""What a battery may do now, and which rule bounds it."""
+
+from __future__ import annotations
+
+from ems.assets.battery.model import Battery, BatteryState
+from ems.assets.envelope import Envelope
+
+
+def battery_envelope(battery: Battery, state: BatteryState, exposure_s: float) -> Envelope:
+    """The allowed power in kW, charging positive.
+
+    Near the ends of the state-of-charge window the power is tapered so that holding it for `exposure_s` seconds (the lease and two
+    cycles) stays inside: a controller that dies now leaves nothing behind that crosses the window. A device that is silent or in the
+    hands of a person gets no power.
+    """
+    if not state.is_fresh:
+        return Envelope(battery.id, 0.0, 0.0, "device not trusted", "device not trusted")
+    if state.is_local:
+        return Envelope(battery.id, 0.0, 0.0, "device in LOCAL", "device in LOCAL")
+    hours = exposure_s / 3600.0
+    above_kwh = max(0.0, state.soc - battery.soc_min) * battery.energy_kwh
+    below_kwh = max(0.0, battery.soc_max - state.soc) * battery.energy_kwh
+    envelope = Envelope(battery.id, -battery.power_kw, battery.power_kw, "rating", "rating")
+    envelope = envelope.narrowed(-state.max_discharge_kw, state.max_charge_kw, "device limit")
+    return envelope.narrowed(
+        -above_kwh * battery.discharge_efficiency / hours, below_kwh / battery.charge_efficiency / hours, "state of charge"
+    )

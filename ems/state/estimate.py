@@ -1,0 +1,207 @@
+"""The state of the site from one image. What is missing is assumed on the safe side, and the state lists what it assumed.
+
+A silent load counts as min(nameplate, parent meter - fresh siblings + margin); silent generation or discharge counts as none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ems.assets.battery.model import Battery, BatteryState
+from ems.assets.cooling.model import Cooling, CoolingState
+from ems.assets.grid_connection.model import ConnectionState
+from ems.assets.ups.model import MODES, Ups, UpsState
+from ems.assets.workload.model import CLASSES, DEFERRABLE, DUE_HOURS, ClassState, Cluster, ClusterState
+from ems.site.model import Site
+from ems.state.image import SiteImage
+
+SILENT_LOAD_MARGIN = 0.05  # of nameplate, added to what the parent meter leaves for a silent load
+
+
+@dataclass(frozen=True, slots=True)
+class SiteState:
+    """Everything the guard and the arbiter look at. Powers in kW, positive into the thing."""
+
+    now: datetime
+    connection: ConnectionState
+    batteries: dict[str, BatteryState]
+    upses: dict[str, UpsState]
+    clusters: dict[str, ClusterState]
+    coolings: dict[str, CoolingState]
+    fixed_kw: float
+    poc_kw: float  # measured, or the sum of the parts when the meter is not to be trusted
+    outdoor_temp_c: float | None
+    assumed: tuple[str, ...]
+
+    @property
+    def it_kw(self) -> float:
+        """IT power of all clusters."""
+        return sum(c.power_kw for c in self.clusters.values())
+
+    @property
+    def cooling_kw(self) -> float:
+        """Power of all cooling."""
+        return sum(c.power_kw for c in self.coolings.values())
+
+    @property
+    def storage_kw(self) -> float:
+        """Net battery power of all stores, charging positive."""
+        return sum(b.power_kw for b in self.batteries.values()) + sum(u.battery_kw for u in self.upses.values())
+
+    @property
+    def load_kw(self) -> float:
+        """Import without any storage."""
+        return self.poc_kw - self.storage_kw
+
+
+def estimate_state(site: Site, image: SiteImage, residual_kw: float | None) -> SiteState:
+    """The state at `image.now`. `residual_kw` is the filtered difference at the meter that no device explains (the fixed load); None at
+    the start, when the nameplates of the fixed loads are taken."""
+    assumed: list[str] = []
+    poc_id = site.point_of_connection.id
+    poc = image.value(poc_id, "power_kw", site.control.stale_after_s)
+    fixed_kw = residual_kw if residual_kw is not None else sum(f.power_kw for f in site.fixed_loads)
+    batteries = {b.id: _battery(site, b, image, assumed) for b in site.batteries}
+    coolings = {c.id: _cooling(site, c, image) for c in site.coolings}
+    clusters = _clusters(site, image, poc, batteries, coolings, fixed_kw, assumed)
+    coolings = {c.id: coolings[c.id] if coolings[c.id].is_fresh else _assumed_cooling(c, clusters, assumed) for c in site.coolings}
+    upses = {u.id: _ups(site, u, image, clusters, assumed) for u in site.upses}
+    parts_kw = (
+        sum(b.power_kw for b in batteries.values())
+        + sum(u.power_kw for u in upses.values())
+        + sum(c.power_kw for c in clusters.values())
+        + sum(c.power_kw for c in coolings.values())
+        + fixed_kw
+    )
+    if poc is None:
+        assumed.append(f"{poc_id}: no fresh meter, import taken as the sum of its parts")
+    temps = [c.outdoor_temp_c for c in coolings.values() if c.outdoor_temp_c is not None]
+    return SiteState(
+        now=image.now,
+        connection=ConnectionState(poc, poc is not None),
+        batteries=batteries,
+        upses=upses,
+        clusters=clusters,
+        coolings=coolings,
+        fixed_kw=fixed_kw,
+        poc_kw=parts_kw if poc is None else poc,
+        outdoor_temp_c=max(temps) if temps else None,
+        assumed=tuple(assumed),
+    )
+
+
+def measured_residual_kw(site: Site, state: SiteState) -> float | None:
+    """Import that no device explains, in kW; None unless the meter and every device are fresh."""
+    parts = (*state.batteries.values(), *state.upses.values(), *state.clusters.values(), *state.coolings.values())
+    if not state.connection.is_fresh or not all(p.is_fresh for p in parts):
+        return None
+    return state.poc_kw - sum(p.power_kw for p in parts)
+
+
+def _battery(site: Site, battery: Battery, image: SiteImage, assumed: list[str]) -> BatteryState:
+    stale_s = site.control.stale_after_s
+    power, soc = image.value(battery.id, "power_kw", stale_s), image.value(battery.id, "soc", stale_s)
+    if power is None or soc is None or battery.id in image.problems:
+        assumed.append(f"{battery.id}: silent or not trusted, counted as delivering nothing")
+        last = image.reading(battery.id, "power_kw")
+        charging_kw = max(0.0, last.value) if last is not None and last.value is not None else 0.0
+        return BatteryState(charging_kw, _last_soc(image, battery.id, battery.soc_min), 0.0, 0.0, is_fresh=False)
+    charge = image.value(battery.id, "max_charge_kw", stale_s)
+    discharge = image.value(battery.id, "max_discharge_kw", stale_s)
+    return BatteryState(
+        power_kw=power,
+        soc=soc,
+        max_charge_kw=battery.power_kw if charge is None else charge,
+        max_discharge_kw=battery.power_kw if discharge is None else discharge,
+        is_fresh=True,
+        is_local=bool(image.value(battery.id, "is_local", stale_s) or 0.0),
+    )
+
+
+def _last_soc(image: SiteImage, asset: str, otherwise: float) -> float:
+    reading = image.reading(asset, "soc")
+    return reading.value if reading is not None and reading.value is not None else otherwise
+
+
+def _ups(site: Site, ups: Ups, image: SiteImage, clusters: dict[str, ClusterState], assumed: list[str]) -> UpsState:
+    stale_s = site.control.stale_after_s
+    carried_kw = sum(clusters[c].power_kw for c in ups.carries)
+    power, soc = image.value(ups.id, "power_kw", stale_s), image.value(ups.id, "soc", stale_s)
+    if power is None or soc is None or ups.id in image.problems:
+        assumed.append(f"{ups.id}: silent or not trusted, counted as its losses and delivering nothing")
+        return UpsState(ups.loss_fraction * carried_kw, carried_kw, 0.0, _last_soc(image, ups.id, 0.0), "fault", is_fresh=False)
+    load = image.value(ups.id, "load_kw", stale_s)
+    battery = image.value(ups.id, "battery_kw", stale_s)
+    mode = image.value(ups.id, "mode", stale_s)
+    known = mode is not None and 0 <= int(mode) < len(MODES)
+    return UpsState(
+        power_kw=power,
+        load_kw=carried_kw if load is None else load,
+        battery_kw=0.0 if battery is None else battery,
+        soc=soc,
+        mode=MODES[int(mode)] if known and mode is not None else "fault",
+        is_fresh=True,
+        is_local=bool(image.value(ups.id, "is_local", stale_s) or 0.0),
+    )
+
+
+def _cooling(site: Site, cooling: Cooling, image: SiteImage) -> CoolingState:
+    stale_s = site.control.stale_after_s
+    power = image.value(cooling.id, "power_kw", stale_s)
+    temp = image.value(cooling.id, "outdoor_temp_c", 3600.0)  # weather moves slowly; an hour-old temperature is still one
+    return CoolingState(0.0 if power is None else power, temp, is_fresh=power is not None)
+
+
+def _assumed_cooling(cooling: Cooling, clusters: dict[str, ClusterState], assumed: list[str]) -> CoolingState:
+    assumed.append(f"{cooling.id}: silent, counted as its worst share of IT power")
+    worst_kw = cooling.fraction(None) * sum(clusters[c].power_kw for c in cooling.cools)
+    return CoolingState(min(cooling.rating_kw, worst_kw), None, is_fresh=False)
+
+
+def _clusters(
+    site: Site,
+    image: SiteImage,
+    poc_kw: float | None,
+    batteries: dict[str, BatteryState],
+    coolings: dict[str, CoolingState],
+    fixed_kw: float,
+    assumed: list[str],
+) -> dict[str, ClusterState]:
+    stale_s = site.control.stale_after_s
+    known = {c.id: image.value(c.id, "power_kw", stale_s) for c in site.clusters}
+    siblings_kw = sum(v for v in known.values() if v is not None)
+    others_kw = sum(b.power_kw for b in batteries.values()) + sum(c.power_kw for c in coolings.values()) + fixed_kw
+    left_kw = None if poc_kw is None else poc_kw - others_kw - siblings_kw
+    states = {}
+    for cluster in site.clusters:
+        power = known[cluster.id]
+        if power is None:
+            states[cluster.id] = _silent_cluster(cluster, left_kw, assumed)
+        else:
+            states[cluster.id] = _fresh_cluster(site, cluster, power, image)
+    return states
+
+
+def _silent_cluster(cluster: Cluster, left_kw: float | None, assumed: list[str]) -> ClusterState:
+    margin_kw = SILENT_LOAD_MARGIN * cluster.rating_kw
+    power_kw = cluster.rating_kw if left_kw is None else min(cluster.rating_kw, max(0.0, left_kw) + margin_kw)
+    assumed.append(f"{cluster.id}: silent, counted as {power_kw:.0f} kW")
+    none = {c: ClassState(0.0, 0.0, tuple(0.0 for _ in DUE_HOURS)) for c in CLASSES}
+    return ClusterState(power_kw, power_kw, None, none, is_fresh=False)
+
+
+def _fresh_cluster(site: Site, cluster: Cluster, power_kw: float, image: SiteImage) -> ClusterState:
+    stale_s = site.control.stale_after_s
+    demand = image.value(cluster.id, "demand_kw", stale_s)
+    demand_kw = power_kw if demand is None else demand
+    dynamic_kw = max(0.0, demand_kw - cluster.idle_kw)
+    classes = {}
+    for name, work in cluster.classes.items():
+        own = image.value(cluster.id, f"{name}_demand_kw", stale_s)
+        backlog = image.value(cluster.id, f"{name}_backlog_kwh", stale_s) if name in DEFERRABLE else None
+        due = tuple(image.value(cluster.id, f"{name}_due_{h}h_kwh", stale_s) or 0.0 for h in DUE_HOURS) if name in DEFERRABLE else ()
+        classes[name] = ClassState(work.share * dynamic_kw if own is None else own, backlog or 0.0, due)
+    cap = image.command(cluster.id, "power_cap_kw", stale_s)
+    is_local = bool(image.value(cluster.id, "is_local", stale_s) or 0.0)
+    return ClusterState(power_kw, demand_kw, cap, classes, is_fresh=cluster.id not in image.problems, is_local=is_local)
