@@ -1,0 +1,83 @@
+"""A battery with its converter: stored energy, one-way efficiencies, ramp, a window it defends against new commands."""
+
+from __future__ import annotations
+
+from random import Random
+
+from ems.assets.battery.model import COMMANDS, Battery
+from simulators.devices.converter import Converter
+from simulators.devices.device import Device, within
+from simulators.errors import Refused
+
+WINDOW_SLACK_SOC = 0.005  # a setpoint that leads out of the window is refused once the store is this far past its edge
+TAPER_S = 10.0  # the power offered falls to zero over the last seconds of the window
+
+
+class BatteryDevice(Device):
+    """E' = eta_c * charge - discharge / eta_d - auxiliary, power at the AC terminals; the store itself ends at 0 and 1.
+
+    A running setpoint is followed past the window's edge (the window is the master's duty, and its breach is counted in
+    `soc_breach_kwh`); only a new setpoint that leads further out is refused. Without a master the power ramps to zero.
+    """
+
+    COMMANDS = COMMANDS
+    __slots__ = ("_converter", "energy_kwh", "rating", "soc_breach_kwh")
+
+    def __init__(self, rating: Battery, rng: Random) -> None:
+        super().__init__(rating.id, rating.link, rng)
+        self.rating = rating
+        self.energy_kwh = rating.initial_soc * rating.energy_kwh
+        self.soc_breach_kwh = 0.0  # energy moved outside the window in the last step
+        self._converter = Converter(rating.ramp_kw_per_s)
+        self._to_defaults()
+
+    @property
+    def soc(self) -> float:
+        """True state of charge."""
+        return self.energy_kwh / self.rating.energy_kwh
+
+    def step(self, dt_s: float, at_s: float) -> None:
+        """Moves power and energy over one step."""
+        self._begin_step(at_s)
+        if "trip" in self.faults:
+            self._converter.now_kw = 0.0
+        r, hours = self.rating, dt_s / 3600.0
+        most_kw = (r.energy_kwh - self.energy_kwh) / (r.charge_efficiency * hours)
+        least_kw = -self.energy_kwh * r.discharge_efficiency / hours
+        power_kw = self._converter.step(dt_s, max(-r.power_kw, least_kw), min(r.power_kw, most_kw))
+        self._store(power_kw, hours)
+        self.power_kw, self.power_now_kw = power_kw, self._converter.now_kw
+
+    def _store(self, power_kw: float, hours: float) -> None:
+        r, before = self.rating, self.energy_kwh
+        flow_kw = power_kw * r.charge_efficiency if power_kw > 0 else power_kw / r.discharge_efficiency
+        after = min(r.energy_kwh, max(0.0, before + (flow_kw - r.auxiliary_kw) * hours))
+        self.energy_kwh = after
+        top, bottom = r.soc_max * r.energy_kwh, r.soc_min * r.energy_kwh
+        self.soc_breach_kwh = max(0.0, after - max(before, top)) + max(0.0, min(before, bottom) - after)
+
+    def _readings(self) -> dict[str, float]:
+        r = self.rating
+        taper = 3600.0 / TAPER_S
+        room_kwh, left_kwh = r.soc_max * r.energy_kwh - self.energy_kwh, self.energy_kwh - r.soc_min * r.energy_kwh
+        is_able = "trip" not in self.faults
+        return {
+            "power_kw": self._noisy(self.power_now_kw),
+            "soc": self.soc,
+            "max_charge_kw": min(r.power_kw, max(0.0, room_kwh / r.charge_efficiency * taper)) if is_able else 0.0,
+            "max_discharge_kw": min(r.power_kw, max(0.0, left_kwh * r.discharge_efficiency * taper)) if is_able else 0.0,
+            "is_local": float(self.is_local),
+        }
+
+    def _check(self, command: str, value: float) -> None:
+        r = self.rating
+        within(self.id, command, value, -r.power_kw, r.power_kw)
+        if (value > 0 and self.soc > r.soc_max + WINDOW_SLACK_SOC) or (value < 0 and self.soc < r.soc_min - WINDOW_SLACK_SOC):
+            raise Refused(f"{self.id} {command}: {value:g} kW leads further out of the window at {self.soc:.1%}")
+
+    def _obey(self, command: str, value: float) -> None:
+        self._converter.aim(value)
+
+    def _to_defaults(self) -> None:
+        self._registers = {"power_setpoint_kw": 0.0}
+        self._converter.aim(0.0)

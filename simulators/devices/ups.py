@@ -1,0 +1,86 @@
+"""A grid-interactive UPS: it carries load, loses a little of it as heat, and can charge or discharge its battery on command."""
+
+from __future__ import annotations
+
+from random import Random
+
+from ems.assets.ups.model import COMMANDS, MODES, Ups
+from simulators.devices.converter import Converter
+from simulators.devices.device import Device, within
+from simulators.errors import Refused
+
+
+class UpsDevice(Device):
+    """Own power = loss fraction * load + battery power (charging positive), that is input minus output.
+
+    Discharge never exceeds the load carried unless the rectifier is bidirectional. Without a master the battery power ramps to zero.
+    """
+
+    COMMANDS = COMMANDS
+    __slots__ = ("_converter", "battery_kw", "energy_kwh", "load_kw", "loss_kw", "rating", "reserve_shortfall_kwh")
+
+    def __init__(self, rating: Ups, rng: Random) -> None:
+        super().__init__(rating.id, rating.link, rng)
+        self.rating = rating
+        self.energy_kwh = rating.initial_soc * rating.energy_kwh
+        self.load_kw = 0.0
+        self.loss_kw = 0.0
+        self.battery_kw = 0.0  # mean of the last step
+        self.reserve_shortfall_kwh = 0.0  # what is missing at the step's end to carry the load for the promised minutes
+        self._converter = Converter(rating.ramp_kw_per_s)
+        self._to_defaults()
+
+    @property
+    def soc(self) -> float:
+        """True state of charge."""
+        return self.energy_kwh / self.rating.energy_kwh
+
+    @property
+    def mode(self) -> str:
+        """The operating mode, one of MODES."""
+        return "fault" if "trip" in self.faults else "normal"
+
+    def step(self, dt_s: float, at_s: float, load_kw: float) -> None:
+        """Carries `load_kw` over one step and moves the battery."""
+        self._begin_step(at_s)
+        if "trip" in self.faults:
+            self._converter.now_kw = 0.0
+        r, hours = self.rating, dt_s / 3600.0
+        most_discharge_kw = r.rating_kw if r.is_bidirectional else min(r.rating_kw, load_kw)
+        low_kw = max(-most_discharge_kw, -self.energy_kwh * r.discharge_efficiency / hours)
+        high_kw = min(r.charge_kw, (r.energy_kwh - self.energy_kwh) / (r.charge_efficiency * hours))
+        battery_kw = self._converter.step(dt_s, low_kw, high_kw)
+        flow_kw = battery_kw * r.charge_efficiency if battery_kw > 0 else battery_kw / r.discharge_efficiency
+        self.energy_kwh = min(r.energy_kwh, max(0.0, self.energy_kwh + flow_kw * hours))
+        self.load_kw, self.battery_kw, self.loss_kw = load_kw, battery_kw, r.loss_fraction * load_kw
+        self.power_kw = self.loss_kw + battery_kw
+        self.power_now_kw = self.loss_kw + self._converter.now_kw
+        self.reserve_shortfall_kwh = max(0.0, load_kw * r.ride_through_min / 60.0 / r.discharge_efficiency - self._usable_kwh())
+
+    def _usable_kwh(self) -> float:
+        """What the aged battery would really give without its redundant blocks."""
+        r = self.rating
+        return self.energy_kwh * r.aged_capacity * (1.0 - r.redundant_blocks / r.blocks)
+
+    def _readings(self) -> dict[str, float]:
+        return {
+            "power_kw": self._noisy(self.power_now_kw),
+            "load_kw": self._noisy(self.load_kw),
+            "battery_kw": self._noisy(self._converter.now_kw),
+            "soc": self.soc,
+            "mode": float(MODES.index(self.mode)),
+            "is_local": float(self.is_local),
+        }
+
+    def _check(self, command: str, value: float) -> None:
+        r = self.rating
+        if not r.is_grid_interactive:
+            raise Refused(f"{self.id} is monitored only")
+        within(self.id, command, value, -r.rating_kw, r.charge_kw)
+
+    def _obey(self, command: str, value: float) -> None:
+        self._converter.aim(value)
+
+    def _to_defaults(self) -> None:
+        self._registers = {"battery_setpoint_kw": 0.0}
+        self._converter.aim(0.0)

@@ -1,0 +1,127 @@
+"""The whole simulated site as one object: devices, their electrical node, and the truth that no device tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from random import Random
+
+from ems.site.model import Feeder, Site
+from simulators.devices.battery import BatteryDevice
+from simulators.devices.cluster import ClassWork, ClusterDevice, Demand
+from simulators.devices.cooling import CoolingDevice
+from simulators.devices.device import Device
+from simulators.devices.meter import MeterDevice
+from simulators.devices.ups import UpsDevice
+
+__all__ = ["ClassWork", "Demand", "Plant", "PlantStep"]
+
+
+@dataclass(slots=True)
+class PlantStep:
+    """The truth of one step `[at, at + dt_s)`: powers are means in kW, energies in stores stand at the step's start."""
+
+    at: datetime
+    dt_s: float
+    poc_kw: float  # exactly the sum of asset_kw
+    asset_kw: dict[str, float]
+    feeder_kw: dict[str, float]
+    it_kw: float
+    cooling_kw: float
+    loss_kw: float  # UPS and distribution losses
+    store_kw: dict[str, float]  # battery power per store, charging positive
+    stored_kwh: dict[str, float]
+    soc_breach_kwh: float  # energy moved outside state-of-charge windows
+    reserve_shortfall_kwh: dict[str, float]  # per UPS: what is missing to carry its load for the promised minutes
+    work: dict[str, dict[str, ClassWork]]  # cluster -> class -> energies
+    prompt_tokens: float
+    output_tokens: float
+
+    @property
+    def reserve_ok(self) -> dict[str, bool]:
+        """Per UPS: whether the store could carry the actual load for the promised minutes."""
+        return {ups: missing <= 0.0 for ups, missing in self.reserve_shortfall_kwh.items()}
+
+
+class Plant:
+    """Steps all devices of a site together. Same site, seed, demand, weather, commands and step lengths give the same truth.
+
+    With `starts_lapsed` the clusters begin at their contract caps, as equipment without a master does; else without any cap.
+    """
+
+    def __init__(self, site: Site, seed: int, starts_lapsed: bool = False) -> None:
+        self.site = site
+        poc = site.point_of_connection
+        self.meter = MeterDevice(poc.id, poc.meter, _rng(seed, poc.id))
+        self.batteries = [BatteryDevice(a, _rng(seed, a.id)) for a in site.batteries]
+        self.upses = [UpsDevice(a, _rng(seed, a.id)) for a in site.upses]
+        self.clusters = [ClusterDevice(a, _rng(seed, a.id)) for a in site.clusters]
+        self.coolings = [CoolingDevice(a, _rng(seed, a.id)) for a in site.coolings]
+        self.devices: dict[str, Device] = {d.id: d for d in (self.meter, *self.batteries, *self.upses, *self.clusters, *self.coolings)}
+        self._fixed = {a.id: a.power_kw for a in site.fixed_loads}
+        self._fixed_kw = sum(self._fixed.values())
+        self._cluster_by_id = {c.id: c for c in self.clusters}
+        self._feeders = {f.id: assets_below(f, site.feeders) for f in site.feeders}
+        if starts_lapsed:
+            for cluster in self.clusters:
+                cluster.lapse()
+
+    def step(self, dt_s: float, at: datetime, demand: Mapping[str, Demand], outdoor_temp_c: float) -> PlantStep:
+        """Moves the whole site over `[at, at + dt_s)`; `demand` has one entry per cluster."""
+        at_s = at.timestamp()
+        stored = {d.id: d.energy_kwh for d in self.batteries} | {d.id: d.energy_kwh for d in self.upses}
+        for cluster in self.clusters:
+            cluster.step(dt_s, at_s, demand[cluster.id])
+        self._step_rest(dt_s, at_s, outdoor_temp_c)
+        asset_kw = {d.id: d.power_kw for d in self.devices.values() if d is not self.meter}
+        asset_kw.update(self._fixed)
+        poc_kw = sum(asset_kw.values())
+        now_kw = sum(d.power_now_kw for d in self.devices.values() if d is not self.meter) + self._fixed_kw
+        self.meter.step(dt_s, at_s, poc_kw, now_kw)
+        return self._truth(at, dt_s, poc_kw, asset_kw, stored)
+
+    def finish(self) -> dict[str, dict[str, float]]:
+        """Ends the window: all work that still waits is dropped and returned, cluster -> class -> kWh."""
+        return {c.id: c.drop_rest() for c in self.clusters}
+
+    def _step_rest(self, dt_s: float, at_s: float, outdoor_temp_c: float) -> None:
+        clusters = self._cluster_by_id
+        for ups in self.upses:
+            ups.step(dt_s, at_s, sum(clusters[c].power_kw for c in ups.rating.carries))
+        for battery in self.batteries:
+            battery.step(dt_s, at_s)
+        for cooling in self.coolings:
+            cooling.step(dt_s, at_s, sum(clusters[c].power_kw for c in cooling.rating.cools), outdoor_temp_c)
+
+    def _truth(self, at: datetime, dt_s: float, poc_kw: float, asset_kw: dict[str, float], stored: dict[str, float]) -> PlantStep:
+        return PlantStep(
+            at=at,
+            dt_s=dt_s,
+            poc_kw=poc_kw,
+            asset_kw=asset_kw,
+            feeder_kw={feeder: sum(asset_kw[a] for a in assets) for feeder, assets in self._feeders.items()},
+            it_kw=sum(c.power_kw for c in self.clusters),
+            cooling_kw=sum(c.power_kw for c in self.coolings),
+            loss_kw=sum(u.loss_kw for u in self.upses),
+            store_kw={b.id: b.power_kw for b in self.batteries} | {u.id: u.battery_kw for u in self.upses},
+            stored_kwh=stored,
+            soc_breach_kwh=sum(b.soc_breach_kwh for b in self.batteries),
+            reserve_shortfall_kwh={u.id: u.reserve_shortfall_kwh for u in self.upses},
+            work={c.id: c.work for c in self.clusters},
+            prompt_tokens=sum(c.prompt_tokens for c in self.clusters),
+            output_tokens=sum(c.output_tokens for c in self.clusters),
+        )
+
+
+def assets_below(feeder: Feeder, feeders: tuple[Feeder, ...]) -> tuple[str, ...]:
+    """All assets behind a feeder, those of its branches included."""
+    below = list(feeder.assets)
+    for child in feeders:
+        if child.parent == feeder.id:
+            below.extend(assets_below(child, feeders))
+    return tuple(below)
+
+
+def _rng(seed: int, asset_id: str) -> Random:
+    return Random(f"{seed}:{asset_id}")
