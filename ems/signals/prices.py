@@ -1,0 +1,115 @@
+"""Market prices with the instant each became known, and the price to expect from what was known at `now`. Money per kWh."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from ems.signals.series import Floats, KnownSeries, Row, View, day_ago, epoch_s, sample_points, step_means
+
+DAY_AHEAD = "day_ahead"  # `source` of a day-ahead price; any other source is a real-time price
+REAL_TIME = "real_time"
+LOW_PER_KWH, HIGH_PER_KWH = -2.0, 20.0  # no market we know settles outside; beyond is a feed fault
+SPREAD_TAU_H = 1.0
+SPREAD_SHARE = 0.8
+STALE_S = 6 * 3600.0  # a real-time price older than this says nothing about the spread
+PROFILE_DAYS = (1, 2, 7)
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRow:
+    """One price over `[valid_from, valid_to)`, known from `available_at` on."""
+
+    valid_from: datetime
+    valid_to: datetime
+    available_at: datetime
+    price_per_kwh: float
+    source: str = REAL_TIME
+
+
+class PriceBook:
+    """All price rows of a site. `forecast` sees only rows with `available_at <= now`; `actual` is for accounting."""
+
+    def __init__(self, fallback_per_kwh: float = 0.05) -> None:
+        self.fallback_per_kwh = fallback_per_kwh  # when no price at all is known; counted, never zero
+        self.steps_on_fallback = 0
+        self._day_ahead = KnownSeries(LOW_PER_KWH, HIGH_PER_KWH)
+        self._real_time = KnownSeries(LOW_PER_KWH, HIGH_PER_KWH)
+
+    def add(self, rows: Iterable[PriceRow]) -> None:
+        """Takes rows in any order; unusable ones are counted in `data_quality`."""
+        rows = list(rows)
+        self._day_ahead.add(_row(r) for r in rows if r.source == DAY_AHEAD)
+        self._real_time.add(_row(r) for r in rows if r.source != DAY_AHEAD)
+
+    def forecast(self, now: datetime, starts: Sequence[datetime], duration_h: Sequence[float]) -> Floats:
+        """Expected price per kWh, one mean per step, from what was known at `now`.
+
+        Known real-time price where there is one; else day-ahead (else its profile of earlier days, else that of real time, else the
+        last price, else the declared fallback) plus the last known real-time minus day-ahead spread, decaying.
+        """
+        now_s = epoch_s(now)
+        points, first = sample_points(starts, duration_h)
+        real = self._real_time.known(now_s)
+        last = real.last_before(now_s)
+        probe = np.append(points, now_s if last is None else 0.5 * (last.from_s + last.to_s))
+        base = self._base(probe, now_s, real, last)
+        expected = base[:-1] + _spread(points, now_s, last, float(base[-1]))
+        known = real.at(points)
+        return step_means(np.where(np.isfinite(known), known, expected), first)
+
+    def _base(self, points: Floats, now_s: float, real: View, last: Row | None) -> Floats:
+        day_ahead = self._day_ahead.known(now_s)
+        base = day_ahead.at(points)
+        if np.isnan(base).any():
+            base = _filled(base, day_ago(day_ahead, points, np.inf, PROFILE_DAYS))
+        if np.isnan(base).any():
+            base = _filled(base, day_ago(real, points, now_s, PROFILE_DAYS))
+        missing = np.isnan(base)
+        if missing.any():
+            self.steps_on_fallback += int(last is None)
+            base[missing] = self.fallback_per_kwh if last is None else last.value
+        return base
+
+    def actual(self, start: datetime) -> float | None:
+        """The real-time price (else the day-ahead one) that holds at `start`, None when there is none. For accounting only."""
+        point = np.array([epoch_s(start)])
+        for series in (self._real_time, self._day_ahead):
+            value = float(series.whole().at(point)[0])
+            if np.isfinite(value):
+                return value
+        return None
+
+    def data_quality(self) -> dict[str, int]:
+        """Counts of what was wrong with the feeds, by feed."""
+        feeds = {"day_ahead": self._day_ahead, "real_time": self._real_time}
+        counts = {f"{name}_{what}": n for name, series in feeds.items() for what, n in series.report().items()}
+        return {**counts, "forecasts_on_fallback": self.steps_on_fallback}
+
+
+def day_ahead_known_at(valid_from: datetime, known_at: time, time_zone: str) -> datetime:
+    """When the day-ahead price of an interval is published: `known_at` local on the day before its local delivery day."""
+    zone = ZoneInfo(time_zone)
+    day: date = valid_from.astimezone(zone).date() - timedelta(days=1)
+    return datetime.combine(day, known_at, zone)
+
+
+def _row(row: PriceRow) -> Row:
+    return Row(epoch_s(row.valid_from), epoch_s(row.valid_to), epoch_s(row.available_at), row.price_per_kwh)
+
+
+def _filled(values: Floats, other: Floats) -> Floats:
+    return np.where(np.isnan(values), other, values)
+
+
+def _spread(points: Floats, now_s: float, last: Row | None, base_then: float) -> Floats:
+    """What the last real-time price says above the base, decaying with the time since it ended."""
+    if last is None or now_s - last.to_s > STALE_S:
+        return np.zeros(len(points))
+    lead_h = np.maximum(0.0, points - last.to_s) / 3600.0
+    decayed: Floats = SPREAD_SHARE * (last.value - base_then) * np.exp(-lead_h / SPREAD_TAU_H)
+    return decayed
