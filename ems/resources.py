@@ -1,0 +1,43 @@
+"""Files that travel with the software: config/ and migrations/, in a checkout or inside an installed package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def bundled(name: str) -> Path:
+    """The path of a shipped file or folder named from the root of the tree, as `config/sites/demo-2mw.yaml` or `migrations`.
+
+    An installed wheel keeps them in `ems/_bundled/`, a checkout beside `ems/`. The path is returned whether or not it exists.
+    """
+    installed = _PACKAGE / "_bundled"
+    return (installed if installed.is_dir() else _PACKAGE.parent) / name
+
+
+def is_bare(name: str) -> bool:
+    """True for a name such as `generic-cooling`, False for a path such as `../devices/mine.yaml`."""
+    return "/" not in name and "\\" not in name and not name.endswith((".yaml", ".yml"))
+
+
+def resolve(kind: str, name: str, beside: Path) -> Path:
+    """The file that the file `beside` means by `name`, where `kind` is `devices`, `tariffs`, `sites`, `scenarios` or `programs`.
+
+    A path is relative to `beside`. A bare name is searched in `config/<kind>/` of every folder above `beside`, nearest first, then in the
+    installed package. Raises FileNotFoundError naming every place searched.
+    """
+    searched = candidates(kind, name, beside)
+    for path in searched:
+        if path.is_file():
+            return path
+    raise FileNotFoundError("no such file: " + ", ".join(str(path) for path in searched))
+
+
+def candidates(kind: str, name: str, beside: Path) -> list[Path]:
+    """Where `resolve` looks, in order."""
+    if not is_bare(name):
+        return [(beside.parent / name).resolve()]
+    inside = Path("config") / kind / f"{name}.yaml"
+    places = [folder / inside for folder in beside.resolve().parents]
+    return list(dict.fromkeys([path for path in places if path.is_file()] + [bundled(str(inside))]))

@@ -1,0 +1,198 @@
+"""From the validated file to the frozen Site: defaults that depend on other keys are worked out here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ems.assets.asset import DeviceLink
+from ems.assets.battery.model import Battery
+from ems.assets.catalogue import Asset
+from ems.assets.cooling.model import Cooling
+from ems.assets.fixed_load.model import FixedLoad
+from ems.assets.grid_connection.model import PointOfConnection
+from ems.assets.ups.model import Ups
+from ems.assets.workload.model import CLASSES, Cluster, WorkloadClass
+from ems.limit import Limit, LimitKind
+from ems.site.model import ControlSettings, Feeder, PlanSettings, Site, Tariff
+from ems.site.schema import (
+    AssetFile,
+    BatteryFile,
+    ClusterFile,
+    CoolingFile,
+    FixedLoadFile,
+    LimitFile,
+    LinkFile,
+    PointOfConnectionFile,
+    SiteFile,
+    UpsFile,
+)
+
+
+def build_site(file: SiteFile) -> Site:
+    """The site, with contract caps for the clusters that name none."""
+    connection = build_connection(file.point_of_connection)
+    caps = contract_caps(file.assets, connection.import_limit_kw)
+    return Site(
+        name=file.name,
+        time_zone=file.time_zone,
+        currency=file.currency,
+        point_of_connection=connection,
+        assets={name: build_asset(name, asset, file, caps) for name, asset in file.assets.items()},
+        feeders=tuple(Feeder(f.id, f.parent, f.limit_kw, tuple(f.assets)) for f in file.feeders),
+        tariff=Tariff(**file.tariff.model_dump()),
+        control=ControlSettings(**file.control.model_dump()),
+        plan=PlanSettings(**file.plan.model_dump()),
+    )
+
+
+def contract_caps(assets: Mapping[str, AssetFile], import_limit_kw: float) -> dict[str, float]:
+    """The cap in kW each cluster lapses to.
+
+    (import limit - fixed load) / (1 + worst cooling + losses), split by rating and at most the rating, unless the file names one.
+    """
+    clusters = {name: asset for name, asset in assets.items() if isinstance(asset, ClusterFile)}
+    total_kw = sum(rating_kw(cluster) for cluster in clusters.values())
+    spare_kw = import_limit_kw - fixed_kw(assets)
+    per_it_kw = max((overhead(name, assets) for name in clusters), default=1.0)
+    share = spare_kw / per_it_kw / total_kw if total_kw else 0.0
+    return {
+        name: cluster.contract_cap_kw if cluster.contract_cap_kw is not None else min(1.0, share) * rating_kw(cluster)
+        for name, cluster in clusters.items()
+    }
+
+
+def overhead(cluster: str, assets: Mapping[str, AssetFile]) -> float:
+    """kW at the meter per kW of a cluster's IT power in the worst weather: 1 + cooling + losses."""
+    cooling = sum(max(a.fraction_at_10c, a.fraction_at_40c) for a in assets.values() if isinstance(a, CoolingFile) and cluster in a.cools)
+    losses = sum(a.loss_fraction for a in assets.values() if isinstance(a, UpsFile) and cluster in a.carries)
+    return 1.0 + cooling + losses
+
+
+def fixed_kw(assets: Mapping[str, AssetFile]) -> float:
+    """What the site draws whatever is commanded: fixed loads and the batteries' auxiliaries."""
+    loads = sum(a.power_kw for a in assets.values() if isinstance(a, FixedLoadFile))
+    return loads + sum(a.auxiliary_kw for a in assets.values() if isinstance(a, BatteryFile))
+
+
+def rating_kw(cluster: ClusterFile) -> float:
+    """The most a cluster can draw; 1.2 x its peak unless the file says otherwise."""
+    return cluster.rating_kw if cluster.rating_kw is not None else 1.2 * cluster.peak_kw
+
+
+def build_connection(file: PointOfConnectionFile) -> PointOfConnection:
+    """The point of connection; the short form `import_limit_kw` becomes the first record."""
+    short = [Limit(kw=file.import_limit_kw, kind=LimitKind.PROTECTIVE, window_s=1.0)] if file.import_limit_kw is not None else []
+    return PointOfConnection(
+        id=file.id,
+        limits=(*short, *(build_limit(limit) for limit in file.limits)),
+        export_limit_kw=file.export_limit_kw,
+        ramp_limit_kw_per_min=file.ramp_limit_kw_per_min,
+        import_breach_price_per_kwh=file.import_breach_price_per_kwh,
+        meter=build_link(file.meter),
+    )
+
+
+def build_limit(file: LimitFile) -> Limit:
+    """One limit record."""
+    return Limit(
+        kw=file.kw,
+        kind=LimitKind(file.kind),
+        window_s=file.window_s,
+        tolerance=file.tolerance,
+        source=file.source,
+        consequence=file.consequence,
+        valid_from=file.valid_from,
+        valid_to=file.valid_to,
+    )
+
+
+def build_link(file: LinkFile | None) -> DeviceLink | None:
+    """A device link, None for an asset nobody talks to."""
+    return None if file is None else DeviceLink(file.page, file.host, file.port, file.unit_id, file.lease_s)
+
+
+def build_asset(name: str, file: AssetFile, site: SiteFile, caps: Mapping[str, float]) -> Asset:
+    """The frozen ratings of one asset."""
+    if isinstance(file, BatteryFile):
+        return build_battery(name, file)
+    if isinstance(file, UpsFile):
+        return build_ups(name, file)
+    if isinstance(file, ClusterFile):
+        return build_cluster(name, file, caps[name])
+    if isinstance(file, CoolingFile):
+        return build_cooling(name, file, site.assets)
+    return FixedLoad(id=name, power_kw=file.power_kw)
+
+
+def build_battery(name: str, file: BatteryFile) -> Battery:
+    """A battery; without a ramp it reaches its rating within one second."""
+    return Battery(
+        id=name,
+        power_kw=file.power_kw,
+        energy_kwh=file.energy_kwh,
+        charge_efficiency=file.charge_efficiency,
+        discharge_efficiency=file.discharge_efficiency,
+        soc_min=file.soc_min,
+        soc_max=file.soc_max,
+        wear_price_per_kwh=file.wear_price_per_kwh,
+        ramp_kw_per_s=file.power_kw if file.ramp_kw_per_s is None else file.ramp_kw_per_s,
+        initial_soc=file.initial_soc,
+        auxiliary_kw=file.auxiliary_kw,
+        link=build_link(file.link),
+    )
+
+
+def build_ups(name: str, file: UpsFile) -> Ups:
+    """A UPS; without a floor the reserve is kept for its whole rating."""
+    return Ups(
+        id=name,
+        rating_kw=file.rating_kw,
+        energy_kwh=file.energy_kwh,
+        ride_through_min=file.ride_through_min,
+        is_bidirectional=file.is_bidirectional,
+        is_lead_acid=file.is_lead_acid,
+        charge_kw=file.charge_kw,
+        charge_efficiency=file.charge_efficiency,
+        discharge_efficiency=file.discharge_efficiency,
+        loss_fraction=file.loss_fraction,
+        aged_capacity=file.aged_capacity,
+        blocks=file.blocks,
+        redundant_blocks=file.redundant_blocks,
+        reserve_floor_kw=file.rating_kw if file.reserve_floor_kw is None else file.reserve_floor_kw,
+        soc_error=file.soc_error,
+        wear_price_per_kwh=file.wear_price_per_kwh,
+        ramp_kw_per_s=file.rating_kw if file.ramp_kw_per_s is None else file.ramp_kw_per_s,
+        initial_soc=file.initial_soc,
+        is_grid_interactive=file.is_grid_interactive,
+        carries=tuple(file.carries),
+        link=build_link(file.link),
+    )
+
+
+def build_cluster(name: str, file: ClusterFile, contract_cap_kw: float) -> Cluster:
+    """A cluster; without a ramp its power may move by its rating within one second."""
+    return Cluster(
+        id=name,
+        idle_kw=file.idle_kw,
+        peak_kw=file.peak_kw,
+        rating_kw=rating_kw(file),
+        contract_cap_kw=contract_cap_kw,
+        ramp_kw_per_s=rating_kw(file) if file.ramp_kw_per_s is None else file.ramp_kw_per_s,
+        classes={c: WorkloadClass(**getattr(file.classes, c).model_dump()) for c in CLASSES},
+        link=build_link(file.link),
+    )
+
+
+def build_cooling(name: str, file: CoolingFile, assets: Mapping[str, AssetFile]) -> Cooling:
+    """A cooling system; without a rating it can follow the whole rating of what it cools in the worst weather."""
+    worst = max(file.fraction_at_10c, file.fraction_at_40c)
+    cooled = [a for c in file.cools if isinstance(a := assets.get(c), ClusterFile)]
+    return Cooling(
+        id=name,
+        fraction_at_10c=file.fraction_at_10c,
+        fraction_at_40c=file.fraction_at_40c,
+        lag_s=file.lag_s,
+        rating_kw=worst * sum(rating_kw(c) for c in cooled) if file.rating_kw is None else file.rating_kw,
+        cools=tuple(file.cools),
+        link=build_link(file.link),
+    )

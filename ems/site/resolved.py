@@ -1,0 +1,82 @@
+"""A Site as JSON and back, exactly; standard library only, so that the control process starts without YAML and pydantic."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import datetime
+from typing import Any
+
+from ems.assets.asset import DeviceLink
+from ems.assets.catalogue import KINDS, Asset
+from ems.assets.grid_connection.model import PointOfConnection
+from ems.assets.workload.model import WorkloadClass
+from ems.limit import Limit, LimitKind
+from ems.site.model import ControlSettings, Feeder, PlanSettings, Site, Tariff
+
+_NAMES = {kind: name for name, kind in KINDS.items()}
+
+
+def site_to_json(site: Site) -> str:
+    """The whole site as JSON text."""
+    return json.dumps(site_to_data(site), allow_nan=False)
+
+
+def site_from_json(text: str) -> Site:
+    """The site written by site_to_json, equal to it in every field."""
+    return site_from_data(json.loads(text))
+
+
+def site_to_data(site: Site) -> dict[str, Any]:
+    """The site as plain data; each asset names its kind."""
+    data = dataclasses.asdict(site)
+    data["assets"] = [{"kind": _NAMES[type(asset)], **dataclasses.asdict(asset)} for asset in site.assets.values()]
+    data["point_of_connection"]["limits"] = [limit_to_data(limit) for limit in site.point_of_connection.limits]
+    return data
+
+
+def site_from_data(data: dict[str, Any]) -> Site:
+    """The site from plain data."""
+    return Site(
+        name=data["name"],
+        time_zone=data["time_zone"],
+        currency=data["currency"],
+        point_of_connection=connection_from_data(data["point_of_connection"]),
+        assets={asset.id: asset for asset in map(asset_from_data, data["assets"])},
+        feeders=tuple(Feeder(**{**feeder, "assets": tuple(feeder["assets"])}) for feeder in data["feeders"]),
+        tariff=Tariff(**data["tariff"]),
+        control=ControlSettings(**data["control"]),
+        plan=PlanSettings(**data["plan"]),
+    )
+
+
+def limit_to_data(limit: Limit) -> dict[str, Any]:
+    """A limit with its instants as ISO text."""
+    ends = {"valid_from": limit.valid_from, "valid_to": limit.valid_to}
+    return {**dataclasses.asdict(limit), "kind": limit.kind.value, **{key: t.isoformat() if t else None for key, t in ends.items()}}
+
+
+def limit_from_data(data: dict[str, Any]) -> Limit:
+    """A limit from plain data."""
+    ends = {key: datetime.fromisoformat(data[key]) if data[key] else None for key in ("valid_from", "valid_to")}
+    return Limit(**{**data, "kind": LimitKind(data["kind"]), **ends})
+
+
+def connection_from_data(data: dict[str, Any]) -> PointOfConnection:
+    """The point of connection from plain data."""
+    return PointOfConnection(**{**data, "limits": tuple(map(limit_from_data, data["limits"])), "meter": link_from_data(data["meter"])})
+
+
+def link_from_data(data: dict[str, Any] | None) -> DeviceLink | None:
+    """A device link from plain data."""
+    return None if data is None else DeviceLink(**data)
+
+
+def asset_from_data(data: dict[str, Any]) -> Asset:
+    """An asset from plain data: lists become tuples, links and workload classes their classes."""
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items() if key != "kind"}
+    if "link" in values:
+        values["link"] = link_from_data(values["link"])
+    if "classes" in values:
+        values["classes"] = {name: WorkloadClass(**share) for name, share in values["classes"].items()}
+    return KINDS[data["kind"]](**values)
