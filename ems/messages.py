@@ -4,6 +4,7 @@ Topics (body is JSON; every message has written_at and valid_until in site time)
 
     plan       planner -> control, office   encode_plan(Plan)
     order      CLI, office -> control       Order.encode(); every order is handled once, in sequence
+    order_ack  control -> CLI, office       {"sequence": of the order, "is_done", "text"}; sent once the order is durable in the journal
     event      office -> control, planner   encoded Obligation
     snapshot   control -> office, CLI       the newest cycle, for eyes (see ems/control/snapshot.py); bounded to 1
     minute     control -> planner, office   means of one minute of site time (see MinuteFrame); bounded to 4 days
