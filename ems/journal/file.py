@@ -1,0 +1,106 @@
+"""The journal's SQLite file: append in one transaction, read in order. Written by one process only (its lock stands in ems/app)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ems.errors import DataError
+from ems.journal.entry import FIRST_HASH, PackedEntry
+
+FILE_NAME = "journal.db"
+_SCHEMA = """
+create table if not exists entry (
+    sequence integer primary key, at_us integer not null, kind text not null,
+    base integer not null, packed blob not null, hash blob not null);
+create index if not exists by_kind on entry (kind, sequence);
+"""
+
+
+def open_for_append(path: Path) -> sqlite3.Connection:
+    """A durable connection: what a commit returned from survives a power cut. A file that is no longer a database is kept under another
+    name and a new one begun. Raises DataError when the place cannot be written."""
+    try:
+        return _connect(path)
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        if not is_damage(error):
+            raise DataError(f"{path}: the journal cannot be opened for writing: {error}") from error
+        _set_aside(path)
+        return _connect(path)
+
+
+def is_damage(error: Exception) -> bool:
+    """True when the file itself is broken, False when it is busy, full, or cannot be reached."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is None or code & 0xFF in {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("pragma journal_mode = wal")
+        db.execute("pragma synchronous = full")
+        db.executescript(_SCHEMA)
+        head(db)
+    except (sqlite3.Error, UnicodeDecodeError):
+        db.close()
+        raise
+    return db
+
+
+def _set_aside(path: Path) -> None:
+    """Renames a broken journal and its log to the next free `<name>.broken-<n>`; nothing of it is ever deleted."""
+    n = 1 + len(list(path.parent.glob(f"{path.name}.broken-*")))
+    for suffix in ("", "-wal", "-shm"):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.replace(path.with_name(f"{path.name}.broken-{n}{suffix}"))
+
+
+def head(db: sqlite3.Connection) -> tuple[int, bytes]:
+    """Sequence and hash of the last entry."""
+    row = db.execute("select sequence, hash from entry order by sequence desc limit 1").fetchone()
+    return (int(row[0]), bytes(row[1])) if row else (0, FIRST_HASH)
+
+
+def append(db: sqlite3.Connection, rows: Sequence[tuple[PackedEntry, bytes]]) -> None:
+    """All rows durable, or none: entries with their hashes, in one transaction."""
+    db.execute("begin immediate")
+    try:
+        db.executemany(
+            "insert into entry (sequence, at_us, kind, base, packed, hash) values (?, ?, ?, ?, ?, ?)",
+            [(e.sequence, e.at_us, e.kind, e.base, e.packed, digest) for e, digest in rows],
+        )
+        db.execute("commit")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("rollback")
+        raise
+
+
+def read_rows(path: Path, kind: str | None = None) -> Iterator[tuple[PackedEntry, bytes]]:
+    """Entries with their stored hashes, oldest first, of one kind or all. Raises DataError when the file cannot be read."""
+    if not path.exists():
+        raise DataError(f"{path}: there is no journal")
+    where, values = ("where kind = ?", (kind,)) if kind else ("", ())
+    try:
+        db = _open_to_read(path)
+        try:
+            query = f"select sequence, at_us, kind, base, packed, hash from entry {where} order by sequence"
+            for sequence, at_us, name, base, packed, digest in db.execute(query, values):
+                yield PackedEntry(sequence, at_us, name, base, packed), digest
+        finally:
+            db.close()
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: the journal cannot be read: {error}") from error
+
+
+def _open_to_read(path: Path) -> sqlite3.Connection:
+    """Beside a running writer, or from a read-only place (then the file alone is read)."""
+    try:
+        db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)
+        db.execute("select count(*) from sqlite_master")
+        return db
+    except sqlite3.OperationalError:
+        return sqlite3.connect(f"{path.resolve().as_uri()}?immutable=1", uri=True)

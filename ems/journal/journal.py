@@ -1,0 +1,144 @@
+"""The journal of one control process: entries go into memory at once and become durable beside the loop, one commit per cycle."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ems.errors import DataError
+from ems.journal import file
+from ems.journal.entry import PackedEntry, canonical_text, pack, ticks
+
+KEY_EVERY = 64  # entries of a kind that share one dictionary; measured: a cycle shrinks to about an eighth of plain deflate
+WAITING_LIMIT = 20_000  # entries held in memory while the disk fails; beyond, entries are counted as lost
+NOT_TAKEN = 2**62
+
+
+Waiting = tuple[int, str, datetime, dict[str, Any]]
+
+
+class Journal:
+    """Appends entries and commits them in a thread of its own. `is_healthy` is False while a commit is late or the last one was late or
+    failed; entries wait in memory (bounded) and go out with the next commit that works, so nothing is lost in between.
+
+    `wall_s` gives monotonic seconds. Commits later than `deadline_s` count as late.
+    """
+
+    def __init__(self, path: Path, wall_s: Callable[[], float], deadline_s: float = 0.2) -> None:
+        self.path = path
+        self.trouble = ""  # why the journal is not healthy, "" when it is
+        self.dropped = 0  # entries not taken since the disk failed for too long
+        self._wall_s, self._deadline_s = wall_s, deadline_s
+        self._db = file.open_for_append(path)
+        self._sequence, self._hash = file.head(self._db)
+        self.durable = self._sequence  # sequence of the last entry that is safe on disk
+        self._given = self._sequence
+        self._keys: dict[str, tuple[int, bytes]] = {}
+        self._waiting: list[Waiting] = []
+        self._packed: list[tuple[PackedEntry, bytes]] = []
+        self._wake = threading.Condition()
+        self._is_closing = False
+        self._asked_at: float | None = None  # a commit was asked for and has not begun
+        self._writing_since: float | None = None  # when the commit under way was asked for
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_healthy(self) -> bool:
+        """True when the last commit was in time and no commit asked for is late."""
+        return not self.trouble and not self.dropped and not self._is_late()
+
+    def append(self, kind: str, at: datetime, body: dict[str, Any]) -> int:
+        """Takes over one entry (its body must not change afterwards) and gives its sequence; durable once `durable` reaches it.
+        While the disk failed for too long it gives NOT_TAKEN; the first entry after that says how many were lost."""
+        with self._wake:
+            if len(self._waiting) + len(self._packed) >= WAITING_LIMIT:
+                self.dropped += 1
+                return NOT_TAKEN
+            if self.dropped:
+                self._take("lost", at, {"entries": self.dropped})
+                self.dropped = 0
+            return self._take(kind, at, body)
+
+    def _take(self, kind: str, at: datetime, body: dict[str, Any]) -> int:
+        self._given += 1
+        self._waiting.append((self._given, kind, at, body))
+        return self._given
+
+    def commit(self) -> None:
+        """Asks for a commit of everything appended so far; returns at once."""
+        with self._wake:
+            self._asked_at = self._wall_s() if self._asked_at is None else self._asked_at
+            self._wake.notify()
+
+    def flush(self, timeout_s: float = 5.0) -> bool:
+        """Waits until everything appended so far is durable; False when that took too long."""
+        self.commit()
+        with self._wake:
+            return self._wake.wait_for(lambda: self.durable >= self._given, timeout_s)
+
+    def close(self, timeout_s: float = 2.0) -> None:
+        """Commits what waits and closes the file."""
+        self.flush(timeout_s)
+        with self._wake:
+            self._is_closing = True
+            self._wake.notify()
+        self._thread.join(timeout_s)
+
+    def _is_late(self) -> bool:
+        since = self._writing_since if self._writing_since is not None else self._asked_at
+        return since is not None and self._wall_s() - since > self._deadline_s
+
+    def _run(self) -> None:
+        while not self._is_closing:
+            with self._wake:
+                self._wake.wait_for(lambda: self._asked_at is not None or self._is_closing)
+                waiting, self._waiting = self._waiting, []
+                self._writing_since, self._asked_at = self._asked_at, None
+            broken = self._pack_all(waiting)
+            trouble = self._write() or broken
+            self._finish(trouble)
+        self._db.close()
+
+    def _write(self) -> str:
+        """Makes what is packed durable; gives the trouble in words, "" when there was none."""
+        try:
+            if self._packed:
+                file.append(self._db, self._packed)
+        except sqlite3.Error as error:
+            return f"journal not written: {error}"
+        self._packed = []
+        took_s = self._wall_s() - self._writing_since if self._writing_since is not None else 0.0
+        return f"journal commit took {took_s * 1000:.0f} ms" if took_s > self._deadline_s else ""
+
+    def _finish(self, trouble: str) -> None:
+        with self._wake:
+            self.trouble = trouble
+            self.durable = self._sequence if not self._packed else self._packed[0][0].sequence - 1
+            self._writing_since = None
+            self._wake.notify_all()
+
+    def _pack_all(self, waiting: list[Waiting]) -> str:
+        """Chains the waiting entries; an entry that is not plain data is journalled as such, so the chain has no hole."""
+        trouble = ""
+        for sequence, kind, at, body in waiting:
+            try:
+                text = canonical_text(body)
+            except DataError as error:
+                trouble, kind, text = str(error), "broken", canonical_text({"kind": kind, "error": str(error)})
+            self._chain(sequence, kind, at, text)
+        return trouble
+
+    def _chain(self, sequence: int, kind: str, at: datetime, text: bytes) -> None:
+        base, dictionary = self._keys.get(kind, (0, b""))
+        if not base or sequence - base >= KEY_EVERY:
+            base, dictionary = 0, b""
+            self._keys[kind] = (sequence, text)
+        entry = PackedEntry(sequence, ticks(at), kind, base, pack(text, dictionary))
+        self._hash = entry.hash_after(self._hash)
+        self._sequence = sequence
+        self._packed.append((entry, self._hash))
