@@ -1,0 +1,332 @@
+"""The controller: one image and the news in, one decision out. Pure and deterministic; every fact it keeps is in `memory()`.
+
+State is kept between cycles only where a rolling quantity needs it (peak holds, the running billing interval, the ladder, orders).
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import deque
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from ems.assets.grid_connection.envelope import interval_limits
+from ems.control.decision import Decision
+from ems.control.ladder import Ladder, Level, Rung
+from ems.control.orders import OrderBook
+from ems.dispatch.advice import Advice
+from ems.dispatch.arbiter import arbitrate
+from ems.dispatch.orders import apply_orders, stopped_setpoints
+from ems.dispatch.plan_advice import advise_from_plan
+from ems.dispatch.rules import advise_by_rules, advise_limits_only
+from ems.dispatch.setpoint import Setpoint
+from ems.dispatch.trend import ClusterTrend, DemandTrend
+from ems.errors import EmsError
+from ems.guard.guard import Observed, Verdict, guard_site
+from ems.messages import Mode, Order
+from ems.obligation import Obligation, ObligationKind
+from ems.plan.plan import Plan, decode_plan
+from ems.site.model import Site
+from ems.state.estimate import SiteState, estimate_state, measured_residual_kw
+from ems.state.hold import DayHold, PeakHold, ValleyHold
+from ems.state.image import SiteImage
+from ems.state.interval import IntervalMeter
+
+FLOOR = {"plan": Level.L0, "rules": Level.L2, "capped": Level.L3}
+RESIDUAL_SAMPLES = 15
+NOT_HANDED_OVER_MARGIN = 1.05  # on the 24-h peak of a cluster that nobody caps
+FRESH_PLANS = 2.5  # a plan is fresh for so many planning periods
+HOSTILE_PLAN = (KeyError, ValueError, TypeError, IndexError, AttributeError)
+
+
+class Controller:
+    """Decides for one site. `policy` is the best adviser allowed: plan, rules or capped."""
+
+    def __init__(
+        self,
+        site: Site,
+        policy: str = "plan",
+        modes: Mapping[str, Mode] | None = None,
+        memory: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.site = site
+        self.floor = FLOOR[policy]
+        commandable = [b.id for b in site.batteries] + [u.id for u in site.upses] + [c.id for c in site.clusters]
+        self.orders = OrderBook({a: (modes or {}).get(a, Mode.OBSERVE) for a in commandable})
+        self.ladder = Ladder(site.control.ramp_up_dwell_s)
+        self.billing = IntervalMeter(site.tariff.demand_interval_min, site.time_zone)
+        self.windows = {
+            w: IntervalMeter(int(w // 60), site.time_zone) for w in {x.window_s for x in site.point_of_connection.limits if x.window_s > 1}
+        }
+        self.trend = DemandTrend(site)
+        self.load_hold, self.load_valley = PeakHold(site.control.peak_hold_s), ValleyHold(site.control.peak_hold_s)
+        self.import_hold = PeakHold(60.0)
+        self.critical = DayHold()
+        self.day_hold = {c.id: DayHold() for c in site.clusters}
+        self.residuals: deque[float] = deque(maxlen=RESIDUAL_SAMPLES)
+        self.last_caps: dict[str, float] = {}
+        self.normal_since: dict[str, datetime | None] = {u.id: None for u in site.upses}
+        self.plan: Plan | None = None
+        self.obligations: dict[str, Obligation] = {}
+        if memory:
+            self._restore(memory)
+
+    def decide(self, image: SiteImage, news: Sequence[tuple[str, dict[str, Any]]], now: datetime, journal_ok: bool = True) -> Decision:
+        """The decision for the cycle at `now`. Every call advances the rolling quantities by one cycle."""
+        acknowledged, alarms = self._take_news(news, now)
+        state = estimate_state(self.site, image, self._residual_kw())
+        trends = self._follow(state)
+        verdict = guard_site(self.site, state, self._in_force(now), self._observed(state))
+        rung = self.ladder.step(*self._best_level(state, now, journal_ok), now)
+        advice, rung = self._advise(rung, state, verdict, trends)
+        setpoints = self._setpoints(rung, state, verdict, advice, trends)
+        self.last_caps.update({s.asset: s.power_kw for s in setpoints if s.command == "power_cap_kw"})
+        withdraw = tuple(self.orders.modes) if rung.level is Level.L5 else ()
+        written = () if withdraw else tuple(s for s in setpoints if self.orders.modes[s.asset] is Mode.CONTROL)
+        return Decision(
+            state=state,
+            verdict=verdict,
+            rung=rung,
+            adviser=advice.name,
+            setpoints=tuple(setpoints),
+            written=written,
+            withdraw=withdraw,
+            alarms=(*alarms, *state.assumed, *(f"{a}: {p}" for a, p in image.problems.items()), *_infeasible(verdict, state)),
+            acknowledged=tuple(acknowledged),
+            interval_kwh=self.billing.energy_kwh,
+            month_peak_kw=self.billing.peak_kw,
+            critical_kw=max(self.critical.buckets.values(), default=0.0),
+            is_healthy=not withdraw,
+        )
+
+    def memory(self) -> dict[str, Any]:
+        """Everything that must survive a restart, as plain data."""
+        return {
+            "orders": self.orders.encode(),
+            "billing": self.billing.encode(),
+            "windows": {str(w): m.encode() for w, m in self.windows.items()},
+            "critical": {str(k): v for k, v in self.critical.buckets.items()},
+            "last_caps": dict(self.last_caps),
+            "obligations": [_encode_obligation(o) for o in self.obligations.values()],
+        }
+
+    def _restore(self, memory: Mapping[str, Any]) -> None:
+        self.orders.restore(memory["orders"])
+        self.billing.restore(memory["billing"])
+        for w, meter in self.windows.items():
+            if str(w) in memory["windows"]:
+                meter.restore(memory["windows"][str(w)])
+        self.critical = DayHold({int(k): v for k, v in memory["critical"].items()})
+        self.last_caps = dict(memory["last_caps"])
+        self.obligations = {o.id: o for o in map(decode_obligation, memory["obligations"])}
+
+    # -- what came in ---------------------------------------------------------------------------------------------------------------
+
+    def _take_news(self, news: Sequence[tuple[str, dict[str, Any]]], now: datetime) -> tuple[list[str], list[str]]:
+        acknowledged: list[str] = []
+        alarms: list[str] = []
+        for topic, body in news:
+            try:
+                self._take(topic, body, now, acknowledged)
+            except (EmsError, *HOSTILE_PLAN) as wrong:  # a message from another process is never trusted
+                (acknowledged if topic == "order" else alarms).append(f"{topic} refused: {wrong}")
+        return acknowledged, alarms
+
+    def _take(self, topic: str, body: dict[str, Any], now: datetime, acknowledged: list[str]) -> None:
+        if topic == "plan":
+            self.plan = checked_plan(decode_plan(body), self.site, now)
+        elif topic == "order":
+            acknowledged.append(self.orders.take(Order.decode(body)))
+        elif topic == "event":
+            obligation = decode_obligation(body)
+            self.obligations[obligation.id] = obligation
+
+    def _in_force(self, now: datetime) -> list[Obligation]:
+        self.obligations = {k: o for k, o in self.obligations.items() if o.end > now}
+        return [o for o in self.obligations.values() if o.notice_at <= now]
+
+    # -- what is true ---------------------------------------------------------------------------------------------------------------
+
+    def _residual_kw(self) -> float | None:
+        """The import no device explains: the median of the last samples, never negative."""
+        return max(0.0, statistics.median(self.residuals)) if len(self.residuals) >= 3 else None
+
+    def _follow(self, state: SiteState) -> dict[str, ClusterTrend]:
+        residual = measured_residual_kw(self.site, state)
+        if residual is not None:
+            self.residuals.append(residual)
+        import_kw = max(0.0, state.poc_kw)
+        self.billing.update(state.now, import_kw)
+        for meter in self.windows.values():
+            meter.update(state.now, import_kw)
+        self.import_hold.update(state.now, import_kw)
+        self.critical.update(state.now, state.it_kw)
+        for ups in self.site.upses:
+            is_normal = state.upses[ups.id].is_fresh and state.upses[ups.id].mode == "normal"
+            since = self.normal_since[ups.id]
+            self.normal_since[ups.id] = (since or state.now) if is_normal else None
+        return self.trend.update(state)
+
+    def _observed(self, state: SiteState) -> Observed:
+        now = state.now
+        quantile_kw = self.plan.critical_q99_kw if self.plan is not None and self.plan.is_valid(now) else None
+        interval_kw, interval_source = self._interval_limit(now)
+        ramp = self.site.point_of_connection.ramp_limit_kw_per_min
+        import_kw = self.import_hold.update(now, max(0.0, state.poc_kw))
+        return Observed(
+            critical_kw={u.id: self._critical_kw(u.id, state, quantile_kw) for u in self.site.upses},
+            since_normal_s={k: (now - t).total_seconds() if t else 0.0 for k, t in self.normal_since.items()},
+            load_valley_kw=self.load_valley.update(now, state.load_kw),
+            interval_limit_kw=interval_kw,
+            interval_source=interval_source,
+            ramp_ceiling_kw=math.inf if ramp is None else import_kw + ramp * self.site.control.cycle_s / 60.0,
+            last_caps_kw=self.last_caps,
+            fixed_kw=self._not_handed_over(state),
+        )
+
+    def _not_handed_over(self, state: SiteState) -> dict[str, float]:
+        """While some assets are in control, the others are what they are: a cluster counts at its held demand and a margin, storage as
+        measured. While none is, everything is decided as if it were handed over, so that the advice can be judged."""
+        if not any(m is Mode.CONTROL for m in self.orders.modes.values()):
+            return {}
+        others = [a for a, m in self.orders.modes.items() if m is not Mode.CONTROL]
+        storage = {**{k: b.power_kw for k, b in state.batteries.items()}, **{k: u.battery_kw for k, u in state.upses.items()}}
+        fixed = {a: storage[a] for a in others if a in storage}
+        for cluster in self.site.clusters:
+            if cluster.id in others:
+                held_kw = self.day_hold[cluster.id].update(state.now, state.clusters[cluster.id].power_kw)
+                fixed[cluster.id] = min(cluster.rating_kw, NOT_HANDED_OVER_MARGIN * held_kw)
+        return fixed
+
+    def _critical_kw(self, ups_id: str, state: SiteState, quantile_kw: float | None) -> float:
+        """The load the reserve must carry: the 24-h peak hold or the upper quantile, whichever is larger; the rating without a forecast
+        (the floor of the site file is applied by the UPS itself)."""
+        held_kw = max(self.critical.buckets.values(), default=state.it_kw)
+        if quantile_kw is None and self.floor is Level.L0:
+            return math.inf
+        return max(held_kw, quantile_kw or 0.0)
+
+    def _interval_limit(self, now: datetime) -> tuple[float, str]:
+        limits = interval_limits(self.site.point_of_connection, now)
+        bounds = [
+            (self.windows[x.window_s].allowed_kw(now, x.kw), f"{x.kind.value} limit over {x.window_s:.0f} s ({x.source})") for x in limits
+        ]
+        return min(bounds, default=(math.inf, ""))
+
+    # -- who advises ----------------------------------------------------------------------------------------------------------------
+
+    def _best_level(self, state: SiteState, now: datetime, journal_ok: bool) -> tuple[Level, str]:
+        if self.orders.is_all_stopped:
+            return (Level.L5, "stopped by a person") if self._is_safe(state) else (Level.L4, "stop ordered: going to safe values")
+        if not state.connection.is_fresh and not any(c.is_fresh for c in state.clusters.values()):
+            return Level.L4, "neither the meter nor any cluster can be read"
+        if not state.connection.is_fresh:
+            return max(self.floor, Level.L3), "the meter at the point of connection cannot be read"
+        if not journal_ok:
+            return max(self.floor, Level.L3), "the journal is late or cannot be written"
+        if self.floor is not Level.L0:
+            return self.floor, "policy"
+        if self.plan is None or not self.plan.is_valid(now):
+            return Level.L2, "no valid plan"
+        age_s = (now - self.plan.made_at).total_seconds()
+        if age_s > FRESH_PLANS * self.site.plan.every_s:
+            return Level.L1, f"the plan is {age_s:.0f} s old"
+        return Level.L0, "fresh plan"
+
+    def _is_safe(self, state: SiteState) -> bool:
+        """True when caps at the contract are read back and storage is idle, or when the ladder is already withdrawn."""
+        if self.ladder.rung is not None and self.ladder.rung.level is Level.L5:
+            return True
+        capped = all(
+            state.clusters[c.id].cap_kw is not None and (state.clusters[c.id].cap_kw or 0.0) <= c.contract_cap_kw + 1.0
+            for c in self.site.clusters
+        )
+        storage = [b.power_kw for b in state.batteries.values()] + [u.battery_kw for u in state.upses.values()]
+        return capped and all(abs(p) < 0.02 * self.site.point_of_connection.import_limit_kw for p in storage)
+
+    def _advise(self, rung: Rung, state: SiteState, verdict: Verdict, trends: dict[str, ClusterTrend]) -> tuple[Advice, Rung]:
+        if rung.level <= Level.L1 and self.plan is not None:
+            return advise_from_plan(self.site, self.plan, rung.level.name, state, trends, self.billing.peak_kw), rung
+        if rung.level is Level.L2:
+            load_held_kw = self.load_hold.update(state.now, verdict.room.load_kw(sum(t.held_kw for t in trends.values())))
+            return advise_by_rules(self.site, state, verdict.limit_kw, self.billing.peak_kw, load_held_kw), rung
+        return advise_limits_only(self.site), rung
+
+    def _setpoints(self, rung: Rung, state: SiteState, verdict: Verdict, advice: Advice, trends: dict[str, ClusterTrend]) -> list[Setpoint]:
+        if rung.level >= Level.L4:
+            return stopped_setpoints(self.site, state, list(self.orders.modes), rung.cause)
+        allowed_kw = None
+        if advice.goal_kw is not None:
+            allowed_kw = min(self.billing.allowed_kw(state.now, advice.goal_kw), verdict.room.target_kw)
+        standing = {a: o for a in self.orders.modes if (o := self.orders.order_for(a, state.now)) is not None}
+        advice = apply_orders(self.site, state, advice, standing)
+        setpoints = arbitrate(self.site, state, verdict, advice, trends, allowed_kw)
+        stopped = [a for a, o in standing.items() if o.kind.value == "stop"]
+        safe = {(s.asset, s.command): s for s in stopped_setpoints(self.site, state, stopped, "stopped by a person")}
+        return [_lower(s, safe.get((s.asset, s.command))) for s in setpoints]
+
+
+def checked_plan(plan: Plan, site: Site, now: datetime) -> Plan:
+    """The plan, if it is one that can be followed at all; ValueError names what is wrong with it."""
+    n = len(plan.starts)
+    rows = [*plan.power_kw.values(), plan.marginal_price_per_kwh, *plan.load_q50_kw.values()]
+    rows += [r for c in plan.classes.values() for k in c.values() for r in (k.defer_kw, k.recover_kw, k.throttle_kw)]
+    if any(len(r) != n for r in rows) or len(plan.binding) != n or not n:
+        raise ValueError("plan rows differ in length")
+    if not all(math.isfinite(v) for r in rows for v in r) or not math.isfinite(plan.peak_kw):
+        raise ValueError("plan holds a number that is not finite")
+    if not set(plan.power_kw) <= set(site.assets) or not set(plan.classes) <= {c.id for c in site.clusters}:
+        raise ValueError("plan names an asset the site does not have")
+    if set(plan.classes) - set(plan.load_q50_kw) or any(
+        set(plan.classes[c.id]) - set(c.classes) for c in site.clusters if c.id in plan.classes
+    ):
+        raise ValueError("plan names a class the cluster does not have")
+    if {b.id for b in site.batteries} | {u.id for u in site.upses} != set(plan.power_kw) - {c.id for c in site.clusters}:
+        raise ValueError("plan does not name every store")
+    if plan.made_at > now or plan.valid_until <= now:
+        raise ValueError("plan is from the future or no longer valid")
+    return plan
+
+
+def decode_obligation(data: Mapping[str, Any]) -> Obligation:
+    """An event from plain data; raises KeyError or ValueError on anything else."""
+    return Obligation(
+        id=data["id"],
+        kind=ObligationKind(data["kind"]),
+        kw=float(data["kw"]),
+        start=datetime.fromisoformat(data["start"]),
+        end=datetime.fromisoformat(data["end"]),
+        notice_at=datetime.fromisoformat(data["notice_at"]),
+        program=data.get("program", "manual"),
+        baseline_kw=data.get("baseline_kw"),
+    )
+
+
+def _encode_obligation(o: Obligation) -> dict[str, Any]:
+    return {
+        "id": o.id,
+        "kind": o.kind.value,
+        "kw": o.kw,
+        "start": o.start.isoformat(),
+        "end": o.end.isoformat(),
+        "notice_at": o.notice_at.isoformat(),
+        "program": o.program,
+        "baseline_kw": o.baseline_kw,
+    }
+
+
+def _lower(setpoint: Setpoint, safe: Setpoint | None) -> Setpoint:
+    """A stopped asset gets its safe value; a cap never rises by that."""
+    if safe is None:
+        return setpoint
+    return safe if safe.command != "power_cap_kw" or safe.power_kw <= setpoint.power_kw else setpoint
+
+
+def _infeasible(verdict: Verdict, state: SiteState) -> list[str]:
+    idle_kw = sum(e.low_kw for e in verdict.caps.values())
+    need_kw = verdict.room.load_kw(idle_kw) + sum(e.low_kw for e in verdict.storage.values())
+    if need_kw > verdict.room.target_kw:
+        return [f"infeasible: idle power and full discharge still import {need_kw:.0f} kW over the {verdict.limit_source}"]
+    return []

@@ -1,0 +1,29 @@
+"""What one cycle decided, with everything needed to explain it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ems.control.ladder import Rung
+from ems.dispatch.setpoint import Setpoint
+from ems.guard.guard import Verdict
+from ems.state.estimate import SiteState
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Setpoints of every asset that can be commanded; only those in `written` (mode control) go to the field."""
+
+    state: SiteState
+    verdict: Verdict
+    rung: Rung
+    adviser: str
+    setpoints: tuple[Setpoint, ...]
+    written: tuple[Setpoint, ...]
+    withdraw: tuple[str, ...]  # assets to let go of
+    alarms: tuple[str, ...]
+    acknowledged: tuple[str, ...]  # answers to the orders of this cycle
+    interval_kwh: float  # energy imported so far in the running billing interval
+    month_peak_kw: float
+    critical_kw: float  # 24-h peak hold of the critical load
+    is_healthy: bool  # leases may be refreshed

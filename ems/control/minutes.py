@@ -1,0 +1,68 @@
+"""Minute means of what was measured, for the planner's forecasts and the history. Missing stays missing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from ems.messages import MinuteFrame
+from ems.site.model import Site
+from ems.state.estimate import SiteState
+from ems.state.image import SiteImage
+
+
+class MinuteMeans:
+    """Averages the cycles of one minute of site time (cycles longer than a minute give one frame per cycle's minute)."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._start: datetime | None = None
+        self._sums: dict[str, float] = {}
+        self._counts: dict[str, int] = {}
+
+    def update(self, state: SiteState, image: SiteImage) -> MinuteFrame | None:
+        """Takes one cycle; returns the frame of the minute before when a new one begins."""
+        start = datetime.fromtimestamp(int(state.now.timestamp()) // 60 * 60, UTC)
+        done = None
+        if self._start is not None and start != self._start:
+            done = self._frame(self._start)
+            self._sums, self._counts = {}, {}
+        self._start = start
+        for key, value in self._values(state, image):
+            self._sums[key] = self._sums.get(key, 0.0) + value
+            self._counts[key] = self._counts.get(key, 0) + 1
+        return done
+
+    def _values(self, state: SiteState, image: SiteImage) -> list[tuple[str, float]]:
+        values = [("poc", state.poc_kw)] if state.connection.is_fresh else []
+        for part in (state.batteries, state.upses, state.clusters, state.coolings):
+            values += [(f"kw:{k}", a.power_kw) for k, a in part.items() if a.is_fresh]
+        for k, cluster in state.clusters.items():
+            if cluster.is_fresh:
+                values.append((f"demand:{k}", cluster.demand_kw))
+                values += [(f"class:{k}:{n}", c.demand_kw) for n, c in cluster.classes.items()]
+        values += [(f"soc:{k}", a.soc) for part in (state.batteries, state.upses) for k, a in part.items() if a.is_fresh]
+        if state.outdoor_temp_c is not None:
+            values.append(("temp", state.outdoor_temp_c))
+        tokens = [image.value(k, "output_tokens_per_s", self._site.control.stale_after_s) for k in state.clusters]
+        if any(t is not None for t in tokens):
+            values.append(("tokens", sum(t for t in tokens if t is not None)))
+        return values
+
+    def _mean(self, key: str) -> float | None:
+        return self._sums[key] / self._counts[key] if key in self._counts else None
+
+    def _frame(self, start: datetime) -> MinuteFrame:
+        site = self._site
+        fixed = {f.id: f.power_kw for f in site.fixed_loads}
+        assets: dict[str, float | None] = {k: fixed.get(k, self._mean(f"kw:{k}")) for k in site.assets}
+        tokens = self._mean("tokens")
+        return MinuteFrame(
+            start=start,
+            poc_kw=self._mean("poc"),
+            asset_kw=assets,
+            demand_kw={c.id: self._mean(f"demand:{c.id}") for c in site.clusters},
+            class_demand_kw={c.id: {n: self._mean(f"class:{c.id}:{n}") for n in c.classes} for c in site.clusters},
+            soc={a.id: self._mean(f"soc:{a.id}") for a in (*site.batteries, *site.upses)},
+            outdoor_temp_c=self._mean("temp"),
+            tokens=None if tokens is None else tokens * 60.0,
+        )

@@ -1,0 +1,29 @@
+"""The planner's starting point, taken from a decision."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ems.control.decision import Decision
+from ems.plan.state import PlanState
+from ems.site.model import Site
+
+
+def plan_state(site: Site, decision: Decision, interval_start: datetime | None) -> PlanState:
+    """What the planner must know of the present: energies from the measured state of charge, backlog, billing interval, limits."""
+    state = decision.state
+    energy = {b.id: state.batteries[b.id].soc * b.energy_kwh for b in site.batteries}
+    energy.update({u.id: state.upses[u.id].soc * u.energy_kwh for u in site.upses})
+    return PlanState(
+        at=state.now,
+        energy_kwh=energy,
+        clusters={k: dict(c.classes) for k, c in state.clusters.items()},
+        critical_kw=decision.critical_kw,
+        peak_so_far_kw=decision.month_peak_kw,
+        interval_start=interval_start,
+        interval_kwh=decision.interval_kwh,
+        cooling_kw=state.cooling_kw,
+        import_limit_kw=decision.verdict.limit_kw,
+        poc_kw=state.poc_kw,
+        outdoor_temp_c=state.outdoor_temp_c,
+    )

@@ -1,0 +1,116 @@
+"""The newest cycle for eyes and for the planner: plain data, one message, replaced every cycle.
+
+Keys: at, level, level_name, cause, since, adviser, import_kw, export_kw, limit_kw, limit_source, target_kw, load_kw, month_peak_kw,
+interval_kwh, interval_start, assets (list of {id, kind, power_kw, low_kw, high_kw, low_rule, high_rule, mode, setpoints: [{command, kw,
+reason, written}], soc, reserve_soc, demand_kw, backlog_kwh, age_s, problem}), alarms, orders, plan (made_at, hash, peak_kw) or null,
+plan_state, counters.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from ems.assets.battery.model import Battery
+from ems.assets.ups.model import Ups
+from ems.assets.workload.model import Cluster
+from ems.control.controller import Controller
+from ems.control.decision import Decision
+from ems.control.ladder import NAMES
+from ems.control.plan_state import plan_state
+from ems.state.image import SiteImage
+
+
+def encode_snapshot(controller: Controller, decision: Decision, image: SiteImage, counters: dict[str, Any]) -> dict[str, Any]:
+    """The snapshot of this cycle. `counters` comes from the process (cycles, missed cycles, write counts)."""
+    state, verdict, rung = decision.state, decision.verdict, decision.rung
+    plan = controller.plan
+    return {
+        "at": state.now.isoformat(),
+        "level": rung.level.name,
+        "level_name": NAMES[rung.level],
+        "cause": rung.cause,
+        "since": rung.since.isoformat(),
+        "adviser": decision.adviser,
+        "import_kw": max(0.0, state.poc_kw),
+        "export_kw": max(0.0, -state.poc_kw),
+        "limit_kw": verdict.limit_kw,
+        "limit_source": verdict.limit_source,
+        "target_kw": verdict.room.target_kw,
+        "load_kw": state.load_kw,
+        "month_peak_kw": decision.month_peak_kw,
+        "interval_kwh": decision.interval_kwh,
+        "interval_start": _iso(controller.billing.start),
+        "assets": [_asset(controller, decision, image, asset_id) for asset_id in controller.site.assets],
+        "alarms": list(decision.alarms),
+        "orders": [o.encode() for o in controller.orders.standing.values()],
+        "plan": {"made_at": plan.made_at.isoformat(), "valid_until": plan.valid_until.isoformat(), "peak_kw": plan.peak_kw}
+        if plan
+        else None,
+        "plan_state": plan_state(controller.site, decision, controller.billing.start).encode(),
+        "counters": counters,
+    }
+
+
+def _asset(controller: Controller, decision: Decision, image: SiteImage, asset_id: str) -> dict[str, Any]:
+    asset, verdict = controller.site.assets[asset_id], decision.verdict
+    envelope = verdict.storage.get(asset_id) or verdict.caps.get(asset_id)
+    mode = controller.orders.modes.get(asset_id)
+    written = {(s.asset, s.command) for s in decision.written}
+    return {
+        "id": asset_id,
+        "kind": type(asset).__name__.lower(),
+        "power_kw": _power_kw(decision, asset_id),
+        "low_kw": envelope.low_kw if envelope else None,
+        "high_kw": envelope.high_kw if envelope else None,
+        "low_rule": envelope.low_rule if envelope else None,
+        "high_rule": envelope.high_rule if envelope else None,
+        "mode": mode.value if mode else None,
+        "setpoints": [
+            {"command": s.command, "kw": s.power_kw, "reason": s.reason, "written": (s.asset, s.command) in written}
+            for s in decision.setpoints
+            if s.asset == asset_id
+        ],
+        **_details(decision, asset),
+        "age_s": _age_s(image, asset_id),
+        "problem": image.problems.get(asset_id),
+    }
+
+
+def _power_kw(decision: Decision, asset_id: str) -> float:
+    state = decision.state
+    if asset_id in state.batteries:
+        return state.batteries[asset_id].power_kw
+    if asset_id in state.upses:
+        return state.upses[asset_id].power_kw
+    if asset_id in state.clusters:
+        return state.clusters[asset_id].power_kw
+    return state.coolings[asset_id].power_kw if asset_id in state.coolings else state.fixed_kw
+
+
+def _details(decision: Decision, asset: object) -> dict[str, Any]:
+    state = decision.state
+    if isinstance(asset, Battery):
+        return {"soc": state.batteries[asset.id].soc, "soc_min": asset.soc_min, "soc_max": asset.soc_max}
+    if isinstance(asset, Ups):
+        ups = state.upses[asset.id]
+        return {
+            "soc": ups.soc,
+            "reserve_soc": asset.reserve_soc(decision.critical_kw),
+            "battery_kw": ups.battery_kw,
+            "load_kw": ups.load_kw,
+        }
+    if isinstance(asset, Cluster):
+        cluster = state.clusters[asset.id]
+        backlog = sum(c.backlog_kwh for c in cluster.classes.values())
+        return {"demand_kw": cluster.demand_kw, "cap_kw": cluster.cap_kw, "backlog_kwh": backlog}
+    return {}
+
+
+def _age_s(image: SiteImage, asset_id: str) -> float | None:
+    readings = image.readings.get(asset_id)
+    return max(r.age_s(image.now) for r in readings.values()) if readings else None
+
+
+def _iso(instant: datetime | None) -> str | None:
+    return instant.isoformat() if instant else None

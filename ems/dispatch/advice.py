@@ -1,0 +1,30 @@
+"""Advice to the arbiter: what somebody would like, with a reason. Never a command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A power in kW and why."""
+
+    kw: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Wishes of one adviser (plan, rules, limits only).
+
+    `storage` is battery power per store, charging positive. `limits` are ceilings per cluster and class, recovery included; a class that is
+    absent is free. `goal_kw` is the mean import the running billing interval should hold, None when nobody cares. `relieve` tells that
+    discharge is only meant to hold the goal and may shrink when the load is lower than foreseen.
+    """
+
+    name: str
+    storage: dict[str, Wish]
+    limits: dict[str, dict[str, Wish]] = field(default_factory=dict)
+    goal_kw: float | None = None
+    relieve: bool = False
+    spend_storage_at_limit: bool = False  # storage may serve work that would be cut at the import limit

@@ -1,0 +1,201 @@
+"""Picks a point inside the guard's intervals, follows the advice's energy, corrects the residual at the meter, and says why.
+
+Order of answers when the billing mean or the import limit would be crossed: stop recovering, stop charging, discharge, defer batch,
+defer training. Interactive work is only ever cut by the standing caps (the import limit itself) or by the plan.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ems.assets.workload.model import DEFERRABLE, Cluster
+from ems.dispatch.advice import Advice, Wish
+from ems.dispatch.setpoint import Setpoint
+from ems.dispatch.trend import ClusterTrend
+from ems.guard.guard import Verdict, share_caps
+from ems.site.model import Site
+from ems.state.estimate import SiteState
+
+
+@dataclass(frozen=True)
+class Need:
+    """What the clusters would draw in kW of IT power under the limits advised: in the next seconds, and as a mean of minutes."""
+
+    held_kw: dict[str, float]
+    mean_kw: float
+    recovery_kw: float  # part of the mean that is recovery of backlog
+    cheap_kw: float  # part of the held power that is cheaper to defer than to serve from storage
+
+
+def arbitrate(
+    site: Site,
+    state: SiteState,
+    verdict: Verdict,
+    advice: Advice,
+    trends: Mapping[str, ClusterTrend],
+    allowed_kw: float | None,
+) -> list[Setpoint]:
+    """The setpoints of this cycle for every storage and cluster. `allowed_kw` is the import that may still flow in the running billing
+    interval if its mean is to stay at the advice's goal; None when there is no goal."""
+    wishes = {k: replace(w, kw=verdict.storage[k].clamp(w.kw)) for k, w in advice.storage.items()}
+    limits = {c.id: dict(advice.limits.get(c.id, {})) for c in site.clusters}
+    if allowed_kw is not None:
+        wishes, limits = _hold_interval(site, state, verdict, advice, trends, allowed_kw, wishes, limits)
+    need = _need(site, state, trends, limits)
+    if advice.spend_storage_at_limit:
+        wishes = _serve_at_limit(verdict, need, wishes)
+    wanted_kw = {k: w.kw for k, w in wishes.items()}
+    storage = _let_go_slowly(verdict, wishes)
+    caps = _caps(site, state, verdict, need, wanted_kw, storage)
+    return [*_cap_setpoints(site, state, verdict, caps), *_limit_setpoints(site, state, limits), *_storage_setpoints(state, storage)]
+
+
+def _hold_interval(
+    site: Site,
+    state: SiteState,
+    verdict: Verdict,
+    advice: Advice,
+    trends: Mapping[str, ClusterTrend],
+    allowed_kw: float,
+    wishes: dict[str, Wish],
+    limits: dict[str, dict[str, Wish]],
+) -> tuple[dict[str, Wish], dict[str, dict[str, Wish]]]:
+    """Answers an interval that would end above its goal, with the cheapest means first; relieves discharge that is not needed."""
+    need = _need(site, state, trends, limits)
+    per_it = 1.0 + verdict.room.loss_fraction + verdict.room.cooling_fraction
+    load_kw = need.mean_kw * (1.0 + verdict.room.loss_fraction) + state.cooling_kw + state.fixed_kw
+    over_kw = load_kw + sum(w.kw for w in wishes.values()) - allowed_kw
+    why = f"hold the billing mean at {advice.goal_kw:.0f} kW"
+    if over_kw < 0.0:
+        return (_relieve(wishes, -over_kw, why) if advice.relieve else wishes), limits
+    limits, over_kw = _cut(site, state, trends, limits, over_kw, per_it, why, recovery_only=True)
+    wishes, over_kw = _discharge(verdict, wishes, over_kw, why)
+    limits, _ = _cut(site, state, trends, limits, over_kw, per_it, why, recovery_only=False)
+    return wishes, limits
+
+
+def _relieve(wishes: dict[str, Wish], spare_kw: float, why: str) -> dict[str, Wish]:
+    out = dict(wishes)
+    for store, wish in wishes.items():
+        if wish.kw < 0.0 and spare_kw > 0.0:
+            kw = min(0.0, wish.kw + spare_kw)
+            spare_kw -= kw - wish.kw
+            out[store] = Wish(kw, f"{wish.reason}; less is enough to {why}")
+    return out
+
+
+def _discharge(verdict: Verdict, wishes: dict[str, Wish], over_kw: float, why: str) -> tuple[dict[str, Wish], float]:
+    out = dict(wishes)
+    for store, wish in wishes.items():
+        if over_kw <= 0.0:
+            break
+        kw = max(verdict.storage[store].low_kw, wish.kw - over_kw)
+        if kw < wish.kw:
+            over_kw -= wish.kw - kw
+            out[store] = Wish(kw, f"{wish.reason}; more to {why}")
+    return out, over_kw
+
+
+def _cut(
+    site: Site,
+    state: SiteState,
+    trends: Mapping[str, ClusterTrend],
+    limits: dict[str, dict[str, Wish]],
+    over_kw: float,
+    per_it: float,
+    why: str,
+    recovery_only: bool,
+) -> tuple[dict[str, dict[str, Wish]], float]:
+    """Lowers class limits, batch in all clusters before training, until `over_kw` at the meter is answered."""
+    out = {c: dict(v) for c, v in limits.items()}
+    for name in DEFERRABLE:
+        for cluster in site.clusters:
+            if over_kw <= 0.0 or name not in cluster.classes:
+                continue
+            draw_kw = _class_draw_kw(cluster, name, state, trends[cluster.id].mean_kw[name], out[cluster.id])
+            floor_kw = min(draw_kw, trends[cluster.id].mean_kw[name]) if recovery_only else 0.0
+            kw = max(floor_kw, draw_kw - over_kw / per_it)
+            if kw < draw_kw:
+                over_kw -= (draw_kw - kw) * per_it
+                out[cluster.id][name] = Wish(kw, f"{'no recovery' if recovery_only else 'deferred'}: {why}")
+    return out, over_kw
+
+
+def _class_draw_kw(cluster: Cluster, name: str, state: SiteState, demand_kw: float, limits: Mapping[str, Wish]) -> float:
+    """What a class would draw: its demand and, while it has a backlog, as much recovery as its limit and the cluster's rating leave."""
+    recovers = name in DEFERRABLE and state.clusters[cluster.id].classes[name].backlog_kwh > 0.5
+    most_kw = cluster.rating_kw - cluster.idle_kw if recovers else demand_kw
+    return min(most_kw, limits[name].kw) if name in limits else most_kw
+
+
+def _need(site: Site, state: SiteState, trends: Mapping[str, ClusterTrend], limits: Mapping[str, Mapping[str, Wish]]) -> Need:
+    held, mean, recovery, cheap = {}, 0.0, 0.0, 0.0
+    for cluster in site.clusters:
+        trend, own = trends[cluster.id], limits[cluster.id]
+        fresh = state.clusters[cluster.id].is_fresh
+        peak = cluster.idle_kw + sum(_class_draw_kw(cluster, k, state, trend.class_held_kw[k], own) for k in cluster.classes)
+        held[cluster.id] = min(cluster.rating_kw, peak) if fresh else cluster.rating_kw
+        draw = {k: _class_draw_kw(cluster, k, state, trend.mean_kw[k], own) for k in cluster.classes}
+        mean += min(cluster.rating_kw, cluster.idle_kw + sum(draw.values()))
+        recovery += sum(max(0.0, draw[k] - trend.mean_kw[k]) for k in draw)
+        cheap += sum(min(own[k].kw, v) if k in own else v for k, v in trend.class_held_kw.items() if k == DEFERRABLE[0])
+    return Need(held, mean, recovery, cheap)
+
+
+def _serve_at_limit(verdict: Verdict, need: Need, wishes: dict[str, Wish]) -> dict[str, Wish]:
+    """Discharges for work that the standing caps would cut, except what is cheaper to defer than to serve from storage."""
+    short_it_kw = sum(need.held_kw.values()) - verdict.room.it_kw(sum(w.kw for w in wishes.values())) - need.cheap_kw - need.recovery_kw
+    if short_it_kw <= 0.0:
+        return wishes
+    return _discharge(verdict, wishes, short_it_kw * (1.0 + verdict.room.loss_fraction), "serve work at the import limit")[0]
+
+
+def _let_go_slowly(verdict: Verdict, wishes: dict[str, Wish]) -> dict[str, Wish]:
+    """Storage takes no more than the caps in force leave: caps narrow first, are read back, then storage lets go."""
+    over_kw = sum(w.kw for w in wishes.values()) - verdict.storage_high_kw
+    if over_kw <= 0.0:
+        return wishes
+    return _discharge(verdict, wishes, over_kw, f"keep {verdict.storage_high_rule}")[0]
+
+
+def _caps(
+    site: Site,
+    state: SiteState,
+    verdict: Verdict,
+    need: Need,
+    wanted_kw: Mapping[str, float],
+    storage: Mapping[str, Wish],
+) -> dict[str, float]:
+    """Caps that hold with the storage power already measured, or with what storage is about to fall back to, whichever imports more."""
+    measured = {**{k: b.power_kw for k, b in state.batteries.items()}, **{k: u.battery_kw for k, u in state.upses.items()}}
+    counted_kw = sum(max(measured[k], wanted_kw[k], storage[k].kw) for k in measured)
+    return share_caps(site, verdict, verdict.room.it_kw(counted_kw), need.held_kw)
+
+
+def _cap_setpoints(site: Site, state: SiteState, verdict: Verdict, caps: Mapping[str, float]) -> list[Setpoint]:
+    out = []
+    for cluster in site.clusters:
+        cap_kw = float(max(math.floor(caps[cluster.id]), math.ceil(cluster.idle_kw)))
+        free = caps[cluster.id] >= verdict.caps[cluster.id].high_kw - 1.0
+        reason = (
+            verdict.caps[cluster.id].high_rule if free else f"standing cap under the {verdict.limit_source} of {verdict.limit_kw:.0f} kW"
+        )
+        out.append(Setpoint(cluster.id, "power_cap_kw", cap_kw, reason, state.now))
+    return out
+
+
+def _limit_setpoints(site: Site, state: SiteState, limits: Mapping[str, Mapping[str, Wish]]) -> list[Setpoint]:
+    out = []
+    for cluster in site.clusters:
+        for name in cluster.classes:
+            wish = limits[cluster.id].get(name, Wish(cluster.rating_kw, "free below the cap"))
+            kw = float(round(min(max(0.0, wish.kw), cluster.rating_kw)))
+            out.append(Setpoint(cluster.id, f"{name}_limit_kw", kw, wish.reason, state.now))
+    return out
+
+
+def _storage_setpoints(state: SiteState, storage: Mapping[str, Wish]) -> list[Setpoint]:
+    commands = {**{b: "power_setpoint_kw" for b in state.batteries}, **{u: "battery_setpoint_kw" for u in state.upses}}
+    return [Setpoint(k, commands[k], float(math.trunc(w.kw)), w.reason, state.now) for k, w in storage.items()]

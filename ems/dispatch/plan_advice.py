@@ -1,0 +1,52 @@
+"""The plan as advice for one cycle: storage targets, class limits, the billing mean it defends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ems.assets.workload.model import DEFERRABLE, Cluster
+from ems.dispatch.advice import Advice, Wish
+from ems.dispatch.trend import ClusterTrend
+from ems.plan.plan import Plan
+from ems.site.model import Site
+from ems.state.estimate import SiteState
+
+NEGLIGIBLE_KW = 0.5
+
+
+def advise_from_plan(
+    site: Site, plan: Plan, level: str, state: SiteState, trends: Mapping[str, ClusterTrend], month_peak_kw: float
+) -> Advice:
+    """What the plan wishes at `state.now`; the plan must hold that instant."""
+    k = plan.horizon.index_at(state.now)
+    if k is None:
+        raise ValueError("the plan does not hold this instant")
+    driver = plan.binding[k] or "energy price"
+    worth = plan.marginal_price_per_kwh[k]
+    why = f"{level} plan {plan.made_at:%H:%M} step {plan.starts[k]:%H:%M} ({driver}, 1 kWh worth {worth:.3f})"
+    storage = {store: Wish(powers[k], why) for store, powers in plan.power_kw.items() if store in _stores(site)}
+    limits = {c.id: _class_limits(c, plan, k, state, trends[c.id], why) for c in site.clusters if c.id in plan.classes}
+    return Advice(
+        name=level,
+        storage=storage,
+        limits=limits,
+        goal_kw=max(plan.peak_kw, month_peak_kw),
+        relieve="demand" in plan.binding[k],
+        spend_storage_at_limit=True,
+    )
+
+
+def _stores(site: Site) -> set[str]:
+    return {b.id for b in site.batteries} | {u.id for u in site.upses}
+
+
+def _class_limits(cluster: Cluster, plan: Plan, k: int, state: SiteState, trend: ClusterTrend, why: str) -> dict[str, Wish]:
+    limits = {}
+    for name, planned in plan.classes[cluster.id].items():
+        cut_kw, recover_kw = planned.defer_kw[k] + planned.throttle_kw[k], planned.recover_kw[k]
+        foreseen_kw = cluster.classes[name].share * max(0.0, plan.load_q50_kw[cluster.id][k] - cluster.idle_kw)
+        if cut_kw > NEGLIGIBLE_KW:
+            limits[name] = Wish(max(0.0, foreseen_kw - cut_kw) + recover_kw, f"cut by {why}")
+        elif name in DEFERRABLE and state.clusters[cluster.id].classes[name].backlog_kwh > NEGLIGIBLE_KW:
+            limits[name] = Wish(trend.class_held_kw[name] + recover_kw, f"recovery by {why}")
+    return limits

@@ -1,0 +1,157 @@
+"""What each asset and the site may do now, and which rule bounds it. Never asks the optimizer.
+
+Standing caps, not reaction: the sum of the workload caps, with cooling, losses and fixed load, stays under the limit plus the storage
+power that is already measured. Storage moves first, is measured, and only then the caps widen; caps narrow first, are read back, and
+only then storage lets go. So no rise of the load has to be seen before it is safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ems.assets.battery.envelope import battery_envelope
+from ems.assets.cooling.envelope import cooling_growth
+from ems.assets.envelope import Envelope
+from ems.assets.grid_connection.envelope import momentary_limit
+from ems.assets.ups.envelope import ups_envelope
+from ems.assets.workload.envelope import assumed_cap_kw, cap_envelope
+from ems.guard.room import Room
+from ems.guard.share import share_total
+from ems.obligation import Obligation
+from ems.site.model import Site
+from ems.state.estimate import SiteState
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What the guard must know beyond the present state: rolling extremes and the last caps, kept by the controller."""
+
+    critical_kw: Mapping[str, float]  # per UPS: the load its reserve must carry
+    since_normal_s: Mapping[str, float]  # per UPS
+    load_valley_kw: float  # smallest import without storage of the last seconds
+    interval_limit_kw: float  # what limits on longer windows leave now; infinite when there are none
+    interval_source: str
+    ramp_ceiling_kw: float  # highest import the ramp limit allows now; infinite when there is none
+    last_caps_kw: Mapping[str, float]
+    fixed_kw: Mapping[str, float]  # assets that are not handed over while others are: the power they are counted at
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The guard's answer for this cycle. Storage envelopes are battery power, charging positive; cap envelopes bound the caps."""
+
+    limit_kw: float
+    limit_source: str
+    room: Room
+    storage: dict[str, Envelope]
+    caps: dict[str, Envelope]
+    confirmed_it_kw: float  # sum of the ceilings the clusters have now
+    storage_high_kw: float  # the sum of all storage may not exceed this until narrower caps are read back
+    storage_high_rule: str
+
+
+def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], observed: Observed) -> Verdict:
+    """The verdict for this cycle. Total and finite for every state `estimate_state` can give."""
+    limit_kw, source = _limit(site, state, obligations, observed)
+    room = _room(site, state, limit_kw)
+    exposure_s = _exposure_s(site)
+    storage = {b.id: battery_envelope(b, state.batteries[b.id], exposure_s) for b in site.batteries}
+    for ups in site.upses:
+        storage[ups.id] = ups_envelope(ups, state.upses[ups.id], observed.critical_kw[ups.id], exposure_s, observed.since_normal_s[ups.id])
+    storage = _hold_export(site, storage, observed)
+    caps = {c.id: cap_envelope(c, state.clusters[c.id]) for c in site.clusters}
+    for asset, kw in observed.fixed_kw.items():
+        part = storage if asset in storage else caps
+        part[asset] = Envelope(asset, kw, kw, "not handed over", "not handed over")
+    ceilings = {
+        c.id: observed.fixed_kw.get(c.id, assumed_cap_kw(c, state.clusters[c.id], observed.last_caps_kw.get(c.id))) for c in site.clusters
+    }
+    confirmed_kw = sum(ceilings.values())
+    high_kw, rule = _storage_high(state, room, confirmed_kw, source)
+    return Verdict(limit_kw, source, room, storage, caps, confirmed_kw, high_kw, rule)
+
+
+def share_caps(site: Site, verdict: Verdict, it_kw: float, want_kw: Mapping[str, float]) -> dict[str, float]:
+    """Caps in kW that sum to at most `it_kw` (or to the idle power, where the limit lies under it), feeders respected."""
+    floor = {k: e.low_kw for k, e in verdict.caps.items()}
+    ceiling = {k: e.high_kw for k, e in verdict.caps.items()}
+    return share_total(it_kw, floor, want_kw, _under_feeders(site, verdict, ceiling, floor, want_kw))
+
+
+def loss_fraction(site: Site, state: SiteState) -> float:
+    """Losses in the UPS chain per kW of IT power, for the present mix of clusters; the worst chain when nothing runs."""
+    lossy_kw = sum(u.loss_fraction * sum(state.clusters[c].power_kw for c in u.carries) for u in site.upses)
+    worst = max((u.loss_fraction for u in site.upses), default=0.0)
+    it_kw = state.it_kw
+    return max(lossy_kw / it_kw, 0.0) if it_kw > 0 else worst
+
+
+def cooling_fraction(site: Site, state: SiteState) -> float:
+    """kW of cooling per kW of IT power at the present temperature and mix of clusters; all cooling together when nothing runs."""
+    it_kw = state.it_kw
+    if it_kw <= 0:
+        return sum(c.fraction(state.outdoor_temp_c) for c in site.coolings)
+    return sum(c.fraction(state.outdoor_temp_c) * sum(state.clusters[k].power_kw for k in c.cools) for c in site.coolings) / it_kw
+
+
+def _limit(site: Site, state: SiteState, obligations: Sequence[Obligation], observed: Observed) -> tuple[float, str]:
+    bounds = [
+        momentary_limit(site.point_of_connection, obligations, state.now),
+        (observed.interval_limit_kw, observed.interval_source),
+        (observed.ramp_ceiling_kw, "ramp limit"),
+    ]
+    return min(bounds)
+
+
+def _room(site: Site, state: SiteState, limit_kw: float) -> Room:
+    ahead_s = _exposure_s(site)
+    growth = max((cooling_growth(c, ahead_s) for c in site.coolings), default=0.0)
+    return Room(
+        target_kw=limit_kw * (1.0 - site.control.import_margin),
+        loss_fraction=loss_fraction(site, state),
+        cooling_kw=state.cooling_kw,
+        cooling_fraction=cooling_fraction(site, state),
+        growth=growth,
+        fixed_kw=state.fixed_kw,
+    )
+
+
+def _exposure_s(site: Site) -> float:
+    """How long a setpoint can outlive the controller: the longest lease and two cycles."""
+    lease_s = max((link.lease_s for link in site.links.values()), default=0.0)
+    return lease_s + 2.0 * site.control.cycle_s
+
+
+def _hold_export(site: Site, storage: dict[str, Envelope], observed: Observed) -> dict[str, Envelope]:
+    """Discharge may not push power out beyond the export limit, even if the load falls to its recent low."""
+    lowest_kw = -(max(0.0, observed.load_valley_kw) * (1.0 - site.control.import_margin) + site.point_of_connection.export_limit_kw)
+    total_kw = sum(e.low_kw for e in storage.values())
+    if total_kw >= lowest_kw or total_kw >= 0.0:
+        return storage
+    part = lowest_kw / total_kw
+    return {k: e.narrowed(e.low_kw * part, e.high_kw, "export limit") for k, e in storage.items()}
+
+
+def _storage_high(state: SiteState, room: Room, confirmed_it_kw: float, source: str) -> tuple[float, str]:
+    """Storage may rise only as far as the caps in force leave room; when import is over the target it must give that much back."""
+    high_kw = max(state.storage_kw, room.storage_kw(confirmed_it_kw))
+    over_kw = state.poc_kw - room.target_kw
+    if over_kw > 0.0:
+        return min(high_kw, state.storage_kw - over_kw), source
+    return high_kw, f"{source}: caps in force"
+
+
+def _under_feeders(
+    site: Site, verdict: Verdict, ceiling: dict[str, float], floor: Mapping[str, float], want_kw: Mapping[str, float]
+) -> dict[str, float]:
+    """Ceilings lowered so that the clusters below each feeder fit it together with the worst cooling share and losses."""
+    out = dict(ceiling)
+    for feeder in site.feeders:
+        inside = [c for c in out if c in feeder.assets]
+        other_kw = sum(a.power_kw for a in site.fixed_loads if a.id in feeder.assets)
+        cooled = sum(c.fraction(None) for c in site.coolings if c.id in feeder.assets)
+        room_kw = max(0.0, (feeder.limit_kw * (1.0 - site.control.import_margin) - other_kw) / (1.0 + verdict.room.loss_fraction + cooled))
+        if sum(out[c] for c in inside) > room_kw:
+            out.update(share_total(room_kw, {c: floor[c] for c in inside}, {c: want_kw[c] for c in inside}, {c: out[c] for c in inside}))
+    return out

@@ -1,0 +1,41 @@
+"""How much IT power the import limit leaves, as plain arithmetic on the balance at the point of connection.
+
+    import = IT x (1 + losses) + cooling + fixed + storage  <=  target
+
+Cooling follows IT heat with a lag, so a cap allowed now is charged with the cooling that can follow before the caps could be changed
+again (one lease and two cycles); the rest of the rise is seen and subtracted in later cycles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The balance at the meter. `growth` is the share of a rise in IT heat that cooling follows before it can be answered."""
+
+    target_kw: float
+    loss_fraction: float
+    cooling_kw: float
+    cooling_fraction: float
+    growth: float
+    fixed_kw: float
+
+    def load_kw(self, it_kw: float) -> float:
+        """The import without storage that an IT power of `it_kw` can cause before the next answer."""
+        rise_kw = max(0.0, self.cooling_fraction * it_kw - self.cooling_kw)
+        return it_kw * (1.0 + self.loss_fraction) + self.cooling_kw + self.growth * rise_kw + self.fixed_kw
+
+    def it_kw(self, storage_kw: float, target_kw: float | None = None) -> float:
+        """The largest IT power whose load, with `storage_kw` (charging positive), stays at the target. Never negative."""
+        target = self.target_kw if target_kw is None else target_kw
+        left_kw = target - storage_kw - self.fixed_kw - self.cooling_kw
+        it = left_kw / (1.0 + self.loss_fraction)
+        if self.cooling_fraction * it > self.cooling_kw:
+            it = (left_kw + self.growth * self.cooling_kw) / (1.0 + self.loss_fraction + self.growth * self.cooling_fraction)
+        return max(0.0, it)
+
+    def storage_kw(self, it_kw: float) -> float:
+        """The largest storage power (charging positive) that an IT ceiling of `it_kw` leaves; negative: that much must be discharged."""
+        return self.target_kw - self.load_kw(it_kw)
