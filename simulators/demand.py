@@ -111,7 +111,7 @@ class GeneratedDemand:
         """Demand per cluster at an epoch second."""
         block = int(at_s // (STEP_S * BLOCK_STEPS))
         if block != self._block or self._table is None:
-            starts_s = (block * BLOCK_STEPS + np.arange(BLOCK_STEPS)) * STEP_S
+            starts_s = (block * BLOCK_STEPS + np.arange(BLOCK_STEPS, dtype=np.float64)) * STEP_S
             self._table = TableDemand(float(starts_s[0]), STEP_S, {c.id: self.series(c, starts_s) for c in self._clusters})
             self._block = block
         return self._table.at(at_s)
@@ -214,7 +214,7 @@ def statistics(series: Sequence[float] | Array) -> dict[str, float]:
 def generated_statistics(seed: int, days: int = 14) -> dict[str, float]:
     """The same figures of the generator's 10-minute means over a number of days."""
     steps = days * 144 * 60
-    rate = request_rate(seed, "hall-a", 1.7e9 + np.arange(steps) * STEP_S)
+    rate = request_rate(seed, "hall-a", 1.7e9 + np.arange(steps, dtype=np.float64) * STEP_S)
     return statistics(rate.reshape(-1, 60).mean(axis=1)) | {"mean": float(rate.mean())}
 
 

@@ -20,6 +20,7 @@ FAULTS = (
     "local",  # a person has taken the device: commands are refused
     "reboot",  # silent, and comes back with its commands at their power-on values
 )
+OTHER_NAMES = {"refuse": "reject", "lying": "wrong_sign"}  # as scenarios call them
 READING_NOISE = 0.001  # readings lie within this fraction of the truth, uniformly
 
 
@@ -60,12 +61,16 @@ class Device:
 
     def read(self) -> dict[str, float]:
         """What the device says: all readings of its kind, our units and signs. Raises DeviceSilent when it does not answer in time."""
-        faults = self.faults
-        if not faults:
+        if self.faults:
+            self._answer_or_raise()
+        return self.shown()
+
+    def shown(self) -> dict[str, float]:
+        """As read, however late the answer would come."""
+        if not self.faults:
             return self._readings()
-        self._answer_or_raise()
         values = dict(self._frozen) if self._frozen is not None else self._readings()
-        if "wrong_sign" in faults:
+        if "wrong_sign" in self.faults:
             _turn_round(values)
         return values
 
@@ -75,32 +80,47 @@ class Device:
             self._answer_or_raise()
         return dict(self._registers)
 
+    @property
+    def registers(self) -> dict[str, float]:
+        """The command registers as they stand, however late the answer would come."""
+        return self._registers
+
     def write(self, command: str, value: float, at_s: float) -> None:
         """Takes one command in kW; it acts from the next step on. Raises Refused, or DeviceSilent when there is no timely answer."""
-        if "silent" in self.faults or "reboot" in self.faults:
-            raise DeviceSilent(f"{self.id} does not answer")
-        self.writes += 1
+        self.take(command, value, at_s)
+        if "slow" in self.faults:
+            raise DeviceSilent(f"{self.id} answers too late")
+
+    def take(self, command: str, value: float, at_s: float) -> None:
+        """As write, however late the answer would come. Raises Refused, or DeviceSilent when the command does not arrive."""
+        self._arrive_or_raise()
         self._refuse_or_pass(command, value)
         self._registers[command] = value
         self._lease_until_s = at_s + self._lease_s
         if "ignores" not in self.faults:
             self._obey(command, value)
-        if "slow" in self.faults:
-            raise DeviceSilent(f"{self.id} answers too late")
 
-    def keep_alive(self, at_s: float) -> None:
-        """A heartbeat: extends a lease that is still running; it never revives one that lapsed. Raises DeviceSilent."""
-        if "silent" in self.faults or "reboot" in self.faults:
-            raise DeviceSilent(f"{self.id} does not answer")
-        self.writes += 1
+    def keep_alive(self, at_s: float, lease_s: float = 0.0) -> None:
+        """A heartbeat: extends a running lease (by `lease_s` from now on when that is above 0); it never revives one that lapsed.
+
+        Raises DeviceSilent.
+        """
+        self._arrive_or_raise()
         self.heartbeats += 1
+        if lease_s > 0.0:
+            self._lease_s = lease_s
         if self._lease_until_s != math.inf and "local" not in self.faults:
             self._lease_until_s = at_s + self._lease_s
 
+    def lease_remaining_s(self, at_s: float) -> float:
+        """Seconds until the commands lapse; 0 when no lease runs."""
+        return max(0.0, self._lease_until_s - at_s) if self._lease_until_s != math.inf else 0.0
+
     def inject(self, kind: str, until_s: float) -> None:
         """Begins a fault that ends at an epoch second. Raises ValueError for a kind not in FAULTS."""
+        kind = OTHER_NAMES.get(kind, kind)
         if kind not in FAULTS:
-            raise ValueError(f"fault {kind!r} of {self.id}: expected one of {', '.join(FAULTS)}")
+            raise ValueError(f"fault {kind!r} of {self.id}: expected one of {', '.join((*FAULTS, *OTHER_NAMES))}")
         if kind == "frozen":
             self._frozen = self._readings()
         if kind in ("reboot", "trip"):
@@ -128,6 +148,11 @@ class Device:
             del self.faults[kind]
         if "frozen" not in self.faults:
             self._frozen = None
+
+    def _arrive_or_raise(self) -> None:
+        if "silent" in self.faults or "reboot" in self.faults:
+            raise DeviceSilent(f"{self.id} does not answer")
+        self.writes += 1
 
     def _answer_or_raise(self) -> None:
         for kind in ("silent", "reboot", "slow"):
