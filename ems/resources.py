@@ -29,7 +29,7 @@ def resolve(kind: str, name: str, beside: Path) -> Path:
     """
     searched = candidates(kind, name, beside)
     for path in searched:
-        if path.is_file():
+        if is_file(path):
             return path
     raise FileNotFoundError("no such file: " + ", ".join(str(path) for path in searched))
 
@@ -40,4 +40,12 @@ def candidates(kind: str, name: str, beside: Path) -> list[Path]:
         return [(beside.parent / name).resolve()]
     inside = Path("config") / kind / f"{name}.yaml"
     places = [folder / inside for folder in beside.resolve().parents]
-    return list(dict.fromkeys([path for path in places if path.is_file()] + [bundled(str(inside))]))
+    return list(dict.fromkeys([path for path in places if is_file(path)] + [bundled(str(inside))]))
+
+
+def is_file(path: Path) -> bool:
+    """True for a file; False also for a name no file system takes (too long, not permitted)."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False

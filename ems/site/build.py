@@ -14,18 +14,8 @@ from ems.assets.ups.model import Ups
 from ems.assets.workload.model import CLASSES, Cluster, WorkloadClass
 from ems.limit import Limit, LimitKind
 from ems.site.model import ControlSettings, Feeder, PlanSettings, Site, Tariff
-from ems.site.schema import (
-    AssetFile,
-    BatteryFile,
-    ClusterFile,
-    CoolingFile,
-    FixedLoadFile,
-    LimitFile,
-    LinkFile,
-    PointOfConnectionFile,
-    SiteFile,
-    UpsFile,
-)
+from ems.site.schema import LimitFile, PointOfConnectionFile, SiteFile
+from ems.site.schema_assets import AssetFile, BatteryFile, ClusterFile, CoolingFile, FixedLoadFile, LinkFile, UpsFile
 
 
 def build_site(file: SiteFile) -> Site:

@@ -1,12 +1,189 @@
-"""What no single key can show: references, addresses, the feeder tree, and sites that cannot work."""
+"""What no single key can show: names that point nowhere, devices that share an address, a feeder tree that is none."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
 from ems.errors import Complaint
-from ems.site.schema import SiteFile
+from ems.resources import resolve
+from ems.site.schema import FeederFile, PointOfConnectionFile
+from ems.site.schema_assets import AssetFile, ClusterFile, CoolingFile, LinkFile, UpsFile
 from ems.site.source import Source
+from ems.site.yaml_reader import KeyPath
+
+T = TypeVar("T")
+_ASSET: TypeAdapter[AssetFile] = TypeAdapter(AssetFile)
 
 
-def cross_complaints(source: Source, file: SiteFile) -> list[Complaint]:
-    """Every fault between the parts of a valid file, at its place."""
-    return []
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a site file that are sound by themselves, so that one bad key does not hide the faults elsewhere."""
+
+    connection: PointOfConnectionFile | None
+    assets: Mapping[str, AssetFile]
+    feeders: Mapping[int, FeederFile]
+    ids: tuple[str, ...]  # of all assets, sound or not
+
+    def is_cluster(self, name: str) -> bool:
+        """True for a cluster, and for an asset whose own faults hide what it is."""
+        return name in self.ids and isinstance(self.assets.get(name, None) or _UNKNOWN, ClusterFile | _Unknown)
+
+
+class _Unknown:
+    """Stands for an asset with faults of its own."""
+
+
+_UNKNOWN = _Unknown()
+
+
+def sound_parts(source: Source) -> Parts:
+    """The parts that validate alone."""
+    raw_assets, raw_feeders = source.at(("assets",)), source.at(("feeders",))
+    assets = raw_assets if isinstance(raw_assets, Mapping) else {}
+    feeders = raw_feeders if isinstance(raw_feeders, list) else []
+    return Parts(
+        connection=sound(TypeAdapter(PointOfConnectionFile), source.at(("point_of_connection",))),
+        assets={name: part for name, raw in assets.items() if (part := sound(_ASSET, raw)) is not None},
+        feeders={n: part for n, raw in enumerate(feeders) if (part := sound(TypeAdapter(FeederFile), raw)) is not None},
+        ids=tuple(assets),
+    )
+
+
+def sound(adapter: TypeAdapter[T], raw: object) -> T | None:
+    """The part, or None when it has faults of its own."""
+    try:
+        return adapter.validate_python(raw)
+    except ValidationError:
+        return None
+
+
+def reference_complaints(source: Source, parts: Parts) -> list[Complaint]:
+    """Every fault in how the parts name each other."""
+    return [
+        *limit_complaints(source, parts),
+        *membership_complaints(source, parts),
+        *feeder_complaints(source, parts),
+        *address_complaints(source, parts),
+        *lease_complaints(source, parts),
+    ]
+
+
+def limit_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:
+    """A site needs one protective limit that always holds; the meter's id is no asset's."""
+    if parts.connection is None:
+        return
+    where: KeyPath = ("point_of_connection",)
+    if parts.connection.import_limit_kw is None and not any(limit.holds_always for limit in parts.connection.limits):
+        yield source.complaint((*where, "import_limit_kw"), "a limit in kW, or a protective record with window_s <= 1 in limits")
+    if parts.connection.id in parts.ids:
+        yield source.complaint(("assets", parts.connection.id), "an id other than the point of connection's", parts.connection.id)
+
+
+def membership_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:
+    """UPSs carry and cooling cools clusters of this site; a cluster is behind one UPS at most, and cooled by one system at most."""
+    taken: dict[tuple[str, str], str] = {}
+    for name, asset in parts.assets.items():
+        if isinstance(asset, UpsFile | CoolingFile):
+            key, members = ("carries", asset.carries) if isinstance(asset, UpsFile) else ("cools", asset.cools)
+            for number, member in enumerate(members):
+                where: KeyPath = ("assets", name, key, number)
+                if not parts.is_cluster(member):
+                    clusters = [known for known in parts.ids if parts.is_cluster(known)]
+                    yield source.complaint(where, "a cluster of this site" + near_miss(member, clusters))
+                elif (key, member) in taken:
+                    yield source.complaint(where, f"a cluster listed once ({taken[key, member]} {key} it already)")
+                taken.setdefault((key, member), name)
+
+
+def feeder_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:
+    """Feeders have ids of their own, known parents and assets, no circle; an asset hangs on one feeder."""
+    ids = [feeder.id for feeder in parts.feeders.values()]
+    owner: dict[str, str] = {}
+    for number, feeder in parts.feeders.items():
+        where: KeyPath = ("feeders", number)
+        if ids.index(feeder.id) < list(parts.feeders).index(number):
+            yield source.complaint((*where, "id"), "an id no other feeder has")
+        if feeder.parent is not None and feeder.parent not in ids:
+            yield source.complaint((*where, "parent"), "the id of a feeder" + near_miss(feeder.parent, ids))
+        elif is_in_circle(feeder, parts.feeders.values()):
+            yield source.complaint((*where, "parent"), "a parent that is not below this feeder itself")
+        for place, name in enumerate(feeder.assets):
+            if name not in parts.ids:
+                yield source.complaint((*where, "assets", place), "the id of an asset" + near_miss(name, parts.ids))
+            elif name in owner:
+                yield source.complaint((*where, "assets", place), f"an asset on one feeder ({owner[name]} has it already)")
+            owner.setdefault(name, feeder.id)
+
+
+def is_in_circle(feeder: FeederFile, feeders: Iterable[FeederFile]) -> bool:
+    """True when the way up from a feeder comes back to it."""
+    parents = {f.id: f.parent for f in feeders}
+    here, seen = feeder.parent, set[str]()
+    while here is not None and here not in seen:
+        if here == feeder.id:
+            return True
+        seen.add(here)
+        here = parents.get(here)
+    return False
+
+
+def links_of(parts: Parts) -> Iterator[tuple[KeyPath, LinkFile]]:
+    """Every device link with its path, the meter first."""
+    if parts.connection is not None and parts.connection.meter is not None:
+        yield ("point_of_connection", "meter"), parts.connection.meter
+    for name, asset in parts.assets.items():
+        link = getattr(asset, "link", None)
+        if link is not None:
+            yield ("assets", name, "link"), link
+
+
+def address_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:
+    """No two devices answer at one host, port and unit."""
+    seen: dict[tuple[str, int, int], KeyPath] = {}
+    for where, link in links_of(parts):
+        host = "127.0.0.1" if link.host in {"localhost", "::1"} else link.host.lower()
+        address = (host, link.port, link.unit_id)
+        if address in seen:
+            other = str(seen[address][-2] if seen[address][0] == "assets" else "the meter")
+            yield source.complaint((*where, "port"), f"an address of its own ({other} has {link.host}:{link.port} unit {link.unit_id})")
+        seen.setdefault(address, where)
+
+
+def lease_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:
+    """Workload falls to its contract cap before any store lets go, or the site would stand uncapped without storage."""
+    stores = [
+        (link.lease_s, name)
+        for name, asset in parts.assets.items()
+        if not isinstance(asset, ClusterFile | CoolingFile)
+        and (link := getattr(asset, "link", None)) is not None
+        and getattr(asset, "is_grid_interactive", True)
+    ]
+    if not stores:
+        return
+    shortest_s, store = min(stores)
+    for name, asset in parts.assets.items():
+        if isinstance(asset, ClusterFile) and asset.link is not None and asset.link.lease_s >= shortest_s:
+            expected = f"less than {shortest_s:g} s, the lease of {store}: workload lapses before storage"
+            yield source.complaint(("assets", name, "link", "lease_s"), expected, asset.link.lease_s)
+
+
+def page_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:
+    """Every device page can be found."""
+    for where, link in links_of(parts):
+        place = (*where, "page")
+        try:
+            resolve("devices", link.page, source.origin(place))
+        except FileNotFoundError as error:
+            yield source.complaint(place, f"a device page ({error})")
+
+
+def near_miss(name: str, known: Iterable[str]) -> str:
+    """`, perhaps ...` when a known name is close, else the names there are."""
+    names = sorted(set(known))
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f", perhaps `{near[0]}`" if near else f" ({', '.join(names)})" if names else ""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ems.errors import ConfigError
 from ems.resources import bundled, is_bare, resolve
 from ems.site.build import build_site
-from ems.site.checks import cross_complaints
+from ems.site.checks import reference_complaints, sound_parts
+from ems.site.feasibility import impossibilities
 from ems.site.model import Site
-from ems.site.schema import LinkFile, SiteFile
-from ems.site.source import MISSING, Source, overrides_source, put, read_source, validated
+from ems.site.schema import SiteFile
+from ems.site.schema_assets import LinkFile
+from ems.site.source import Source, in_order, overrides_source, read_source, validated
+from ems.site.yaml_reader import KeyPath
 
 
 def load_site(path: Path | str, overrides: Mapping[str, Any] | Source | None = None) -> Site:
@@ -32,11 +34,14 @@ def site_source(path: Path, overrides: Mapping[str, Any] | Source | None = None)
 
 
 def site_of(source: Source) -> Site:
-    """The site of a source. Raises ConfigError with every complaint at once."""
-    file = validated(source, SiteFile)
-    complaints = cross_complaints(source, file)
+    """The site of a source. Raises ConfigError with every complaint at once: of the schema, and between the parts that are sound."""
+    try:
+        file = validated(source, SiteFile)
+    except ConfigError as error:
+        raise ConfigError(in_order([*error.complaints, *reference_complaints(source, sound_parts(source))])) from None
+    complaints = [*reference_complaints(source, sound_parts(source)), *impossibilities(source, file)]
     if complaints:
-        raise ConfigError(complaints)
+        raise ConfigError(in_order(complaints))
     return build_site(with_own_pages(source, file))
 
 
@@ -46,29 +51,28 @@ def with_tariff(source: Source) -> Source:
     if not isinstance(named, str):
         return source
     try:
-        file = resolve("tariffs", named, Path(source.mark(("tariff",)).file))
+        file = resolve("tariffs", named, source.origin(("tariff",)))
     except FileNotFoundError as error:
-        raise ConfigError([source.complaint(("tariff",), f"a tariff ({error})")]) from None
-    return replace(source, data=put(source.data, ("tariff",), MISSING)).overlaid(read_source(file), ("tariff",))
+        raise ConfigError([source.complaint(("tariff",), f"the name of a tariff ({error})")]) from None
+    return source.overlaid(read_source(file), ("tariff",))
 
 
 def with_own_pages(source: Source, file: SiteFile) -> SiteFile:
     """The file with device pages that are not the shipped ones named by full path, so that a resolved site stands alone."""
-    meter = file.point_of_connection.meter
-    connection = file.point_of_connection.model_copy(update={"meter": own_page(source, meter)})
-    assets = {
-        name: asset.model_copy(update={"link": own_page(source, getattr(asset, "link", None))}) for name, asset in file.assets.items()
-    }
+    meter = own_page(source, ("point_of_connection", "meter"), file.point_of_connection.meter)
+    links = {name: own_page(source, ("assets", name, "link"), getattr(asset, "link", None)) for name, asset in file.assets.items()}
+    connection = file.point_of_connection.model_copy(update={"meter": meter})
+    assets = {name: asset.model_copy(update={"link": links[name]}) if links[name] else asset for name, asset in file.assets.items()}
     return file.model_copy(update={"point_of_connection": connection, "assets": assets})
 
 
-def own_page(source: Source, link: LinkFile | None) -> LinkFile | None:
+def own_page(source: Source, where: KeyPath, link: LinkFile | None) -> LinkFile | None:
     """The link with its page as a full path, or as a bare name when that is a shipped page."""
     if link is None:
         return None
     try:
-        page = resolve("devices", link.page, source.path)
+        page = resolve("devices", link.page, source.origin((*where, "page")))
     except FileNotFoundError:
         return link
-    shipped = bundled(f"config/devices/{link.page}.yaml")
-    return link if is_bare(link.page) and page == shipped else link.model_copy(update={"page": str(page)})
+    is_shipped = is_bare(link.page) and page == bundled(f"config/devices/{link.page}.yaml")
+    return link if is_shipped else link.model_copy(update={"page": str(page)})

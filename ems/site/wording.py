@@ -34,7 +34,7 @@ _WORDS = {
     "enum": "one of {expected}",
     "union_tag_invalid": "kind: one of {expected_tags}",
     "union_tag_not_found": "the key `kind`",
-    "string_pattern_mismatch": "text of the form {pattern}",
+    "string_pattern_mismatch": "small letters, digits, - and _, beginning with a letter or digit",
 }
 
 

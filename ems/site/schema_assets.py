@@ -1,0 +1,196 @@
+"""The assets of a site file as pydantic models, one per kind; key names equal the attributes of the asset's model."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from ems.assets.workload.model import DEFERRABLE
+from ems.site.source import FileModel
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
+Positive = Annotated[float, Field(gt=0, le=1e7)]
+NotNegative = Annotated[float, Field(ge=0, le=1e7)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Efficiency = Annotated[float, Field(gt=0, le=1)]
+Price = Annotated[float, Field(ge=0, le=1e4)]
+
+
+class LinkFile(FileModel):
+    """A device's page and its Modbus/TCP address."""
+
+    page: str = Field(min_length=1, max_length=400, description="the name of a device page, or a path to one")
+    host: str = Field(min_length=1, max_length=253, description="the device's host name or address")
+    port: int = Field(ge=1, le=65535, description="the device's TCP port")
+    unit_id: int = Field(default=1, ge=0, le=247)
+    lease_s: float = Field(default=60.0, gt=0, le=86400)
+
+
+class BatteryFile(FileModel):
+    """A battery; ratings at its AC terminals."""
+
+    kind: Literal["battery"]
+    power_kw: float = Field(gt=0, le=1e7, description="rated power in kW, charging and discharging")
+    energy_kwh: float = Field(gt=0, le=1e7, description="nameplate energy in kWh")
+    charge_efficiency: Efficiency = 0.95
+    discharge_efficiency: Efficiency = 0.95
+    soc_min: Fraction = 0.05
+    soc_max: Fraction = 0.95
+    wear_price_per_kwh: Price = 0.02
+    ramp_kw_per_s: Positive | None = None
+    initial_soc: Fraction = 0.5
+    auxiliary_kw: NotNegative = 0.0
+    link: LinkFile | None = None
+
+    @field_validator("soc_max")
+    @classmethod
+    def _window_is_open(cls, value: float, info: Any) -> float:
+        if value <= info.data.get("soc_min", -1.0):
+            raise ValueError(f"a fraction above soc_min ({info.data['soc_min']:g})")
+        return value
+
+    @field_validator("initial_soc")
+    @classmethod
+    def _starts_inside_the_window(cls, value: float, info: Any) -> float:
+        low, high = info.data.get("soc_min", 0.0), info.data.get("soc_max", 1.0)
+        if not low <= value <= high:
+            raise ValueError(f"a fraction between soc_min and soc_max ({low:g} to {high:g})")
+        return value
+
+
+class UpsFile(FileModel):
+    """An uninterruptible power supply with all its blocks."""
+
+    kind: Literal["ups"]
+    rating_kw: float = Field(gt=0, le=1e7, description="the most load it can carry, kW")
+    energy_kwh: float = Field(gt=0, le=1e7, description="nameplate energy of all blocks in kWh")
+    ride_through_min: float = Field(gt=0, le=1440, description="minutes for which it must always be able to carry the critical load")
+    is_bidirectional: bool = False
+    is_lead_acid: bool = False
+    charge_kw: float = Field(gt=0, le=1e7, description="the most it charges its battery with, kW")
+    charge_efficiency: Efficiency = 0.97
+    discharge_efficiency: Efficiency = 0.97
+    loss_fraction: float = Field(default=0.04, ge=0, le=0.5)
+    aged_capacity: Efficiency = 0.8
+    blocks: int = Field(default=1, ge=1, le=1000)
+    redundant_blocks: int = Field(default=0, ge=0, le=1000)
+    reserve_floor_kw: NotNegative | None = None
+    soc_error: float = Field(default=0.02, ge=0, lt=1)
+    wear_price_per_kwh: Price = 0.05
+    ramp_kw_per_s: Positive | None = None
+    initial_soc: Fraction = 1.0
+    is_grid_interactive: bool = False
+    carries: list[Name] = Field(min_length=1, description="the clusters behind it")
+    link: LinkFile | None = None
+
+    @field_validator("redundant_blocks")
+    @classmethod
+    def _one_block_counts(cls, value: int, info: Any) -> int:
+        if value >= info.data.get("blocks", value + 1):
+            raise ValueError(f"fewer than the blocks there are ({info.data['blocks']})")
+        return value
+
+    @field_validator("reserve_floor_kw")
+    @classmethod
+    def _floor_within_rating(cls, value: float | None, info: Any) -> float | None:
+        if value is not None and value > info.data.get("rating_kw", value):
+            raise ValueError(f"at most rating_kw ({info.data['rating_kw']:g})")
+        return value
+
+    @field_validator("is_grid_interactive")
+    @classmethod
+    def _lead_acid_is_never_offered(cls, value: bool, info: Any) -> bool:
+        if value and info.data.get("is_lead_acid"):
+            raise ValueError("false, a lead-acid UPS is never cycled")
+        return value
+
+
+class ClassFile(FileModel):
+    """One class of work: its share of the power above idle and what cutting it costs per kWh of IT energy."""
+
+    share: float = Field(ge=0, le=1, description="this class's share of the power above idle, 0 to 1")
+    throttle_price_per_kwh: Price | None = None
+    defer_price_per_kwh: Price | None = None
+    drop_price_per_kwh: Price | None = None
+    deadline_h: Annotated[float, Field(gt=0, le=24)] | None = None
+
+
+class ClassesFile(FileModel):
+    """The three classes of work of a cluster."""
+
+    interactive: ClassFile
+    batch: ClassFile
+    training: ClassFile
+
+    @model_validator(mode="after")
+    def _shares_make_a_whole(self) -> ClassesFile:
+        total = self.interactive.share + self.batch.share + self.training.share
+        if abs(total - 1.0) > 1e-6:
+            raise ValueError(f"shares that sum to 1 (they sum to {total:g})")
+        return self
+
+    @field_validator("interactive")
+    @classmethod
+    def _interactive_is_throttled(cls, value: ClassFile) -> ClassFile:
+        if value.throttle_price_per_kwh is None or (value.defer_price_per_kwh, value.drop_price_per_kwh, value.deadline_h) != (None,) * 3:
+            raise ValueError("share and throttle_price_per_kwh: interactive work can only be throttled")
+        return value
+
+    @field_validator(*DEFERRABLE)
+    @classmethod
+    def _deferred_then_dropped(cls, value: ClassFile) -> ClassFile:
+        if None in (value.defer_price_per_kwh, value.drop_price_per_kwh, value.deadline_h):
+            raise ValueError("share, defer_price_per_kwh, drop_price_per_kwh and deadline_h")
+        if value.throttle_price_per_kwh is not None:
+            raise ValueError("no throttle_price_per_kwh: this class is deferred, then dropped")
+        return value
+
+
+class ClusterFile(FileModel):
+    """An IT cluster."""
+
+    kind: Literal["workload"]
+    idle_kw: float = Field(ge=0, le=1e7, description="IT power in kW with no work")
+    peak_kw: float = Field(gt=0, le=1e7, description="IT power in kW of the highest ordinary demand")
+    rating_kw: Positive | None = None
+    contract_cap_kw: Positive | None = None
+    ramp_kw_per_s: Positive | None = None
+    classes: ClassesFile = Field(description="the classes interactive, batch and training")
+    link: LinkFile | None = None
+
+    @field_validator("peak_kw")
+    @classmethod
+    def _peak_above_idle(cls, value: float, info: Any) -> float:
+        if value <= info.data.get("idle_kw", -1.0):
+            raise ValueError(f"more than idle_kw ({info.data['idle_kw']:g})")
+        return value
+
+    @field_validator("rating_kw")
+    @classmethod
+    def _rating_holds_the_peak(cls, value: float | None, info: Any) -> float | None:
+        if value is not None and value < info.data.get("peak_kw", value):
+            raise ValueError(f"at least peak_kw ({info.data['peak_kw']:g})")
+        return value
+
+
+class CoolingFile(FileModel):
+    """Cooling that follows IT power."""
+
+    kind: Literal["cooling"]
+    fraction_at_10c: float = Field(ge=0, le=2, description="kW of cooling per kW of IT at 10 degrees C outdoors")
+    fraction_at_40c: float = Field(ge=0, le=2, description="kW of cooling per kW of IT at 40 degrees C outdoors")
+    lag_s: float = Field(default=300.0, gt=0, le=86400)
+    rating_kw: Positive | None = None
+    cools: list[Name] = Field(min_length=1, description="the clusters it cools")
+    link: LinkFile | None = None
+
+
+class FixedLoadFile(FileModel):
+    """A load nobody can move."""
+
+    kind: Literal["fixed_load"]
+    power_kw: float = Field(ge=0, le=1e7, description="its power in kW")
+
+
+AssetFile = Annotated[BatteryFile | UpsFile | ClusterFile | CoolingFile | FixedLoadFile, Field(discriminator="kind")]
