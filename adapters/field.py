@@ -1,0 +1,164 @@
+"""The equipment of a site behind Modbus: polls every device in the background, keeps the next image, writes and reads back.
+
+`ModbusField` is an `ems.control.ports.Field`. All of it runs in one event loop; `image`, `apply` and `release` return at once. Devices are
+polled each in its own task, so a silent one delays nobody. A lease is kept only when `apply` was called with `refresh_leases=True`: the
+poller never keeps one. Assets that are not in control are never written, whatever is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from typing import Any
+
+from adapters.modbus.device import Device
+from adapters.modbus.link import Link
+from adapters.modbus.page import Page
+from ems.assets.asset import DeviceLink
+from ems.clock import Clock
+from ems.dispatch.setpoint import Setpoint
+from ems.errors import Complaint, ConfigError
+from ems.messages import Mode
+from ems.site.model import Site
+from ems.state.image import SiteImage
+
+SHORTEST_PERIOD_S = 0.05  # wall seconds between two polls of a device at high speeds
+LOG = logging.getLogger(__name__)
+
+
+class ModbusField:
+    """All devices of a site. `pages` by the name (or path) the site's device links use; `modes` by asset id, observe when absent."""
+
+    def __init__(
+        self, site: Site, pages: Mapping[str, Page], clock: Clock, modes: Mapping[str, Mode], seed: int = 0, deadline_s: float = 0.4
+    ) -> None:
+        refuse_assumed_commands(site.links, pages)
+        self._clock = clock
+        self._modes = dict(modes)
+        self._deadline_s = deadline_s
+        self._period_s = max(SHORTEST_PERIOD_S, site.control.cycle_s / clock.speed)
+        self._links = _links(site.links, seed, deadline_s)
+        self._devices = {
+            asset: Device(asset, pages[link.page], self._links[(link.host, link.port)], link.unit_id, link.lease_s, clock)
+            for asset, link in site.links.items()
+        }
+        self._first = {cluster.id for cluster in site.clusters}  # caps before storage
+        self._releases: list[str] = []
+        self._is_due = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def write_counts(self) -> dict[str, int]:
+        """Write requests sent so far, by asset."""
+        return {asset: device.write_count for asset, device in self._devices.items()}
+
+    async def start(self) -> None:
+        """Begins polling and writing."""
+        self._tasks = [asyncio.create_task(self._poll_forever(device)) for device in self._devices.values()]
+        self._tasks.append(asyncio.create_task(self._write_forever()))
+
+    async def stop(self) -> None:
+        """Writes what is still asked for, then closes every connection. Setpoints stay in the devices until released or lapsed."""
+        if self._is_due.is_set():
+            await self._write_once()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        for link in self._links.values():
+            link.close()
+
+    async def poll_once(self) -> None:
+        """Reads every device once, all at the same time."""
+        await asyncio.gather(*(device.poll() for device in self._devices.values()))
+
+    def image(self, now: Any) -> SiteImage:
+        """The newest readings and read-back commands of all devices, with the stamps of the wire."""
+        devices = self._devices.items()
+        return SiteImage(
+            now,
+            {asset: device.readings for asset, device in devices},
+            {asset: device.commands for asset, device in devices if device.page.commands},
+            {asset: device.problem for asset, device in devices if device.problem is not None},
+        )
+
+    def set_modes(self, modes: Mapping[str, Mode]) -> None:
+        """Takes the modes in force; an asset that is not named is observed."""
+        self._modes = dict(modes)
+
+    def apply(self, setpoints: Sequence[Setpoint], refresh_leases: bool) -> None:
+        """Hands over the setpoints of assets in control; they are written in the background, caps of clusters first."""
+        wanted: dict[str, dict[str, float]] = {}
+        for setpoint in setpoints:
+            if self._is_controlled(setpoint.asset):
+                wanted.setdefault(setpoint.asset, {})[setpoint.command] = setpoint.power_kw
+        for asset, device in self._devices.items():
+            device.want(wanted.get(asset, {}), refresh_leases)
+        self._is_due.set()
+
+    def release(self, assets: Sequence[str]) -> None:
+        """Lets go of assets that we hold, in the order given."""
+        for asset in assets:
+            if asset in self._devices:
+                self._devices[asset].want({}, False)
+                self._releases.append(asset)
+        self._is_due.set()
+
+    def _is_controlled(self, asset: str) -> bool:
+        return asset in self._devices and self._modes.get(asset, Mode.OBSERVE) is Mode.CONTROL
+
+    async def _poll_forever(self, device: Device) -> None:
+        loop = asyncio.get_running_loop()
+        due_s = loop.time()
+        while True:
+            await self._guarded(device, device.poll())
+            due_s = max(due_s + self._period_s, loop.time())
+            await asyncio.sleep(due_s - loop.time())
+
+    async def _write_forever(self) -> None:
+        while True:
+            await self._is_due.wait()
+            await self._write_once()
+
+    async def _write_once(self) -> None:
+        self._is_due.clear()
+        releases, self._releases = self._releases, []
+        for asset in releases:
+            await self._guarded(self._devices[asset], self._devices[asset].let_go())
+        await self._flush(d for a, d in self._devices.items() if a in self._first)
+        await self._flush(d for a, d in self._devices.items() if a not in self._first)
+
+    async def _flush(self, devices: Iterable[Device]) -> None:
+        """Writes to devices at the same time and waits at most one deadline: a silent one must not hold back the rest."""
+        tasks = [asyncio.create_task(self._guarded(device, device.flush())) for device in devices]
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._deadline_s)
+
+    async def _guarded(self, device: Device, work: Coroutine[Any, Any, None]) -> None:
+        """Runs the work of one device; a defect there is logged and must not stop the others."""
+        try:
+            await work
+        except Exception:  # a defect, not device trouble: the device's readings age, the rest of the site goes on
+            LOG.exception("device %s: internal error", device.asset)
+
+
+def refuse_assumed_commands(links: Mapping[str, DeviceLink], pages: Mapping[str, Page]) -> None:
+    """Raises ConfigError when a command that nobody has a document for would be written to real equipment."""
+    complaints = [
+        Complaint(
+            link.page, 1, 1, f"commands.{name}.evidence", "assumed", f"document or secondary for {asset} at {link.host} (not loopback)"
+        )
+        for asset, link in links.items()
+        if not link.is_loopback
+        for name in pages[link.page].assumed_commands
+    ]
+    if complaints:
+        raise ConfigError(complaints)
+
+
+def _links(links: Mapping[str, DeviceLink], seed: int, deadline_s: float) -> dict[tuple[str, int], Link]:
+    """One connection per endpoint, each with its own seeded jitter."""
+    endpoints = dict.fromkeys((link.host, link.port) for link in links.values())
+    return {(host, port): Link(host, port, random.Random(f"{seed} {host} {port}"), deadline_s) for host, port in endpoints}

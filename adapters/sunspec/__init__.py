@@ -1,0 +1,1 @@
+"""SunSpec: layouts of the published models, for pages of devices that speak them."""
