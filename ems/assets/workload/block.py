@@ -1,0 +1,143 @@
+"""How an IT cluster enters the plan: work served, deferred, recovered, dropped and throttled, per class.
+
+Deferred work is a FIFO queue, so its deadlines are exact in cumulative form: what is still in the backlog at a boundary is at most
+what was deferred within the last `deadline_h` hours, plus what was measured in the backlog and is not due yet. The rule stands at
+coarse checkpoints only, on a running total of deferred energy: never a long sum in every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import cvxpy as cp
+import numpy as np
+from numpy.typing import NDArray
+
+from ems.assets.workload.model import DUE_HOURS, ClassState, Cluster, WorkloadClass
+
+Array = NDArray[np.float64]
+MOST_BACKLOG_KWH = 1e7  # no bound
+NEVER_PER_KWH = 100.0  # price of losing work that has no price of its own: dearer than any throttling
+DEADLINE_MARGIN_H = 0.25  # work is planned to be back this much early: without it a step's delay turns deferred work into dropped work
+
+
+class DeferrableBlock:
+    """One class whose work can wait: N powers, N+1 energies. `deferred_kwh` is the running total since the start of the plan."""
+
+    def __init__(self, kind: WorkloadClass, duration_h: cp.Parameter, checkpoints: Sequence[int], first_alive: Sequence[int]) -> None:
+        n = duration_h.size
+        self.kind = kind
+        self.defer_kw = cp.Variable(n, nonneg=True)
+        self.recover_kw = cp.Variable(n, nonneg=True)
+        self.drop_kwh = cp.Variable(n, nonneg=True)
+        self.backlog_kwh = cp.Variable(n + 1, nonneg=True)
+        self.deferred_kwh = cp.Variable(n + 1, nonneg=True)
+        self.demand_kw = cp.Parameter(n, nonneg=True)
+        self.backlog_now_kwh = cp.Parameter(nonneg=True)
+        self.not_due_kwh = cp.Parameter(len(checkpoints), nonneg=True)
+        self.recovery_price_per_kwh = cp.Parameter(nonneg=True)
+        self.waiting_price_per_kwh = cp.Parameter(n, nonneg=True)
+        self.most_backlog_kwh = cp.Parameter(n + 1, nonneg=True)
+        self.checkpoints = list(checkpoints)
+        waited = cp.multiply(duration_h, self.defer_kw - self.recover_kw)
+        drop_price = kind.drop_price_per_kwh if kind.drop_price_per_kwh is not None else NEVER_PER_KWH
+        self.cost = (
+            (kind.defer_price_per_kwh or 0.0) * (duration_h @ self.defer_kw)
+            + drop_price * cp.sum(self.drop_kwh)
+            + self.waiting_price_per_kwh @ self.backlog_kwh[1:]
+            + self.recovery_price_per_kwh * self.backlog_kwh[n]
+        )
+        alive_kwh = self.deferred_kwh[self.checkpoints] - self.deferred_kwh[list(first_alive)]
+        self.constraints = {
+            "starts at the measured backlog": self.backlog_kwh[0] == self.backlog_now_kwh,
+            "backlog balance": self.backlog_kwh[1:] == self.backlog_kwh[:-1] + waited - self.drop_kwh,
+            "nothing deferred before now": self.deferred_kwh[0] == 0,
+            "deferred work adds up": self.deferred_kwh[1:] == self.deferred_kwh[:-1] + cp.multiply(duration_h, self.defer_kw),
+            "nothing waits when the accounts close": self.backlog_kwh <= self.most_backlog_kwh,
+            "defers at most what arrives": self.defer_kw <= self.demand_kw,
+            "recovered by the deadline": self.backlog_kwh[self.checkpoints] <= self.not_due_kwh + alive_kwh,
+        }
+
+    def update(
+        self,
+        demand_kw: Array,
+        state: ClassState | None,
+        boundaries_h: Array,
+        recovery_price_per_kwh: float,
+        waiting_price_per_kwh: Array,
+        settle_h: float,
+    ) -> None:
+        """Sets demand, measured backlog with its due profile, what a kWh still waiting at the end will cost to recover and what waiting
+        costs in each step. `settle_h` hours from now nothing may wait any more."""
+        backlog_kwh = max(0.0, state.backlog_kwh) if state is not None else 0.0
+        due_kwh = state.due_kwh if state is not None else tuple(0.0 for _ in DUE_HOURS)
+        self.demand_kw.value = demand_kw
+        self.backlog_now_kwh.value = backlog_kwh
+        self.not_due_kwh.value = not_due_kwh(backlog_kwh, due_kwh, boundaries_h[self.checkpoints])
+        self.recovery_price_per_kwh.value = max(0.0, recovery_price_per_kwh)
+        self.waiting_price_per_kwh.value = waiting_price_per_kwh
+        is_closed = (boundaries_h >= settle_h - 1e-9) & (boundaries_h > 0.0)
+        self.most_backlog_kwh.value = np.where(is_closed, 0.0, MOST_BACKLOG_KWH)
+
+
+def not_due_kwh(backlog_kwh: float, due_kwh: Sequence[float], after_h: Array) -> Array:
+    """Measured backlog not yet due some hours ahead (and a margin); linear between DUE_HOURS, nothing beyond the last."""
+    after_h = after_h + DEADLINE_MARGIN_H
+    due = np.interp(after_h, (0.0, *DUE_HOURS), (0.0, *due_kwh))
+    due = np.where(after_h >= DUE_HOURS[-1], backlog_kwh, due)
+    return np.asarray(np.clip(backlog_kwh - due, 0.0, backlog_kwh))
+
+
+def planned_deadline_h(kind: WorkloadClass) -> float:
+    """Hours within which the plan brings deferred work back: the deadline less a margin."""
+    return max(0.0, (kind.deadline_h or 0.0) - DEADLINE_MARGIN_H)
+
+
+class ClusterBlock:
+    """IT power = demand - deferred + recovered - throttled, within the rating. `boundary_after_lag(boundary, hours)` finds the
+    boundary a deadline earlier."""
+
+    def __init__(
+        self, cluster: Cluster, duration_h: cp.Parameter, checkpoints: Sequence[int], boundary_after_lag: Callable[[int, float], int]
+    ) -> None:
+        n = duration_h.size
+        self.cluster = cluster
+        self.power_kw = cp.Variable(n, nonneg=True)
+        self.demand_kw = cp.Parameter(n, nonneg=True)
+        self.deferrable = {
+            name: DeferrableBlock(kind, duration_h, checkpoints, [boundary_after_lag(k, planned_deadline_h(kind)) for k in checkpoints])
+            for name, kind in cluster.classes.items()
+            if kind.defer_price_per_kwh is not None and kind.deadline_h is not None
+        }
+        throttled = {name: k for name, k in cluster.classes.items() if k.throttle_price_per_kwh is not None}
+        self.throttle_kw = {name: cp.Variable(n, nonneg=True) for name in throttled}
+        self.throttleable_kw = {name: cp.Parameter(n, nonneg=True) for name in throttled}
+        waiting_kw = sum((b.defer_kw - b.recover_kw for b in self.deferrable.values()), start=cp.Constant(np.zeros(n)))
+        lost_kw = sum(self.throttle_kw.values(), start=cp.Constant(np.zeros(n)))
+        self.cost = sum((b.cost for b in self.deferrable.values()), start=cp.Constant(0.0)) + sum(
+            (k.throttle_price_per_kwh * (duration_h @ self.throttle_kw[name]) for name, k in throttled.items()), start=cp.Constant(0.0)
+        )
+        self.constraints = {
+            "serves what is not held back": self.power_kw == self.demand_kw - waiting_kw - lost_kw,
+            "stays within the rating": self.power_kw <= cluster.rating_kw,
+            **{f"{name}: throttles at most what arrives": self.throttle_kw[name] <= self.throttleable_kw[name] for name in throttled},
+            **{f"{name}: {rule}": c for name, b in self.deferrable.items() for rule, c in b.constraints.items()},
+        }
+
+    def update(
+        self,
+        demand_kw: Array,
+        backlog: Mapping[str, ClassState],
+        boundaries_h: Array,
+        recovery_price_per_kwh: float,
+        waiting_price_per_kwh: Array,
+        settle_h: float,
+    ) -> None:
+        """Sets the demand of the cluster (split by class shares above idle), the measured backlog and its prices."""
+        self.demand_kw.value = np.clip(demand_kw, self.cluster.idle_kw, self.cluster.rating_kw)
+        dynamic_kw = self.demand_kw.value - self.cluster.idle_kw
+        for name, parameter in self.throttleable_kw.items():
+            parameter.value = self.cluster.classes[name].share * dynamic_kw
+        for name, block in self.deferrable.items():
+            share_kw = self.cluster.classes[name].share * dynamic_kw
+            block.update(share_kw, backlog.get(name), boundaries_h, recovery_price_per_kwh, waiting_price_per_kwh, settle_h)

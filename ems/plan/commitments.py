@@ -1,0 +1,97 @@
+"""Commitments as cost terms of the plan: `down_price @ power + spread @ above`, compiled once, prices and baselines as Parameters."""
+
+from __future__ import annotations
+
+import cvxpy as cp
+import numpy as np
+from numpy.typing import NDArray
+
+from ems.commitment import Commitment, Per
+from ems.timegrid import interval_columns, interval_rows
+
+Array = NDArray[np.float64]
+OUT_OF_GROUP_KW = 1e6  # an interval that does not belong to a peak's group is lifted out of its row by this
+
+
+class StepTerm:
+    """A price per kWh and step on the import. Where import cannot be negative and the baseline is zero, one price says it all."""
+
+    def __init__(self, import_kw: cp.Expression, is_one_sided: bool) -> None:
+        n = import_kw.size
+        self.is_one_sided = is_one_sided
+        self.price = cp.Parameter(n)  # money per kW held through the step
+        self.cost: cp.Expression = self.price @ import_kw
+        self.constraints: dict[str, cp.Constraint] = {}
+        if not is_one_sided:
+            self.above_kw = cp.Variable(n, nonneg=True)
+            self.baseline_kw = cp.Parameter(n)
+            self.spread = cp.Parameter(n, nonneg=True)
+            self.cost = self.cost + self.spread @ self.above_kw
+            self.constraints = {"counts what is above the baseline": self.above_kw >= import_kw - self.baseline_kw}
+
+    def update(self, commitment: Commitment, hours: Array) -> None:
+        """Sets prices and baseline; `hours` is how much of each step is paid for."""
+        if self.is_one_sided:
+            self.price.value = np.array(commitment.up_price) * hours
+            return
+        self.price.value = np.array(commitment.down_price) * hours
+        self.spread.value = np.array(commitment.spread()) * hours
+        self.baseline_kw.value = np.array(commitment.baseline_kw)
+
+
+class BillingIntervals:
+    """Interval means of the import: short steps are averaged by weights, longer ones stand for the intervals inside them."""
+
+    def __init__(self, import_kw: cp.Expression, interval_min: int) -> None:
+        self.interval_s = interval_min * 60
+        self.columns, rows = interval_columns(self.interval_s), interval_rows(self.interval_s)
+        self.weights = cp.Parameter((rows, self.columns), nonneg=True)
+        self.metered_kw = cp.Parameter(rows, nonneg=True)
+        self.margin_kw = cp.Parameter(import_kw.size - self.columns, nonneg=True)
+        self.averaged_kw = self.weights @ import_kw[: self.columns] + self.metered_kw
+        self.direct_kw = import_kw[self.columns :] + self.margin_kw
+
+    def update(self, weights: Array, interval_energy_kwh: float, margin_kw: Array) -> None:
+        """Sets the weights (timegrid.interval_weights), the energy metered so far in the running interval, and per step how far the
+        highest interval inside a longer step stands above its mean."""
+        metered_kw = np.zeros(len(weights))
+        metered_kw[0] = max(0.0, interval_energy_kwh) * 3600 / self.interval_s
+        self.weights.value = weights
+        self.metered_kw.value = metered_kw
+        self.margin_kw.value = np.maximum(margin_kw[self.columns :], 0.0)
+
+
+class PeakTerm:
+    """A price per kW on the highest interval mean of a group above a baseline."""
+
+    def __init__(self, intervals: BillingIntervals) -> None:
+        rows, direct = intervals.averaged_kw.size, intervals.direct_kw.size
+        self.above_kw = cp.Variable(nonneg=True)
+        self.reach_kw = cp.Variable()  # baseline + above: the highest mean that costs nothing more
+        self.baseline_kw = cp.Parameter(nonneg=True)
+        self.price = cp.Parameter(nonneg=True)
+        self.lift_averaged_kw = cp.Parameter(rows, nonneg=True)
+        self.lift_direct_kw = cp.Parameter(direct, nonneg=True)
+        self.cost = self.price * self.above_kw
+        self.constraints = {
+            "reaches the baseline and what is above it": self.reach_kw == self.baseline_kw + self.above_kw,
+            "covers the averaged intervals": self.reach_kw >= intervals.averaged_kw - self.lift_averaged_kw,
+            "covers the longer steps": self.reach_kw >= intervals.direct_kw - self.lift_direct_kw,
+        }
+
+    def update(self, commitment: Commitment, averaged_in_group: Array, direct_in_group: Array) -> None:
+        """Sets price and baseline, and which intervals (True) belong to the group."""
+        self.price.value = commitment.spread()[0]
+        self.baseline_kw.value = max(0.0, commitment.baseline_kw[0])
+        self.lift_averaged_kw.value = np.where(averaged_in_group, 0.0, OUT_OF_GROUP_KW)
+        self.lift_direct_kw.value = np.where(direct_in_group, 0.0, OUT_OF_GROUP_KW)
+
+
+def commitment_cost(commitment: Commitment, hours: Array, power_kw: Array) -> float:
+    """Money a commitment costs for given mean powers; for a peak, of given interval means. Prices a plan and charges a simulation."""
+    power_kw = np.asarray(power_kw, float)
+    if commitment.per is Per.PEAK:
+        above_kw = max(0.0, float(power_kw.max(initial=0.0)) - commitment.baseline_kw[0])
+        return commitment.spread()[0] * above_kw
+    above = np.maximum(0.0, power_kw - np.array(commitment.baseline_kw))
+    return float(hours @ (np.array(commitment.down_price) * power_kw + np.array(commitment.spread()) * above))

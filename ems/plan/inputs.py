@@ -1,0 +1,61 @@
+"""What one plan is made from: numbers only, one value per step where not said otherwise. Frozen; arrays are never written to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ems.assets.workload.model import ClassState
+from ems.commitment import Commitment
+from ems.horizon import Horizon
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ImportEnvelope:
+    """The one limit on import per step in kW, and the name of the source that sets it there."""
+
+    kw: Array
+    source: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DemandMeter:
+    """The billing peak as metered: highest interval mean of this month, and the energy imported so far in the running interval.
+
+    `expected_peak_kw` is what the rest of the month will set anyway: shaving below it is worth nothing.
+    """
+
+    peak_so_far_kw: float = 0.0
+    expected_peak_kw: float = 0.0
+    interval_energy_kwh: float = 0.0
+    next_month_at: datetime | None = None  # the next local month start, None when beyond the horizon
+
+
+@dataclass(frozen=True)
+class PlanInputs:
+    """Everything `Planner.plan` looks at. Cluster loads are IT demand without caps, in kW."""
+
+    now: datetime
+    horizon: Horizon
+    load_q50_kw: Mapping[str, Array]
+    load_q90_kw: Mapping[str, Array]
+    import_price_per_kwh: Array
+    export_price_per_kwh: Array
+    outdoor_temp_c: Array
+    envelope: ImportEnvelope
+    store_energy_kwh: Mapping[str, float]
+    reserve_kwh: Mapping[str, float]  # per UPS, in nameplate kWh of its store
+    backlog: Mapping[str, Mapping[str, ClassState]]
+    meter: DemandMeter
+    cooling_kw: float | None = None
+    it_now_kw: float | None = None
+    unavailable: frozenset[str] = frozenset()  # stores nobody may move now (local, silent, monitored)
+    critical_q99_kw: float | None = None
+    settle_at: datetime | None = None  # accounts close here: later steps have no price, and work still waiting then is lost
+    extra: tuple[Commitment, ...] = ()  # commitments beside the tariff; their structure must not change between plans

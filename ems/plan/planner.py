@@ -1,0 +1,120 @@
+"""From PlanInputs to a Plan: set the numbers, solve, verify, explain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import cvxpy as cp
+import numpy as np
+from numpy.typing import NDArray
+
+from ems.errors import PlanInfeasible
+from ems.horizon import Horizon
+from ems.plan.engine import HOT, Engine, Solution
+from ems.plan.explain import binding_sources, explain
+from ems.plan.inputs import PlanInputs
+from ems.plan.plan import ClassPlan, Plan
+from ems.plan.problem import PlanProblem
+from ems.plan.values import PlanValues
+from ems.plan.verify import verify
+from ems.site.model import Site
+from ems.timegrid import TimeGrid
+
+Array = NDArray[np.float64]
+FIRST_SOLVE_ITERATIONS = 50_000  # a bound against endless runs; a cold solve of the demo site takes about a thousand
+
+
+class Planner:
+    """Plans one site. Keeps the compiled problem and the solver between plans.
+
+    `budget_s` limits each attempt in wall seconds; None limits iterations instead, so that a replay gives the same plans every time.
+    """
+
+    def __init__(self, site: Site, budget_s: float | None = None) -> None:
+        self.site = site
+        self.grid = TimeGrid.covering(site.plan.horizon_h)
+        self.problem = PlanProblem(site, self.grid)
+        self.engine = Engine(self.problem.problem, budget_s if budget_s is not None else np.inf, FIRST_SOLVE_ITERATIONS)
+        self.last_path = ""
+
+    def plan(self, inputs: PlanInputs) -> Plan:
+        """The best plan for these inputs, verified. Raises PlanInfeasible when no solver answers or no answer stands the check."""
+        values = self.problem.update(inputs)
+        solution = self.engine.solve()
+        plan = self._plan(inputs, values, solution)
+        faults = verify(self.site, inputs, plan)
+        if faults:
+            raise PlanInfeasible(f"the plan does not stand its check: {'; '.join(faults[:3])}")
+        self.last_path = solution.path
+        return plan
+
+    def steps(self, now: object) -> Horizon:
+        """The steps a plan made at `now` will have."""
+        return self.grid.at(now)  # type: ignore[arg-type]
+
+    def _plan(self, inputs: PlanInputs, values: PlanValues, solution: Solution) -> Plan:
+        import_kw = self._values(self.problem.import_kw, solution)
+        marginal = self._marginal_price(inputs, values, solution)
+        stored_value = self._stored_values(solution)
+        binding = binding_sources(inputs, import_kw)
+        peak_kw = float(self._values(self.problem.peak.reach_kw, solution)[0])
+        return Plan(
+            made_at=inputs.now,
+            valid_until=inputs.now + timedelta(seconds=self.site.plan.valid_s),
+            starts=inputs.horizon.starts,
+            duration_h=inputs.horizon.duration_h,
+            power_kw=self._powers(solution),
+            energy_kwh={name: _tuple(self._values(b.energy_kwh, solution)) for name, b in self.problem.blocks.stores.items()},
+            classes={name: self._classes(name, solution) for name in self.problem.blocks.clusters},
+            import_kw=_tuple(import_kw),
+            load_q50_kw={k: _tuple(v) for k, v in inputs.load_q50_kw.items()},
+            load_q90_kw={k: _tuple(v) for k, v in inputs.load_q90_kw.items()},
+            price_per_kwh=_tuple(inputs.import_price_per_kwh),
+            marginal_price_per_kwh=_tuple(marginal),
+            binding=binding,
+            peak_kw=peak_kw,
+            objective=solution.objective,
+            stored_value_per_kwh=stored_value,
+            critical_q99_kw=inputs.critical_q99_kw,
+            explain=explain(inputs, import_kw, marginal, binding, peak_kw, stored_value),
+            status="optimal" if solution.path == HOT else f"optimal ({solution.path})",
+        )
+
+    def _powers(self, solution: Solution) -> dict[str, tuple[float, ...]]:
+        blocks = self.problem.blocks
+        stores = {name: self._values(b.charge_kw, solution) - self._values(b.discharge_kw, solution) for name, b in blocks.stores.items()}
+        clusters = {name: self._values(b.power_kw, solution) for name, b in blocks.clusters.items()}
+        return {name: _tuple(v) for name, v in {**stores, **clusters}.items()}
+
+    def _classes(self, cluster: str, solution: Solution) -> dict[str, ClassPlan]:
+        block = self.problem.blocks.clusters[cluster]
+        zero = (0.0,) * self.grid.n
+        throttled = {name: _tuple(self._values(v, solution)) for name, v in block.throttle_kw.items()}
+        return {
+            name: ClassPlan(
+                defer_kw=_tuple(self._values(block.deferrable[name].defer_kw, solution)) if name in block.deferrable else zero,
+                recover_kw=_tuple(self._values(block.deferrable[name].recover_kw, solution)) if name in block.deferrable else zero,
+                throttle_kw=throttled.get(name, zero),
+            )
+            for name in block.cluster.classes
+        }
+
+    def _marginal_price(self, inputs: PlanInputs, values: PlanValues, solution: Solution) -> Array:
+        """Dual of the power balance per kWh: what one kWh less import is worth. The price itself when the solver gave no duals."""
+        assert self.engine.compiled is not None
+        dual = np.abs(solution.row_dual[self.engine.compiled.balance_rows(self.problem.import_kw)])
+        return np.where(dual.any(), dual / values.duration_h, inputs.import_price_per_kwh)
+
+    def _stored_values(self, solution: Solution) -> dict[str, float]:
+        """Minus the reduced cost of the energy a store starts with: what one more kWh now would save."""
+        assert self.engine.compiled is not None
+        first = {name: self.engine.compiled.columns(b.energy_kwh).start for name, b in self.problem.blocks.stores.items()}
+        return {name: float(-solution.column_dual[column]) for name, column in first.items()}
+
+    def _values(self, variable: cp.Variable, solution: Solution) -> Array:
+        return self.engine.value(variable, solution)
+
+
+def _tuple(values: Array | Mapping[str, float]) -> tuple[float, ...]:
+    return tuple(np.round(np.asarray(values, float), 6).tolist())

@@ -1,0 +1,106 @@
+"""One problem per site: blocks, balance, feeders, commitments, headroom. Built once; `update` only sets Parameters."""
+
+from __future__ import annotations
+
+import cvxpy as cp
+import numpy as np
+from numpy.typing import NDArray
+
+from ems.assets.grid_connection.block import GridConnectionBlock
+from ems.commitment import Per
+from ems.errors import InvariantBroken
+from ems.plan.blocks import build_blocks
+from ems.plan.commitments import BillingIntervals, PeakTerm, StepTerm
+from ems.plan.headroom import Headroom, kept_kwh
+from ems.plan.inputs import PlanInputs
+from ems.plan.tariff import tariff_commitments
+from ems.plan.values import PlanValues, lowest_gain, plan_values
+from ems.site.model import Feeder, Site
+from ems.timegrid import TimeGrid, boundaries_h, interval_weights
+
+Array = NDArray[np.float64]
+FEEDER_PRICE_PER_KWH = 20.0  # as a breach of the import limit
+
+
+class PlanProblem:
+    """The compiled model of one site. Raises InvariantBroken when a term is not DPP: it would be rebuilt in every solve."""
+
+    def __init__(self, site: Site, grid: TimeGrid) -> None:
+        self.site, self.grid = site, grid
+        self.duration_h = cp.Parameter(grid.n, nonneg=True)
+        self.blocks = build_blocks(site, grid, self.duration_h)
+        self.connection = GridConnectionBlock(self.duration_h)
+        self.import_kw = self.connection.power_kw
+        self.energy = StepTerm(self.import_kw, is_one_sided=site.point_of_connection.export_limit_kw <= 0.0)
+        self.intervals = BillingIntervals(self.import_kw, site.tariff.demand_interval_min)
+        self.peak, self.next_peak = PeakTerm(self.intervals), PeakTerm(self.intervals)
+        gain = lowest_gain(site)
+        self.headroom = Headroom(self.blocks, self.import_kw, self.connection.import_limit_kw, self.duration_h, gain)
+        self.feeder_over_kw = {f.id: cp.Variable(grid.n, nonneg=True) for f in site.feeders}
+        self.constraints = self._constraints()
+        self.cost = self._cost()
+        self.problem = cp.Problem(cp.Minimize(self.cost), list(self.constraints.values()))
+        if not self.problem.is_dpp():
+            raise InvariantBroken(f"the plan of {site.name} is not DPP: a Parameter is multiplied by a Parameter")
+
+    def _parts(self) -> dict[str, object]:
+        terms = {"energy": self.energy, "peak": self.peak, "next month's peak": self.next_peak, "headroom": self.headroom}
+        return {**self.blocks.all, "point of connection": self.connection, **terms}
+
+    def _constraints(self) -> dict[str, cp.Constraint]:
+        named = {f"{part}: {name}": c for part, block in self._parts().items() for name, c in block.constraints.items()}  # type: ignore[attr-defined]
+        named["power balance"] = self.import_kw == self.blocks.power_kw(list(self.blocks.all))
+        for feeder in self.site.feeders:
+            below = assets_below(feeder, self.site.feeders)
+            flow_kw = self.blocks.power_kw([a for a in below if a in self.blocks.all])
+            named[f"{feeder.id}: stays within the feeder limit"] = flow_kw <= feeder.limit_kw + self.feeder_over_kw[feeder.id]
+        return named
+
+    def _cost(self) -> cp.Expression:
+        cost = sum(part.cost for part in self._parts().values())  # type: ignore[attr-defined]
+        return cost + sum(FEEDER_PRICE_PER_KWH * (self.duration_h @ v) for v in self.feeder_over_kw.values())
+
+    def update(self, inputs: PlanInputs) -> PlanValues:
+        """Sets every Parameter from the inputs; returns the derived numbers they were set from."""
+        v = plan_values(self.site, inputs)
+        self.duration_h.value = v.duration_h
+        self.connection.update(inputs.envelope.kw, self.site.point_of_connection.export_limit_kw)
+        self._update_stores(inputs, v)
+        self._update_loads(inputs, v)
+        self._update_commitments(inputs, v)
+        self.headroom.update(v.extra_kw, lowest_gain(self.site) * v.deferrable_kw, kept_kwh(self.blocks), v.duration_h)
+        return v
+
+    def _update_stores(self, inputs: PlanInputs, v: PlanValues) -> None:
+        for name, battery in self.blocks.batteries.items():
+            available = v.open_share * (name not in inputs.unavailable)
+            battery.update(inputs.store_energy_kwh[name], v.duration_h, available, v.stored_value[name], v.readiness)
+        for name, ups in self.blocks.upses.items():
+            available = v.open_share * (name not in inputs.unavailable)
+            ups.update(
+                inputs.store_energy_kwh[name], inputs.reserve_kwh.get(name, 0.0), v.duration_h, available, v.stored_value[name], v.readiness
+            )
+
+    def _update_loads(self, inputs: PlanInputs, v: PlanValues) -> None:
+        at_h = boundaries_h(inputs.horizon)
+        for name, cluster in self.blocks.clusters.items():
+            backlog = inputs.backlog.get(name, {})
+            cluster.update(inputs.load_q50_kw[name], backlog, at_h, v.recovery_price, v.waiting_price, v.settle_h)
+        for cooling in self.blocks.coolings.values():
+            it_now_kw = v.it_now_kw if inputs.it_now_kw is None else inputs.it_now_kw
+            cooling.update(inputs.outdoor_temp_c, it_now_kw, inputs.cooling_kw, v.duration_h)
+
+    def _update_commitments(self, inputs: PlanInputs, v: PlanValues) -> None:
+        energy, demand, next_demand = tariff_commitments(self.site.tariff, inputs)
+        assert energy.per is Per.STEP
+        self.energy.update(energy, v.duration_h * v.open_share)
+        weights = interval_weights(inputs.horizon, self.intervals.interval_s)
+        self.intervals.update(weights, inputs.meter.interval_energy_kwh, v.interval_margin_kw)
+        averaged, direct = v.months(self.intervals.interval_s, len(weights), self.intervals.columns)
+        self.peak.update(demand, averaged == 1, direct == 1)
+        self.next_peak.update(next_demand, averaged == 2, direct == 2)
+
+
+def assets_below(feeder: Feeder, feeders: tuple[Feeder, ...]) -> list[str]:
+    """Ids of all assets fed through a feeder, children of it included."""
+    return [*feeder.assets, *(a for f in feeders if f.parent == feeder.id for a in assets_below(f, feeders))]

@@ -1,0 +1,114 @@
+"""Numbers between the inputs and the Parameters: what a stored kWh is worth, how far the month reaches, how IT power becomes import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ems.plan.inputs import PlanInputs
+from ems.site.model import Site
+from ems.timegrid import interval_start
+
+Array = NDArray[np.float64]
+READINESS_PER_KWH_H = 0.005  # worth of a stored kWh standing ready for an hour; 0.002-0.02 did equally well in nine replayed weeks
+INTERVAL_MARGIN = 0.25  # of the upper quantile above the median: how far the highest billing interval stands above an hour's mean
+
+
+@dataclass(frozen=True)
+class PlanValues:
+    """One value per step unless said otherwise."""
+
+    starts: tuple[datetime, ...]
+    duration_h: Array
+    open_share: Array  # share of each step before the accounts close (1 where they don't)
+    settle_h: float  # hours until they do, inf when never
+    next_month_at: datetime | None
+    gain: Array  # kW of import per kW of IT
+    extra_kw: Array  # import at the upper load quantile above import at the median
+    deferrable_kw: Array  # IT demand of deferrable classes
+    interval_margin_kw: Array
+    stored_value: dict[str, float]  # money per kWh left in each store at the end
+    readiness: Array  # money per kWh in a store at the end of each step
+    recovery_price: float  # money per kWh of work left waiting at the end
+    waiting_price: Array
+    it_now_kw: float
+
+    def months(self, interval_s: int, rows: int, columns: int) -> tuple[Array, Array]:
+        """For averaged intervals and for the longer steps: 1 in this billing month, 2 in the next, 0 after the accounts closed."""
+        first_s = interval_start(self.starts[0], interval_s).timestamp()
+        averaged = first_s + interval_s * np.arange(rows)
+        direct = np.array([s.timestamp() for s in self.starts[columns:]])
+        return self._month(averaged), self._month(direct)
+
+    def _month(self, at_s: Array) -> Array:
+        turns_s = np.inf if self.next_month_at is None else self.next_month_at.timestamp()
+        closes_s = self.starts[0].timestamp() + self.settle_h * 3600
+        return np.where(at_s >= closes_s, 0, np.where(at_s >= turns_s, 2, 1))
+
+
+def plan_values(site: Site, inputs: PlanInputs) -> PlanValues:
+    """Derives them; no state, no clock."""
+    duration_h = np.array(inputs.horizon.duration_h)
+    open_share, settle_h = open_shares(inputs)
+    q50, q90 = (sum(np.asarray(v, float) for v in load.values()) for load in (inputs.load_q50_kw, inputs.load_q90_kw))
+    gain = import_gain(site, inputs.outdoor_temp_c)
+    paid_h = duration_h * open_share
+    mean_price = float(paid_h @ inputs.import_price_per_kwh / max(paid_h.sum(), 1e-9))
+    readiness = READINESS_PER_KWH_H * paid_h
+    extra_kw = gain * np.maximum(q90 - q50, 0.0)
+    return PlanValues(
+        starts=inputs.horizon.starts,
+        duration_h=duration_h,
+        open_share=open_share,
+        settle_h=settle_h,
+        next_month_at=inputs.meter.next_month_at,
+        gain=gain,
+        extra_kw=extra_kw,
+        deferrable_kw=deferrable_kw(site, inputs),
+        interval_margin_kw=INTERVAL_MARGIN * extra_kw,
+        stored_value={s.id: max(mean_price, 0.0) * s.discharge_efficiency for s in (*site.batteries, *site.upses)},
+        readiness=readiness,
+        recovery_price=max(mean_price, 0.0) * float(gain.max()),
+        waiting_price=readiness,
+        it_now_kw=float(q50[0]),
+    )
+
+
+def open_shares(inputs: PlanInputs) -> tuple[Array, float]:
+    """Share of each step before the accounts close, and hours until they do."""
+    duration_h = np.array(inputs.horizon.duration_h)
+    if inputs.settle_at is None:
+        return np.ones(len(duration_h)), np.inf
+    settle_h = (inputs.settle_at - inputs.horizon.starts[0]).total_seconds() / 3600
+    begin_h = np.cumsum(duration_h) - duration_h
+    return np.clip((settle_h - begin_h) / duration_h, 0.0, 1.0), max(settle_h, 0.0)
+
+
+def import_gain(site: Site, outdoor_temp_c: Array) -> Array:
+    """kW of import per kW of IT: itself, what the UPS loses on it, what cools it; the mean over clusters by rating."""
+    rating_kw = {c.id: c.rating_kw for c in site.clusters}
+    total_kw = max(sum(rating_kw.values()), 1e-9)
+    gain = np.ones(len(outdoor_temp_c))
+    for ups in site.upses:
+        gain += ups.loss_fraction * sum(rating_kw.get(i, 0.0) for i in ups.carries) / total_kw
+    for cooling in site.coolings:
+        share = sum(rating_kw.get(i, 0.0) for i in cooling.cools) / total_kw
+        gain += share * np.array([cooling.fraction(float(t)) for t in outdoor_temp_c])
+    return gain
+
+
+def lowest_gain(site: Site) -> float:
+    """The least import one kW of IT costs: what cutting it surely frees."""
+    return float(min(import_gain(site, np.array([10.0]))[0], import_gain(site, np.array([40.0]))[0]))
+
+
+def deferrable_kw(site: Site, inputs: PlanInputs) -> Array:
+    """IT demand above idle of the classes that can wait."""
+    total = np.zeros(inputs.horizon.n)
+    for cluster in site.clusters:
+        share = sum(k.share for k in cluster.classes.values() if k.defer_price_per_kwh is not None)
+        total += share * np.maximum(np.asarray(inputs.load_q50_kw[cluster.id], float) - cluster.idle_kw, 0.0)
+    return total

@@ -1,0 +1,61 @@
+"""Inputs for plans of the demo site: a day of load and prices, seeded."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from ems.assets.workload.model import DUE_HOURS, ClassState
+from ems.plan.inputs import DemandMeter, ImportEnvelope, PlanInputs
+from ems.site.load import load_site
+from ems.site.model import Site
+from ems.timegrid import TimeGrid
+
+MONDAY = datetime(2024, 8, 19, 5, tzinfo=UTC)
+
+
+def demo_site(import_limit_kw: float = 1370.0) -> Site:
+    path = Path(__file__).parents[2] / "config" / "sites" / "demo-2mw.yaml"
+    return load_site(path, {"point_of_connection": {"import_limit_kw": import_limit_kw}})
+
+
+def hour_of_day(starts: tuple[datetime, ...]) -> np.ndarray:
+    return np.array([s.hour + s.minute / 60 for s in starts])
+
+
+def plan_inputs(site: Site, now: datetime = MONDAY, seed: int = 0, peak_so_far_kw: float = 0.0) -> PlanInputs:
+    rng = np.random.default_rng(seed)
+    horizon = TimeGrid.covering(site.plan.horizon_h).at(now)
+    n, hour = horizon.n, hour_of_day(horizon.starts)
+    share = 0.55 + 0.35 * np.sin(2 * np.pi * (hour - 13) / 24)
+    load = {
+        c.id: np.clip(c.idle_kw + (c.peak_kw - c.idle_kw) * (share + rng.normal(0, 0.05, n)), c.idle_kw, c.rating_kw) for c in site.clusters
+    }
+    price = 0.04 + 0.05 * np.exp(-(((hour - 23) / 2.0) ** 2)) * rng.uniform(0.5, 8) + rng.normal(0, 0.003, n)
+    return PlanInputs(
+        now=now,
+        horizon=horizon,
+        load_q50_kw=load,
+        load_q90_kw={k: np.minimum(v * 1.08, 1.2 * v.max()) for k, v in load.items()},
+        import_price_per_kwh=price,
+        export_price_per_kwh=np.zeros(n),
+        outdoor_temp_c=28 + 8 * np.sin(2 * np.pi * (hour - 15) / 24) + rng.normal(0, 0.5),
+        envelope=ImportEnvelope(np.full(n, site.point_of_connection.import_limit_kw), ("connection",) * n),
+        store_energy_kwh={"bess-1": float(rng.uniform(60, 940)), "ups-1": float(rng.uniform(300, 400))},
+        reserve_kwh={u.id: u.reserve_soc(1300.0) * u.energy_kwh for u in site.upses},
+        backlog={c.id: backlog(float(rng.uniform(0, 300)), float(rng.uniform(0, 60))) for c in site.clusters},
+        meter=DemandMeter(peak_so_far_kw, 0.0, interval_energy_kwh=0.0),
+        cooling_kw=200.0,
+    )
+
+
+def backlog(batch_kwh: float, training_kwh: float) -> dict[str, ClassState]:
+    def due(kwh: float, deadline_h: float) -> tuple[float, ...]:
+        return tuple(kwh * min(1.0, h / deadline_h) for h in DUE_HOURS)
+
+    return {
+        "batch": ClassState(100.0, batch_kwh, due(batch_kwh, 8)),
+        "training": ClassState(50.0, training_kwh, due(training_kwh, 24)),
+    }
