@@ -48,7 +48,7 @@ def sound_parts(source: Source) -> Parts:
     feeders = raw_feeders if isinstance(raw_feeders, list) else []
     return Parts(
         connection=sound(TypeAdapter(PointOfConnectionFile), source.at(("point_of_connection",))),
-        assets={name: part for name, raw in assets.items() if (part := sound(_ASSET, raw)) is not None},
+        assets={name: asset for name, raw in assets.items() if (asset := sound(_ASSET, raw)) is not None},
         feeders={n: part for n, raw in enumerate(feeders) if (part := sound(TypeAdapter(FeederFile), raw)) is not None},
         ids=tuple(assets),
     )
@@ -70,6 +70,7 @@ def reference_complaints(source: Source, parts: Parts) -> list[Complaint]:
         *feeder_complaints(source, parts),
         *address_complaints(source, parts),
         *lease_complaints(source, parts),
+        *page_complaints(source, parts),
     ]
 
 

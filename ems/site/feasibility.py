@@ -63,9 +63,8 @@ def feeder_load_complaints(source: Source, file: SiteFile, caps: dict[str, float
     for number, feeder in enumerate(file.feeders):
         load = sum(load_kw(name, file, caps) for name in below(feeder, file))
         if caps and load > feeder.limit_kw * SLACK:
-            yield source.complaint(
-                ("feeders", number, "limit_kw"), f"at least {load:.0f} kW, the load below it at contract caps without storage"
-            )
+            expected = f"at least {load:.0f} kW, the load below it at contract caps without storage"
+            yield source.complaint(("feeders", number, "limit_kw"), expected)
 
 
 def load_kw(name: str, file: SiteFile, caps: dict[str, float]) -> float:

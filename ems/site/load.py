@@ -70,9 +70,6 @@ def own_page(source: Source, where: KeyPath, link: LinkFile | None) -> LinkFile 
     """The link with its page as a full path, or as a bare name when that is a shipped page."""
     if link is None:
         return None
-    try:
-        page = resolve("devices", link.page, source.origin((*where, "page")))
-    except FileNotFoundError:
-        return link
+    page = resolve("devices", link.page, source.origin((*where, "page")))
     is_shipped = is_bare(link.page) and page == bundled(f"config/devices/{link.page}.yaml")
     return link if is_shipped else link.model_copy(update={"page": str(page)})

@@ -15,7 +15,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ems.errors import Complaint, ConfigError
 
 MAX_BYTES = 1 << 20
-MAX_NODES = 200_000  # aliases multiply; a file of 1 MiB holds no more honest values
+MAX_NODES = 100_000  # aliases multiply; a file of 1 MiB holds no more honest values
 MAX_DEPTH = 50
 
 KeyPath = tuple[str | int, ...]

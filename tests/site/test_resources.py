@@ -1,0 +1,28 @@
+"""Names of shipped and local files."""
+
+from pathlib import Path
+
+import pytest
+
+from ems.resources import bundled, resolve
+
+TARIFF = "ercot-indexed-demand"
+
+
+def test_shipped_files_are_found_from_anywhere(tmp_path: Path):
+    assert bundled("config/sites/demo-2mw.yaml").is_file()
+    assert resolve("tariffs", TARIFF, tmp_path / "site.yaml") == bundled(f"config/tariffs/{TARIFF}.yaml")
+
+
+def test_the_nearest_config_folder_comes_first(tmp_path: Path):
+    for folder in (tmp_path, tmp_path / "inner"):
+        (folder / "config" / "tariffs").mkdir(parents=True)
+        (folder / "config" / "tariffs" / f"{TARIFF}.yaml").touch()
+    beside = tmp_path / "inner" / "config" / "sites" / "site.yaml"
+    assert resolve("tariffs", TARIFF, beside) == (tmp_path / "inner" / "config" / "tariffs" / f"{TARIFF}.yaml").resolve()
+
+
+@pytest.mark.parametrize("name", ["nobody", "nobody.yaml", "../nobody", "x" * 300, "x" * 300 + ".yaml", "a\0b", ""])
+def test_a_name_that_is_nowhere_says_where_it_was_searched(name: str, tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match="no such file: "):
+        resolve("devices", name, tmp_path / "site.yaml")
