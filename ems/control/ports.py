@@ -30,7 +30,7 @@ class Record(Protocol):
     @property
     def is_healthy(self) -> bool: ...
 
-    def append(self, kind: str, at: datetime, body: dict[str, Any]) -> None:
+    def append(self, kind: str, at: datetime, body: dict[str, Any]) -> object:
         """Adds one entry to the hash chain."""
 
 
