@@ -22,10 +22,11 @@ from adapters.modbus.registers import (
     raw_to_registers,
     registers_to_raw,
     step_kw,
+    words_of,
 )
 from ems.clock import Clock
 from ems.errors import DeviceLied, DeviceRefused, FieldError
-from ems.reading import Reading
+from ems.reading import Quality, Reading
 
 REFUSED_BLOCK_PAUSE = timedelta(seconds=30)  # a register the device does not have is not asked for every second
 REPEAT_AFTER = timedelta(seconds=20)  # between further attempts after the first repeat: at most 3 a minute, no write war
@@ -174,9 +175,18 @@ class Device:
         self.readings = {**self.readings, **self._decoded([(p.name, p) for p in points], at)}
         commands = [(c.name, self.page.read_back_point(c)) for c in self.page.commands]
         shown = self._decoded([(name, p) for name, p in commands if _is_inside(p, block)], at)
+        if self._is_disabled():  # what the register holds has no effect
+            shown = {name: Reading(None, at, Quality.BAD) for name in shown}
         self.commands = {**self.commands, **shown}
         for name, reading in shown.items():
             self._compare(self.page.command(name), reading)
+
+    def _is_disabled(self) -> bool:
+        enable = self.page.lease.enable
+        if enable is None:
+            return False
+        words = words_of(self.page.register(enable), self._words)
+        return words is not None and not registers_to_raw(self.page.register(enable), words)
 
     def _decoded(self, points: list[tuple[str, Point]], at: datetime) -> dict[str, Reading]:
         found: dict[str, Reading] = {}
@@ -325,7 +335,8 @@ class Device:
 
 
 def _polled_points(page: Page) -> list[Point]:
-    helpers = {name for p in (*page.points, *(c.point for c in page.commands)) for name in (p.scale_factor, p.quality) if name is not None}
+    needed = [n for p in (*page.points, *(c.point for c in page.commands)) for n in (p.scale_factor, p.quality)]
+    helpers = {name for name in (*needed, page.lease.enable) if name is not None}
     return [*page.points, *(page.read_back_point(c) for c in page.commands), *(page.register(name) for name in sorted(helpers))]
 
 

@@ -16,7 +16,8 @@ from ems.assets.ups import model as ups
 from ems.assets.workload import model as workload
 from ems.errors import Complaint, ConfigError
 from ems.resources import bundled, is_bare, resolve
-from ems.site.source import FileModel, KeyPath, Source, read_source, validated
+from ems.site.source import FileModel, Source, read_source, validated
+from ems.site.yaml_reader import KeyPath
 
 READINGS = {
     "grid_connection": grid_connection.READINGS,

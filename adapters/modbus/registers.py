@@ -94,7 +94,7 @@ def decode(point: Point, registers: Sequence[int], exponent: int = 0) -> float |
         return None
     if point.values:
         return dict(point.values).get(int(raw))
-    return point.sign * (raw * 10.0**exponent * point.scale + point.offset)
+    return point.sign * (raw * 10.0**exponent * point.scale + point.offset) + 0.0  # never -0.0
 
 
 def step_kw(point: Point, exponent: int = 0) -> float:
