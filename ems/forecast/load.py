@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from ems.forecast.band import ErrorBand
 from ems.forecast.grid import CELL_S, CELLS_PER_DAY, FiveMinuteGrid, Floats
+from ems.forecast.mixture import LeadMixture
 from ems.forecast.quantiles import LEVELS, Quantiles
 from ems.forecast.regression import LeadRegressions
 
@@ -19,9 +21,26 @@ MAX_HOURS = np.array([1.0, 2.0, 4.0, 8.0, 12.0, 24.0])  # windows whose maximum 
 FEATURES = 7  # now, last hour, day ago, days ago, day ago at the origin, days ago at the origin, one
 PROFILE_DAYS = (1, 2, 3, 7)
 FADE_H = 3.0  # prior: how fast the present deviation from the days before fades
+FADES_H = (1.5, 6.0)
 STIFFNESS, MEMORY_CELLS = 400.0, 14.0 * CELLS_PER_DAY
 ERRORS_KEPT = 7 * CELLS_PER_DAY
+BAND_RATE = 0.005  # up to an hour ahead, less beyond: the same error is seen again at every cell of the lead
+# Experts of the mixture: newest value, last hour, day ago, days ago, days ago with fading deviation (fast, slow), regression.
+DAYS_WEIGHTS = np.array([0.0, 0.05, 0.1, 0.1, 0.25, 0.25, 0.25])  # prior beyond the first hours
+NEWEST_WEIGHT, NEWEST_FADE_H = 0.95, 6.0  # prior of the newest value at short leads
+RATE, LEAST_WEIGHT = 0.01, 0.002
 STALE_CELLS = CELLS_PER_DAY  # without any value for a day there is no forecast, only nameplate
+
+
+@dataclass(frozen=True)
+class Issue:
+    """What was forecast from one origin, kept to learn from: a row per learnt lead; maxima per window in kW."""
+
+    features: Floats
+    experts: Floats
+    mixed: Floats
+    level: float
+    maxima: Floats
 
 
 class LoadForecaster:
@@ -35,9 +54,15 @@ class LoadForecaster:
         span = max(1.0, rating_kw - idle_kw)
         self._grid = FiveMinuteGrid()
         self._model = LeadRegressions(prior_coefficients(LEADS), 0.1 * span, STIFFNESS, MEMORY_CELLS)
-        self._band = ErrorBand(0.05 * span * (0.5 + np.sqrt(LEADS / 12.0)).clip(max=4.0), ERRORS_KEPT)
-        self._max_band = ErrorBand(0.1 * span * np.sqrt(MAX_HOURS).clip(max=3.0), ERRORS_KEPT)
-        self._issued: dict[int, tuple[Floats, Floats, Floats]] = {}  # origin cell -> features, forecast per lead, maxima per window
+        self._band = ErrorBand(
+            0.05 * span * (0.5 + np.sqrt(LEADS / 12.0)).clip(max=4.0),
+            ERRORS_KEPT,
+            (0.1, 0.9, 0.99),
+            BAND_RATE * np.minimum(1.0, 12.0 / LEADS),
+        )
+        self._max_band = ErrorBand(0.1 * span * np.sqrt(MAX_HOURS).clip(max=3.0), ERRORS_KEPT, (0.9, 0.99), np.zeros(len(MAX_HOURS)))
+        self._mixture = LeadMixture(prior_weights(LEADS), RATE, LEAST_WEIGHT)
+        self._issued: dict[int, Issue] = {}  # by origin cell
         self._scale_kw = 0.05 * span * np.ones(len(LEADS))
 
     def observe(self, start: datetime, duration_s: float, mean_kw: float | None) -> None:
@@ -99,14 +124,17 @@ class LoadForecaster:
         """Compares the newest cell with what was forecast for it, lead by lead."""
         actual = self._value(cell)
         past = [self._issued.get(cell - int(lead)) for lead in LEADS]
-        if math.isfinite(actual) and any(past):
-            ok = np.array([p is not None for p in past])
-            x = np.array([p[0][i] if p else np.zeros(FEATURES) for i, p in enumerate(past)])
-            error = np.array([actual - p[1][i] if p else 0.0 for i, p in enumerate(past)])
+        ok = np.array([p is not None for p in past])
+        if math.isfinite(actual) and ok.any():
+            x = np.array([p.features[i] if p else np.zeros(FEATURES) for i, p in enumerate(past)])
+            experts = np.array([p.experts[i] if p else np.zeros(len(DAYS_WEIGHTS)) for i, p in enumerate(past)])
+            error = np.array([actual - p.mixed[i] if p else 0.0 for i, p in enumerate(past)])
+            level = np.array([p.level if p else 0.0 for p in past])
             self._band.add(error, ok)
             self._scale_kw = np.where(ok, 0.995 * self._scale_kw + 0.005 * abs(error), self._scale_kw)
-            now_error = np.array([actual - p[2][0] if p else 0.0 for p in past]) - np.einsum("lf,lf->l", x, self._model.theta)
-            self._model.update(x, np.clip(now_error, -4.0 * self._scale_kw, 4.0 * self._scale_kw), ok)
+            self._mixture.update(experts, actual, self._scale_kw, ok)
+            own_error = actual - level - np.einsum("lf,lf->l", x, self._model.theta)
+            self._model.update(x, np.clip(own_error, -4.0 * self._scale_kw, 4.0 * self._scale_kw), ok)
         self._learn_maxima(cell)
 
     def _learn_maxima(self, cell: int) -> None:
@@ -114,7 +142,7 @@ class LoadForecaster:
         ok = np.array([p is not None for p in past])
         if ok.any():
             highest = [self._highest(int(h * 12)) for h in MAX_HOURS]
-            error = np.array([highest[i] - p[2][1 + i] if p else 0.0 for i, p in enumerate(past)])
+            error = np.array([highest[i] - p.maxima[i] if p else 0.0 for i, p in enumerate(past)])
             self._max_band.add(error, ok & np.isfinite(error))
 
     def _highest(self, cells: int) -> float:
@@ -127,8 +155,9 @@ class LoadForecaster:
         if math.isfinite(self._value(cell)):
             level = self._level(cell)
             x = self._features(cell, LEADS.astype(float), level)
-            forecast = level + np.einsum("lf,lf->l", x, self._model.theta)
-            self._issued[cell] = (x, forecast, np.append(level, self._expected_maxima(cell)))
+            experts = self._experts(cell, LEADS.astype(float), level, x)
+            mixed = np.einsum("le,le->l", experts, self._mixture.weights)
+            self._issued[cell] = Issue(x, experts, mixed, level, self._expected_maxima(cell))
 
     def _expected_maxima(self, origin: int) -> Floats:
         ahead = self._predict(origin, np.arange(1.0, 289.0, 3.0))
@@ -137,8 +166,17 @@ class LoadForecaster:
 
     def _predict(self, origin: int, leads: Floats) -> Floats:
         level = self._level(origin)
-        theta = np.stack([_at_leads(self._model.theta[:, f], leads) for f in range(FEATURES)], axis=1)
-        return level + np.einsum("lf,lf->l", self._features(origin, leads, level), theta)
+        experts = self._experts(origin, leads, level, self._features(origin, leads, level))
+        return np.einsum("le,le->l", experts, _at_leads(self._mixture.weights, leads))
+
+    def _experts(self, origin: int, leads: Floats, level: float, x: Floats) -> Floats:
+        """One forecast in kW per lead and expert, in the order of DAYS_WEIGHTS."""
+        regression = np.einsum("lf,lf->l", x, _at_leads(self._model.theta, leads))
+        days = 0.5 * (x[:, 2] + x[:, 3])
+        above = 0.7 * x[:, 0] + 0.3 * x[:, 1] - 0.5 * (x[:, 4] + x[:, 5])
+        faded = [days + above * np.exp(-leads / 12.0 / tau_h) for tau_h in FADES_H]
+        newest = np.full(len(leads), self._value(origin) - level)
+        return level + np.stack([newest, x[:, 1], x[:, 2], x[:, 3], *faded, regression], axis=1)
 
     def _level(self, origin: int) -> float:
         """Mean of the last day in kW."""
@@ -146,7 +184,7 @@ class LoadForecaster:
 
     def _features(self, origin: int, leads: Floats, level: float) -> Floats:
         x = np.empty((len(leads), FEATURES))
-        x[:, 0] = _mean(self._window(origin, 3), self._value(origin)) - level
+        x[:, 0] = _mean(self._window(origin, 2), self._value(origin)) - level
         x[:, 1] = _mean(self._window(origin, 12), self._value(origin)) - level
         targets = np.append(np.rint(origin + leads).astype(int), origin - 1)
         days = self._days_before(targets, origin) - level
@@ -180,14 +218,26 @@ def prior_coefficients(leads: NDArray[np.intp]) -> Floats:
     return np.stack([0.6 * fade, 0.4 * fade, 0.4 * one, 0.5 * one, -0.4 * fade, -0.5 * fade, 0.0 * one], axis=1)
 
 
+def prior_weights(leads: NDArray[np.intp]) -> Floats:
+    """Weights of the experts per lead before anything was learnt: the newest value first, then the days before."""
+    newest = NEWEST_WEIGHT * np.exp(-leads / 12.0 / NEWEST_FADE_H)
+    weights: Floats = (1.0 - newest)[:, None] * DAYS_WEIGHTS
+    weights[:, 0] = newest + 0.01
+    return weights
+
+
 def _days_back(targets: NDArray[np.intp], origin: int) -> NDArray[np.intp]:
     """Whole days from each target back to the newest day that is known: 1 up to a day ahead, then 2."""
     return np.maximum(1, -((origin - targets) // CELLS_PER_DAY))
 
 
 def _at_leads(values: Floats, leads: Floats) -> Floats:
-    """Per-lead values interpolated in the logarithm of the lead."""
-    return np.interp(np.log(leads), np.log(LEADS), values)
+    """Per-lead values (one or a row each) interpolated in the logarithm of the lead."""
+    place = np.interp(np.log(leads), np.log(LEADS), np.arange(len(LEADS)))
+    low = np.minimum(place.astype(int), len(LEADS) - 2)
+    share = place - low if values.ndim == 1 else (place - low)[:, None]
+    between: Floats = values[low] * (1.0 - share) + values[low + 1] * share
+    return between
 
 
 def _mean(values: Floats, otherwise: float) -> float:

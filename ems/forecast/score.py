@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 
@@ -57,15 +59,12 @@ def table(scores: Sequence[LeadScore]) -> str:
     return "\n".join([head, *lines])
 
 
-def power_from_rates(requests_per_s: Floats, peak_kw: float, idle_kw: float) -> Floats:
-    """Cluster power in kW: idle + (peak − idle) × rate / its 99.5th percentile; all-zero or missing windows hold the last value."""
-    rates = np.asarray(requests_per_s, dtype=float)
-    good = np.isfinite(rates) & (rates > 0)
-    if not good.any():
-        raise ValueError("a rate series without a single positive value")
-    held = np.maximum.accumulate(np.where(good, np.arange(len(rates)), int(np.argmax(good))))
-    rates = rates[held]
-    return idle_kw + (peak_kw - idle_kw) * rates / float(np.percentile(rates, 99.5))
+def score_report(data_dir: Path) -> str:
+    """The score tables of every real series in a data folder, as text. Raises DataError where a file is not there."""
+    from ems.forecast.series import real_series  # pandas, only when asked
+
+    parts = [(s.name, score_load(s.values_kw, s.rating_kw, s.idle_kw, s.step_s)) for s in real_series(data_dir)]
+    return "\n\n".join(f"{name}\n{table(scores)}" for name, scores in parts)
 
 
 def _run(
@@ -117,3 +116,7 @@ def _pinball(error: Floats, level: float) -> float:
 
 def _mean(values: Floats) -> float:
     return float(np.mean(values)) if len(values) else float("nan")
+
+
+if __name__ == "__main__":
+    print(score_report(Path(sys.argv[1])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,8 +12,11 @@ import numpy as np
 from ems.signals.series import Floats, KnownSeries, Row, day_ago, epoch_s, sample_points, step_means
 
 LOW_G, HIGH_G = 0.0, 2000.0
-JUMP = 3.0  # a value this many times above or below the median of the last day is a feed fault
+# An average this many times above or below the median of the values before it is a feed fault. Measured on hours of 2022: the faults of
+# one operator stand at 1/7, the most solar grid's honest noon at 1/3. Marginal intensity may honestly fall to zero.
+JUMP = 5.0
 MEDIAN_OF = 24
+AVERAGE = "average"
 DEVIATION_TAU_H = 6.0
 
 
@@ -24,7 +28,7 @@ class CarbonRow:
     valid_to: datetime
     available_at: datetime
     carbon_g_per_kwh: float
-    source: str = "average"
+    source: str = AVERAGE
 
 
 class CarbonBook:
@@ -32,6 +36,7 @@ class CarbonBook:
 
     def __init__(self) -> None:
         self._series = KnownSeries(LOW_G, HIGH_G)
+        self._recent: deque[float] = deque(maxlen=MEDIAN_OF)
 
     def add(self, rows: Iterable[CarbonRow]) -> None:
         """Takes rows in any order; unusable ones are counted in `data_quality`."""
@@ -40,14 +45,19 @@ class CarbonBook:
         )
 
     def _plausible(self, rows: Iterable[CarbonRow]) -> Iterable[CarbonRow]:
-        seen: list[float] = []
         for row in rows:
-            middle = float(np.median(seen[-MEDIAN_OF:])) if len(seen) >= MEDIAN_OF else row.carbon_g_per_kwh
-            seen.append(row.carbon_g_per_kwh) if np.isfinite(row.carbon_g_per_kwh) else None
-            if row.carbon_g_per_kwh * JUMP < middle or row.carbon_g_per_kwh > JUMP * max(middle, 1.0):
-                self._series.quality["jump"] += 1
-            else:
+            if row.source != AVERAGE or not self._jumps(row.carbon_g_per_kwh):
                 yield row
+
+    def _jumps(self, value: float) -> bool:
+        """Counts a value far from the median before it; a lasting change is accepted once it is the median."""
+        if not np.isfinite(value):
+            return False
+        middle = float(np.median(self._recent)) if len(self._recent) == MEDIAN_OF else value
+        self._recent.append(value)
+        jumps = value * JUMP < middle or value > JUMP * max(middle, 1.0)
+        self._series.quality["jump"] += jumps
+        return jumps
 
     def forecast(self, now: datetime, starts: Sequence[datetime], duration_h: Sequence[float]) -> Floats | None:
         """Expected g/kWh, one mean per step: known values, else the day before plus the present deviation, decaying; None when
