@@ -1,0 +1,92 @@
+"""The simulated plant as the controller's field: readings become an image, setpoints reach the devices one plant step later."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from ems.dispatch.setpoint import Setpoint
+from ems.errors import DeviceSilent
+from ems.reading import Reading
+from ems.state.image import SiteImage
+from simulators.errors import Refused
+from simulators.plant import Plant
+
+SAME_KW = 1e-6
+
+
+class SimulatedField:
+    """Keeps the last reading of every device, as an adapter does: a silent device leaves old stamps behind, never zeros."""
+
+    def __init__(self, plant: Plant) -> None:
+        self.plant = plant
+        self.refused = 0
+        self.silent = 0
+        self._readings: dict[str, dict[str, Reading]] = {}
+        self._commands: dict[str, dict[str, Reading]] = {}
+        self._waiting: dict[tuple[str, str], float] = {}
+        self._released: list[str] = []
+        self._refresh = False
+
+    def image(self, now: datetime) -> SiteImage:
+        """What the devices say at `now`; a device that does not answer is named in `problems`."""
+        problems = {}
+        for name, device in self.plant.devices.items():
+            try:
+                said, registers = device.read(), device.commands()
+            except DeviceSilent as silence:
+                problems[name] = str(silence)
+                self.silent += 1
+                continue
+            self._readings[name] = {point: Reading(value, now) for point, value in said.items()}
+            self._commands[name] = {command: Reading(value, now) for command, value in registers.items()}
+        return SiteImage(now, dict(self._readings), dict(self._commands), problems)
+
+    def apply(self, setpoints: Sequence[Setpoint], refresh_leases: bool) -> None:
+        """Takes the setpoints of a cycle; `flush` writes them."""
+        self._waiting = {(s.asset, s.command): s.power_kw for s in setpoints}
+        self._refresh = refresh_leases
+
+    def release(self, assets: Sequence[str]) -> None:
+        """Lets go of assets: their devices fall back to what they do without a master."""
+        self._released.extend(assets)
+
+    def flush(self, at_s: float) -> None:
+        """Writes what waits: on change, else a heartbeat keeps the lease. A refusal or a silent device is counted and left to the image."""
+        devices = self.plant.devices
+        for name in self._released:
+            devices[name].lapse()
+        self._released.clear()
+        kept = set()
+        for (name, command), kw in self._waiting.items():
+            device = devices[name]
+            try:
+                if abs(self._known(name, command) - kw) > SAME_KW:
+                    device.write(command, kw, at_s)
+                    self._note(name, command, kw)
+                elif self._refresh and name not in kept:
+                    device.keep_alive(at_s)
+                    kept.add(name)
+            except Refused:
+                self.refused += 1
+            except DeviceSilent:
+                self.silent += 1
+        self._waiting = {}
+
+    def heartbeat(self, at_s: float) -> None:
+        """Keeps the leases alive between two control steps that are further apart than a lease allows."""
+        if not self._refresh:
+            return
+        for device in self.plant.devices.values():
+            try:
+                device.keep_alive(at_s)
+            except DeviceSilent:
+                self.silent += 1
+
+    def _known(self, name: str, command: str) -> float:
+        reading = self._commands.get(name, {}).get(command)
+        return reading.value if reading is not None and reading.value is not None else float("inf")
+
+    def _note(self, name: str, command: str, kw: float) -> None:
+        if name in self._commands:
+            self._commands[name][command] = Reading(kw, self._commands[name][command].at)

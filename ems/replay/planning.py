@@ -1,0 +1,124 @@
+"""The plan loop of a replay: the daemon's own PlanLoop, called every few minutes, its answer arriving one control step later."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from ems.control.decision import Decision
+from ems.control.minutes import MinuteMeans
+from ems.control.plan_state import plan_state
+from ems.errors import PlanInfeasible
+from ems.messages import MinuteFrame
+from ems.obligation import Obligation
+from ems.plan.loop import PlanLoop
+from ems.plan.plan import Plan, encode_plan
+from ems.replay.foresight import give_foresight
+from ems.replay.scores import ForecastScores
+from ems.replay.world import World
+from ems.state.image import SiteImage
+
+SOLVE_DELAY_S = 5.0  # a plan is never used earlier than this after its state was read
+
+
+class Planning:
+    """Feeds minutes to the plan loop, asks it for plans, hands them over when they would have arrived."""
+
+    def __init__(self, world: World, is_oracle: bool) -> None:
+        self.world = world
+        self.loop = PlanLoop(world.site, settle_at=world.scenario.model.end)
+        self.loop.add_prices(world.signals.price_rows)
+        self.loop.add_weather(world.signals.weather_rows)
+        for frame in history_frames(world):
+            self.loop.observe(frame)
+        if is_oracle:
+            give_foresight(self.loop, world)
+        self.minutes = MinuteMeans(world.site)
+        self.scores = ForecastScores(world)
+        self.every = timedelta(seconds=world.scenario.model.plan_every_s)
+        self.delay = timedelta(seconds=max(world.scenario.control_step_s, SOLVE_DELAY_S))
+        self.next_at = world.scenario.start
+        self.waiting: list[tuple[datetime, Plan]] = []
+        self.solves = self.fallbacks = self.verify_failures = 0
+        self.ms: list[float] = []
+
+    def event(self, event: Obligation) -> None:
+        """An event became known: it is planned for at once."""
+        self.loop.add_events([event])
+        self.next_at = min(self.next_at, event.notice_at)
+
+    def arrived(self, now: datetime) -> dict[str, Any] | None:
+        """The newest plan that has arrived by now, as it would come through the mailbox."""
+        plan = None
+        while self.waiting and self.waiting[0][0] <= now:
+            plan = self.waiting.pop(0)[1]
+        return None if plan is None else encode_plan(plan)
+
+    def cycle(self, now: datetime, image: SiteImage, decision: Decision, interval_start: datetime | None) -> Plan | None:
+        """Takes one cycle; returns the plan when one was made."""
+        frame = self.minutes.update(decision.state, image)
+        if frame is not None:
+            self.loop.observe(frame)
+        if now < self.next_at:
+            return None
+        self.next_at = now + self.every
+        return self._plan(now, decision, interval_start)
+
+    def _plan(self, now: datetime, decision: Decision, interval_start: datetime | None) -> Plan | None:
+        state = plan_state(self.world.site, decision, interval_start)
+        begun = time.perf_counter()
+        self.solves += 1
+        try:
+            plan = self.loop.plan(now, state)
+        except PlanInfeasible as clash:
+            self.fallbacks += 1
+            self.verify_failures += "check" in str(clash)
+            return None
+        finally:
+            self.ms.append(1000.0 * (time.perf_counter() - begun))
+        self.scores.take(self.loop, plan)
+        self.waiting.append((now + self.delay, plan))
+        return plan
+
+    def report(self) -> dict[str, Any]:
+        """The `planner` part of summary.json."""
+        p50, p99 = np.percentile(self.ms, [50, 99]) if self.ms else (None, None)
+        return {
+            "solves": self.solves,
+            "fallbacks": self.fallbacks,
+            "verify_failures": self.verify_failures,
+            "ms_p50": None if p50 is None else round(float(p50), 3),
+            "ms_p99": None if p99 is None else round(float(p99), 3),
+        }
+
+
+def history_frames(world: World) -> list[MinuteFrame]:
+    """What the site would have recorded before the window: demand per cluster as minute means, nothing about the rest."""
+    step = world.scenario.plant_step_s
+    steps = min((d.starts_at for d in world.demand.values()), default=0)
+    minutes = int(steps * step // 60)
+    start = world.scenario.start - timedelta(minutes=minutes)
+    columns = {name: _minute_means(d.starts_at, step, minutes, {**d.class_kw, "all": d.power_kw()}) for name, d in world.demand.items()}
+    return [_frame(world, start + timedelta(minutes=i), i, columns) for i in range(minutes)]
+
+
+def _minute_means(starts_at: int, step: float, minutes: int, series: dict[str, np.ndarray]) -> dict[str, list[float]]:
+    edges = starts_at - np.round(np.arange(minutes, -1, -1) * 60.0 / step).astype(int)
+    return {name: (np.add.reduceat(v[: edges[-1]], edges[:-1]) / np.diff(edges)).tolist() for name, v in series.items()} if minutes else {}
+
+
+def _frame(world: World, start: datetime, i: int, columns: dict[str, dict[str, list[float]]]) -> MinuteFrame:
+    return MinuteFrame(
+        start=start,
+        poc_kw=None,
+        asset_kw={name: column["all"][i] for name, column in columns.items()},
+        demand_kw={name: column["all"][i] for name, column in columns.items()},
+        class_demand_kw={
+            c.id: {name: columns[c.id][name][i] for name in c.classes} for c in world.site.clusters
+        },
+        soc={},
+        outdoor_temp_c=None,
+    )

@@ -1,0 +1,116 @@
+"""Everything outside the controller that one replay needs, on the plant's own steps: demand, prices, weather, limits, events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from ems.obligation import Obligation, ObligationKind
+from ems.replay.demand import ClusterDemand, read_demand
+from ems.replay.scenario import EventEntry, Scenario
+from ems.replay.signals import Signals, read_signals, truth
+from ems.site.model import Site
+from simulators.devices.cluster import Demand
+from simulators.weather import generated_temp_c
+
+CHUNK = 4096  # plant steps whose demand is unpacked at a time
+DEFAULT_PRICE_PER_KWH = 0.05  # only when neither a real-time nor a day-ahead price covers any step
+
+
+@dataclass(frozen=True)
+class World:
+    """The truth outside the fence, one value per plant step from the window's start."""
+
+    scenario: Scenario
+    site: Site  # as the controller gets it: its cycle is the replay's control step
+    seed: int
+    demand: dict[str, ClusterDemand]
+    signals: Signals
+    price: np.ndarray  # what one kWh of import costs, adder included
+    temp_c: np.ndarray
+    carbon_g: np.ndarray | None
+    quality: dict[str, Any]
+
+    @property
+    def steps(self) -> int:
+        """Plant steps in the window."""
+        return len(self.price)
+
+    @property
+    def has_tokens(self) -> bool:
+        """True when the traces say how many tokens were asked for."""
+        return any(d.has_tokens for d in self.demand.values())
+
+    def rows(self) -> Iterator[dict[str, Demand]]:
+        """What each cluster is asked for, plant step by plant step."""
+        for first in range(0, self.steps, CHUNK):
+            yield from self.part(first, min(CHUNK, self.steps - first))
+
+    def part(self, first: int, n: int) -> list[dict[str, Demand]]:
+        """`n` plant steps from `first` (negative: history)."""
+        unpacked = {name: _unpack(demand, first, n) for name, demand in self.demand.items()}
+        names = list(unpacked)
+        return [dict(zip(names, row, strict=True)) for row in zip(*unpacked.values(), strict=True)]
+
+
+def build_world(scenario: Scenario, seed: int) -> World:
+    """Reads every file of the scenario. DataError says which one cannot be used."""
+    demand = read_demand(scenario, seed)
+    signals = read_signals(scenario)
+    start_s, step = scenario.start.timestamp(), scenario.plant_step_s
+    points = start_s + (np.arange(scenario.cycles * scenario.substeps) + 0.5) * step
+    market, unpriced = truth(signals.price, signals.day_ahead, points, DEFAULT_PRICE_PER_KWH)
+    tariff = scenario.site.tariff
+    price = (market if tariff.energy == "indexed" else np.zeros_like(market)) + tariff.energy_price_per_kwh
+    quality: dict[str, Any] = {name: d.quality for name, d in demand.items()} | dict(signals.quality)
+    if signals.price is not None:
+        quality["prices"]["steps_without_price"] = unpriced
+    control = replace(scenario.site.control, cycle_s=scenario.control_step_s, stale_after_s=max(5.0, 2.5 * scenario.control_step_s))
+    site = replace(scenario.site, control=control, plan=replace(scenario.site.plan, every_s=scenario.model.plan_every_s))
+    return World(scenario, site, seed, demand, signals, price, _temperature(signals, points, quality), _carbon(signals, points, quality), quality)
+
+
+def obligation(entry: EventEntry, number: int, baseline_kw: float, limit_kw: float) -> Obligation:
+    """The event as announced; a fraction is of the baseline (mean import of the hour before notice), or of the limit itself."""
+    kind = ObligationKind(entry.kind)
+    base = limit_kw if kind is ObligationKind.IMPORT_LIMIT else baseline_kw
+    kw = entry.kw if entry.kw is not None else (entry.fraction or 0.0) * base
+    return Obligation(f"{entry.program}-{number}", kind, kw, entry.start, entry.end, entry.notice_at, entry.program, baseline_kw)
+
+
+def encode_obligation(o: Obligation) -> dict[str, Any]:
+    """The event as the office would post it."""
+    times = {"start": o.start.isoformat(), "end": o.end.isoformat(), "notice_at": o.notice_at.isoformat()}
+    return {"id": o.id, "kind": o.kind.value, "kw": o.kw, **times, "program": o.program, "baseline_kw": o.baseline_kw}
+
+
+def instant(world: World, step: int) -> datetime:
+    """The start of a plant step."""
+    return world.scenario.start + timedelta(seconds=step * world.scenario.plant_step_s)
+
+
+def _unpack(demand: ClusterDemand, first: int, n: int) -> list[Demand]:
+    begin = demand.starts_at + first
+    columns = (*(demand.class_kw[c] for c in ("interactive", "batch", "training")), demand.prompt_per_s, demand.output_per_s)
+    return [Demand(*row) for row in zip(*(c[max(0, begin) : begin + n].tolist() for c in columns), strict=True)]
+
+
+def _temperature(signals: Signals, points: np.ndarray, quality: dict[str, Any]) -> np.ndarray:
+    if signals.temp is None:
+        quality["weather"] = {"generated": 1}
+        return np.array([generated_temp_c(at_s) for at_s in points.tolist()])
+    temp, held = truth(signals.temp, None, points, 25.0)
+    quality["weather"]["steps_held"] = held
+    return temp
+
+
+def _carbon(signals: Signals, points: np.ndarray, quality: dict[str, Any]) -> np.ndarray | None:
+    if signals.carbon is None:
+        return None
+    carbon, held = truth(signals.carbon, None, points, 0.0)
+    quality["carbon"]["steps_held"] = held
+    return carbon
