@@ -24,7 +24,8 @@ def is_bare(name: str) -> bool:
 def resolve(kind: str, name: str, beside: Path) -> Path:
     """The file that the file `beside` means by `name`, where `kind` is `devices`, `tariffs`, `sites`, `scenarios` or `programs`.
 
-    A path is relative to `beside`. A bare name is searched in `config/<kind>/` of every folder above `beside`, nearest first, then in the
+    A path is relative to `beside`; one of the form `../<kind>/name.yaml` also means the shipped file when it leads nowhere, so that a copy
+    of a shipped file runs anywhere. A bare name is searched in `config/<kind>/` of every folder above `beside`, nearest first, then in the
     installed package. Raises FileNotFoundError naming every place searched.
     """
     searched = candidates(kind, name, beside)
@@ -37,7 +38,9 @@ def resolve(kind: str, name: str, beside: Path) -> Path:
 def candidates(kind: str, name: str, beside: Path) -> list[Path]:
     """Where `resolve` looks, in order."""
     if not is_bare(name):
-        return [(beside.parent / name).resolve()]
+        path = Path(name)
+        is_of_kind = not path.is_absolute() and path.parent.name == kind
+        return [(beside.parent / path).resolve(), *([bundled(f"config/{kind}/{path.name}")] if is_of_kind else [])]
     inside = Path("config") / kind / f"{name}.yaml"
     places = [folder / inside for folder in beside.resolve().parents]
     return list(dict.fromkeys([path for path in places if is_file(path)] + [bundled(str(inside))]))

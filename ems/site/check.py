@@ -1,4 +1,4 @@
-"""Checks a site file without running it."""
+"""Checks a site or tariff file without running anything."""
 
 from __future__ import annotations
 
@@ -6,12 +6,23 @@ from pathlib import Path
 
 from ems.errors import Complaint, ConfigError
 from ems.site.load import load_site
+from ems.site.schema import TariffFile
+from ems.site.source import read_source, validated
 
 
 def check_site(path: Path | str) -> list[Complaint]:
     """Every complaint about a site file; empty when it can be run."""
     try:
         load_site(path)
+    except ConfigError as error:
+        return error.complaints
+    return []
+
+
+def check_tariff(path: Path | str) -> list[Complaint]:
+    """Every complaint about a tariff file; empty when a site can use it."""
+    try:
+        validated(read_source(path), TariffFile)
     except ConfigError as error:
         return error.complaints
     return []

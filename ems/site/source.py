@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -28,14 +28,14 @@ class FileModel(BaseModel):
 
 
 def parse_instant(value: object) -> object:
-    """An aware instant from ISO text such as `2024-08-19T05:00:00Z`; an instant stays one."""
+    """An instant in UTC from ISO text such as `2024-08-19T05:00:00Z`; an aware instant is taken as well."""
     try:
         instant = datetime.fromisoformat(value) if isinstance(value, str) else value
     except ValueError:
         instant = None
     if not isinstance(instant, datetime) or instant.tzinfo is None:
         raise ValueError("an instant with its offset from UTC, such as 2024-08-19T05:00:00Z")
-    return instant
+    return instant.astimezone(UTC)
 
 
 Instant = Annotated[datetime, BeforeValidator(parse_instant)]

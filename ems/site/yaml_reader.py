@@ -88,7 +88,9 @@ def compose_mapping(text: str, path: Path) -> MappingNode:
         root = YAML(typ="rt", pure=True).compose(text)
     except MarkedYAMLError as error:
         raise ConfigError([syntax_complaint(error, path, text)]) from None
-    except (YAMLError, ValueError, RecursionError) as error:
+    except RecursionError:
+        raise ConfigError([whole_file(path, "too deep values", f"at most {MAX_DEPTH} levels")]) from None
+    except (YAMLError, ValueError) as error:
         problem = compact(str(error).split("\n", 1)[0] or type(error).__name__)
         raise ConfigError([whole_file(path, problem, "YAML 1.2 text")]) from None
     if not isinstance(root, MappingNode):

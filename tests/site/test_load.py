@@ -8,7 +8,8 @@ import pytest
 
 from ems.errors import ConfigError
 from ems.limit import Limit
-from ems.site.check import check_site
+from ems.resources import bundled
+from ems.site.check import check_site, check_tariff
 from ems.site.load import load_site
 from ems.site.model import Site
 
@@ -318,3 +319,22 @@ def test_a_feeder_counts_what_hangs_on_the_feeders_below_it():
 def test_the_demo_site_stays_sound_when_its_limit_moves_by_a_twentieth(share: float):
     limit_kw = load_site(DEMO).point_of_connection.import_limit_kw * share
     load_site(DEMO, {"point_of_connection": {"import_limit_kw": limit_kw}})
+
+
+def test_shipped_tariffs_have_no_fault_and_a_bad_one_is_answered_line_by_line(tmp_path: Path):
+    for path in bundled("config/tariffs").glob("*.yaml"):
+        assert check_tariff(path) == []
+    (tmp_path / "bad.yaml").write_text("name: x\nenergy: free\nenergy_price: 1\n")
+    assert [(c.line, c.key) for c in check_tariff(tmp_path / "bad.yaml")] == [(2, "energy"), (3, "energy_price")]
+
+
+def test_every_shipped_site_has_no_fault():
+    sites = sorted(bundled("config/sites").glob("*.yaml"))
+    assert {path.stem for path in sites} >= {"demo-2mw", "annotated"}
+    assert [str(c) for path in sites for c in check_site(path)] == []
+
+
+def test_instants_with_another_offset_are_kept_in_utc():
+    limit = {"kw": 1400, "valid_from": "2024-08-01T00:00:00-05:00"}
+    limits = load_site(DEMO, {"point_of_connection": {"limits": [limit]}}).point_of_connection.limits
+    assert limits[1].valid_from is not None and limits[1].valid_from.isoformat() == "2024-08-01T05:00:00+00:00"

@@ -89,7 +89,7 @@ BAD = {
     "a list": ("- 1\n", 1, 1, "file", "no mapping", "keys with values"),
     "a control character": ("name: \x01\n", 1, 1, "file", "", "YAML 1.2 text"),
     "an alias in itself": ("name: x\nparts: &p\n  a: *p\n", 1, 1, "file", "too many or too deep values", "at most 50 levels"),
-    "a tower of brackets": ("name: " + "[" * 1200 + "\n", 1, 1, "file", "", "YAML 1.2 text"),
+    "a tower of brackets": ("name: " + "[" * 1200 + "\n", 1, 1, "file", "too deep values", "at most 50 levels"),
 }
 
 
