@@ -163,6 +163,29 @@ BAD: dict[str, tuple[list[tuple[str, str]], str, str, str]] = {
         "only be throttled",
     ),
     "no deadline": ([(", deadline_h: 8", "")], "assets.hall-a.classes.batch", "", "deadline_h"),
+    "throttled batch": (
+        [("{share: 0.4, defer", "{share: 0.4, throttle_price_per_kwh: 1, defer")],
+        "assets.hall-a.classes.batch",
+        "",
+        "no throttle_price",
+    ),
+    "window of odd length": (
+        [("  export_limit_kw: 0", "  limits: [{kw: 9, window_s: 700}]\n  export_limit_kw: 0")],
+        "point_of_connection.limits[0].window_s",
+        "700",
+        "divides a day evenly",
+    ),
+    "limit ends before it starts": (
+        [
+            (
+                "  export_limit_kw: 0",
+                "  limits: [{kw: 9, valid_from: 2024-08-02T00:00:00Z, valid_to: 2024-08-01T00:00:00Z}]\n  export_limit_kw: 0",
+            )
+        ],
+        "point_of_connection.limits[0].valid_to",
+        "2024-08-01",
+        "an instant after valid_from",
+    ),
     "late deadline": ([("deadline_h: 24", "deadline_h: 48")], "assets.hall-a.classes.training.deadline_h", "48", "a number <= 24"),
     "rating below peak": ([("rating_kw: 1080", "rating_kw: 800")], "assets.hall-a.rating_kw", "800", "at least peak_kw (900)"),
     "idle above peak": ([("idle_kw: 270", "idle_kw: 950")], "assets.hall-a.peak_kw", "900", "more than idle_kw (950)"),
