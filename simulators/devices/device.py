@@ -28,7 +28,7 @@ class Device:
     """Registers, lease and faults. Times are site time in epoch seconds; powers in kW, positive into the asset.
 
     `power_kw` is the true mean of the last step, `power_now_kw` the true power at its end; `read()` tells only what the device says.
-    A lease begins with the first accepted command, is fed by commands and heartbeats, and lapses by itself.
+    A lease begins with the first accepted command, is fed by heartbeats alone, and lapses by itself.
     """
 
     COMMANDS: tuple[str, ...] = ()
@@ -95,8 +95,11 @@ class Device:
         """As write, however late the answer would come. Raises Refused, or DeviceSilent when the command does not arrive."""
         self._arrive_or_raise()
         self._refuse_or_pass(command, value)
+        if at_s >= self._lease_until_s:
+            self.lapse()
         self._registers[command] = value
-        self._lease_until_s = at_s + self._lease_s
+        if self._lease_until_s == math.inf:
+            self._lease_until_s = at_s + self._lease_s
         if "ignores" not in self.faults:
             self._obey(command, value)
 

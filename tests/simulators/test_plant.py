@@ -2,11 +2,12 @@
 
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from ems.assets.workload.model import CLASSES
-from ems.errors import DeviceSilent
+from ems.errors import ConfigError, DeviceSilent
 from ems.site.model import Site
 from simulators.devices.device import FAULTS, Device
 from simulators.errors import Refused
@@ -243,9 +244,7 @@ def test_a_schedule_begins_each_fault_once_when_it_is_due() -> None:
     assert schedule.apply(plant.devices, AT_S + 61.0) == []
 
 
-def test_a_faults_file_takes_instants_and_seconds_and_names_unknown_devices(tmp_path) -> None:
-    from ems.errors import ConfigError
-
+def test_a_faults_file_takes_instants_and_seconds_and_names_unknown_devices(tmp_path: Path) -> None:
     path = tmp_path / "faults.yaml"
     rows = ("{at: 2024-08-19T05:00:10Z, device: bess-1, fault: silent, for_s: 30}", "{at: 5, device: hall-a, fault: local, for_s: 1}")
     path.write_text("faults:\n" + "".join(f"  - {row}\n" for row in rows))

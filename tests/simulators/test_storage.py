@@ -1,5 +1,6 @@
 """The battery and the UPS: energy, ramps, windows, leases."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -104,6 +105,15 @@ def test_a_battery_lets_its_setpoint_lapse_to_zero_by_ramp() -> None:
     assert device.commands() == {"power_setpoint_kw": 0.0}
 
 
+def test_commands_alone_do_not_keep_a_lease() -> None:
+    device = BatteryDevice(battery(), NO_NOISE)
+    for i in range(90):
+        device.write("power_setpoint_kw", 100.0 + i, float(i))
+        device.step(1.0, i)
+    device.step(1.0, 90.0)
+    assert device.commands() == {"power_setpoint_kw": 0.0}
+
+
 def test_a_heartbeat_keeps_a_lease_and_does_not_revive_one() -> None:
     device = BatteryDevice(battery(), NO_NOISE)
     device.write("power_setpoint_kw", 100.0, 0.0)
@@ -144,8 +154,6 @@ def test_the_reserve_is_short_exactly_when_the_store_cannot_carry_the_load_for_t
 
 
 def test_a_monitored_ups_refuses_every_command() -> None:
-    from dataclasses import replace
-
     device = UpsDevice(replace(ups(), is_grid_interactive=False), NO_NOISE)
     with pytest.raises(Refused, match="monitored"):
         device.write("battery_setpoint_kw", 0.0, 0.0)
