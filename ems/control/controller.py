@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from ems.assets.battery.model import COMMANDS as BATTERY_COMMANDS
 from ems.assets.grid_connection.envelope import interval_limits
+from ems.assets.ups.model import COMMANDS as UPS_COMMANDS
 from ems.control.decision import Decision
 from ems.control.ladder import Ladder, Level, Rung
 from ems.control.orders import OrderBook
@@ -38,6 +40,7 @@ FLOOR = {"plan": Level.L0, "rules": Level.L2, "capped": Level.L3}
 RESIDUAL_SAMPLES = 15
 NOT_HANDED_OVER_MARGIN = 1.05  # on the 24-h peak of a cluster that nobody caps
 FRESH_PLANS = 2.5  # a plan is fresh for so many planning periods
+STORAGE_COMMANDS = (*BATTERY_COMMANDS, *UPS_COMMANDS)
 HOSTILE_PLAN = (KeyError, ValueError, TypeError, IndexError, AttributeError)
 
 
@@ -67,6 +70,7 @@ class Controller:
         self.day_hold = {c.id: DayHold() for c in site.clusters}
         self.residuals: deque[float] = deque(maxlen=RESIDUAL_SAMPLES)
         self.last_caps: dict[str, float] = {}
+        self.last_storage: dict[str, float] = {}
         self.normal_since: dict[str, datetime | None] = {u.id: None for u in site.upses}
         self.plan: Plan | None = None
         self.obligations: dict[str, Obligation] = {}
@@ -82,9 +86,9 @@ class Controller:
         rung = self.ladder.step(*self._best_level(state, now, journal_ok), now)
         advice, rung = self._advise(rung, state, verdict, trends)
         setpoints = self._setpoints(rung, state, verdict, advice, trends)
-        self.last_caps.update({s.asset: s.power_kw for s in setpoints if s.command == "power_cap_kw"})
         withdraw = tuple(self.orders.modes) if rung.level is Level.L5 else ()
         written = () if withdraw else tuple(s for s in setpoints if self.orders.modes[s.asset] is Mode.CONTROL)
+        self._remember(written)
         return Decision(
             state=state,
             verdict=verdict,
@@ -101,6 +105,11 @@ class Controller:
             is_healthy=not withdraw,
         )
 
+    def _remember(self, written: Sequence[Setpoint]) -> None:
+        """What was sent and may still be on its way when the next image is taken."""
+        self.last_caps = {s.asset: s.power_kw for s in written if s.command == "power_cap_kw"}
+        self.last_storage = {s.asset: s.power_kw for s in written if s.command in STORAGE_COMMANDS}
+
     def memory(self) -> dict[str, Any]:
         """Everything that must survive a restart, as plain data."""
         return {
@@ -109,6 +118,7 @@ class Controller:
             "windows": {str(w): m.encode() for w, m in self.windows.items()},
             "critical": {str(k): v for k, v in self.critical.buckets.items()},
             "last_caps": dict(self.last_caps),
+            "last_storage": dict(self.last_storage),
             "obligations": [_encode_obligation(o) for o in self.obligations.values()],
         }
 
@@ -120,6 +130,7 @@ class Controller:
                 meter.restore(memory["windows"][str(w)])
         self.critical = DayHold({int(k): v for k, v in memory["critical"].items()})
         self.last_caps = dict(memory["last_caps"])
+        self.last_storage = dict(memory["last_storage"])
         self.obligations = {o.id: o for o in map(decode_obligation, memory["obligations"])}
 
     # -- what came in ---------------------------------------------------------------------------------------------------------------
@@ -183,6 +194,7 @@ class Controller:
             interval_source=interval_source,
             ramp_ceiling_kw=math.inf if ramp is None else import_kw + ramp * self.site.control.cycle_s / 60.0,
             last_caps_kw=self.last_caps,
+            last_storage_kw=self.last_storage,
             fixed_kw=self._not_handed_over(state),
         )
 

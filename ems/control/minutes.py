@@ -62,7 +62,7 @@ class MinuteMeans:
             asset_kw=assets,
             demand_kw={c.id: self._mean(f"demand:{c.id}") for c in site.clusters},
             class_demand_kw={c.id: {n: self._mean(f"class:{c.id}:{n}") for n in c.classes} for c in site.clusters},
-            soc={a.id: self._mean(f"soc:{a.id}") for a in (*site.batteries, *site.upses)},
+            soc={k: self._mean(f"soc:{k}") for k in [*(b.id for b in site.batteries), *(u.id for u in site.upses)]},
             outdoor_temp_c=self._mean("temp"),
             tokens=None if tokens is None else tokens * 60.0,
         )

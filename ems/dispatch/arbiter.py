@@ -46,9 +46,10 @@ def arbitrate(
     need = _need(site, state, trends, limits)
     if advice.spend_storage_at_limit:
         wishes = _serve_at_limit(verdict, need, wishes)
+    wishes = _stay_under_load(site, state, verdict, limits, wishes)
     wanted_kw = {k: w.kw for k, w in wishes.items()}
     storage = _let_go_slowly(verdict, wishes)
-    caps = _caps(site, state, verdict, need, wanted_kw, storage)
+    caps = _caps(site, verdict, need, wanted_kw, storage)
     return [*_cap_setpoints(site, state, verdict, caps), *_limit_setpoints(site, state, limits), *_storage_setpoints(state, storage)]
 
 
@@ -152,6 +153,24 @@ def _serve_at_limit(verdict: Verdict, need: Need, wishes: dict[str, Wish]) -> di
     return _discharge(verdict, wishes, short_it_kw * (1.0 + verdict.room.loss_fraction), "serve work at the import limit")[0]
 
 
+def _stay_under_load(
+    site: Site, state: SiteState, verdict: Verdict, limits: Mapping[str, Mapping[str, Wish]], wishes: dict[str, Wish]
+) -> dict[str, Wish]:
+    """Discharge may not exceed the load that is left once this cycle's own class limits have cut it."""
+    it_kw = 0.0
+    for cluster in site.clusters:
+        own = limits[cluster.id]
+        it_kw += cluster.idle_kw + sum(
+            min(own[k].kw, c.demand_kw) if k in own else c.demand_kw for k, c in state.clusters[cluster.id].classes.items()
+        )
+    low_kw = verdict.lowest_storage_kw(it_kw)
+    total_kw = sum(w.kw for w in wishes.values())
+    if total_kw >= low_kw or total_kw >= 0.0:
+        return wishes
+    part = max(0.0, low_kw / total_kw)
+    return {k: replace(w, kw=w.kw * part, reason=f"{w.reason}; no export") if w.kw < 0 else w for k, w in wishes.items()}
+
+
 def _let_go_slowly(verdict: Verdict, wishes: dict[str, Wish]) -> dict[str, Wish]:
     """Storage takes no more than the caps in force leave: caps narrow first, are read back, then storage lets go."""
     over_kw = sum(w.kw for w in wishes.values()) - verdict.storage_high_kw
@@ -162,15 +181,13 @@ def _let_go_slowly(verdict: Verdict, wishes: dict[str, Wish]) -> dict[str, Wish]
 
 def _caps(
     site: Site,
-    state: SiteState,
     verdict: Verdict,
     need: Need,
     wanted_kw: Mapping[str, float],
     storage: Mapping[str, Wish],
 ) -> dict[str, float]:
-    """Caps that hold with the storage power already measured, or with what storage is about to fall back to, whichever imports more."""
-    measured = {**{k: b.power_kw for k, b in state.batteries.items()}, **{k: u.battery_kw for k, u in state.upses.items()}}
-    counted_kw = sum(max(measured[k], wanted_kw[k], storage[k].kw) for k in measured)
+    """Caps that hold with the storage power already measured, still on its way, or about to be sent, whichever imports more."""
+    counted_kw = sum(max(kw, wanted_kw[k], storage[k].kw) for k, kw in verdict.storage_now_kw.items())
     return share_caps(site, verdict, verdict.room.it_kw(counted_kw), need.held_kw)
 
 

@@ -27,12 +27,12 @@ def advise_by_rules(site: Site, state: SiteState, limit_kw: float, month_peak_kw
     """
     hold_kw = max(FIRST_HOLD * limit_kw, month_peak_kw)
     spare_kw = hold_kw - load_held_kw
-    wishes = {u.id: Wish(0.0, "rules: reserve only") for u in site.upses}
+    wishes: dict[str, Wish] = {}
     for battery in site.batteries:
         wish = _battery_wish(site, battery, state, spare_kw, hold_kw)
         spare_kw -= wish.kw
         wishes[battery.id] = wish
-    return Advice("rules", wishes)
+    return Advice("rules", {**wishes, **{u.id: Wish(0.0, "rules: reserve only") for u in site.upses}})
 
 
 def _battery_wish(site: Site, battery: Battery, state: SiteState, spare_kw: float, hold_kw: float) -> Wish:

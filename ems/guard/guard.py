@@ -22,6 +22,8 @@ from ems.obligation import Obligation
 from ems.site.model import Site
 from ems.state.estimate import SiteState
 
+EXPORT_MARGIN = 0.98  # of the load that storage may serve: meter error and the load's own steps
+
 
 @dataclass(frozen=True)
 class Observed:
@@ -33,7 +35,8 @@ class Observed:
     interval_limit_kw: float  # what limits on longer windows leave now; infinite when there are none
     interval_source: str
     ramp_ceiling_kw: float  # highest import the ramp limit allows now; infinite when there is none
-    last_caps_kw: Mapping[str, float]
+    last_caps_kw: Mapping[str, float]  # as last sent: may still be on their way
+    last_storage_kw: Mapping[str, float]  # likewise
     fixed_kw: Mapping[str, float]  # assets that are not handed over while others are: the power they are counted at
 
 
@@ -47,8 +50,18 @@ class Verdict:
     storage: dict[str, Envelope]
     caps: dict[str, Envelope]
     confirmed_it_kw: float  # sum of the ceilings the clusters have now
+    storage_now_kw: dict[str, float]  # per store: the larger of the power measured and the power last sent
     storage_high_kw: float  # the sum of all storage may not exceed this until narrower caps are read back
     storage_high_rule: str
+    load_valley_kw: float
+    export_limit_kw: float
+
+    def lowest_storage_kw(self, it_kw: float) -> float:
+        """The lowest sum of storage power (discharging negative) that exports no more than allowed with an IT power of `it_kw`, or with the
+        smallest load of the last seconds. Cooling may have begun to fall already, so only most of it is counted."""
+        room = self.room
+        load_kw = it_kw * (1.0 + room.loss_fraction) + room.cooling_kw * (1.0 - room.growth) + room.fixed_kw
+        return -(max(0.0, min(load_kw, self.load_valley_kw)) * EXPORT_MARGIN + self.export_limit_kw)
 
 
 def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], observed: Observed) -> Verdict:
@@ -69,7 +82,19 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
     }
     confirmed_kw = sum(ceilings.values())
     high_kw, rule = _storage_high(state, room, confirmed_kw, source)
-    return Verdict(limit_kw, source, room, storage, caps, confirmed_kw, high_kw, rule)
+    return Verdict(
+        limit_kw=limit_kw,
+        limit_source=source,
+        room=room,
+        storage=storage,
+        caps=caps,
+        confirmed_it_kw=confirmed_kw,
+        storage_now_kw=_storage_now(state, observed),
+        storage_high_kw=high_kw,
+        storage_high_rule=rule,
+        load_valley_kw=observed.load_valley_kw,
+        export_limit_kw=site.point_of_connection.export_limit_kw,
+    )
 
 
 def share_caps(site: Site, verdict: Verdict, it_kw: float, want_kw: Mapping[str, float]) -> dict[str, float]:
@@ -125,12 +150,17 @@ def _exposure_s(site: Site) -> float:
 
 def _hold_export(site: Site, storage: dict[str, Envelope], observed: Observed) -> dict[str, Envelope]:
     """Discharge may not push power out beyond the export limit, even if the load falls to its recent low."""
-    lowest_kw = -(max(0.0, observed.load_valley_kw) * (1.0 - site.control.import_margin) + site.point_of_connection.export_limit_kw)
+    lowest_kw = -(max(0.0, observed.load_valley_kw) * EXPORT_MARGIN + site.point_of_connection.export_limit_kw)
     total_kw = sum(e.low_kw for e in storage.values())
     if total_kw >= lowest_kw or total_kw >= 0.0:
         return storage
     part = lowest_kw / total_kw
     return {k: e.narrowed(e.low_kw * part, e.high_kw, "export limit") for k, e in storage.items()}
+
+
+def _storage_now(state: SiteState, observed: Observed) -> dict[str, float]:
+    measured = {**{k: b.power_kw for k, b in state.batteries.items()}, **{k: u.battery_kw for k, u in state.upses.items()}}
+    return {k: max(kw, observed.last_storage_kw.get(k, kw)) for k, kw in measured.items()}
 
 
 def _storage_high(state: SiteState, room: Room, confirmed_it_kw: float, source: str) -> tuple[float, str]:

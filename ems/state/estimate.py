@@ -93,7 +93,12 @@ def estimate_state(site: Site, image: SiteImage, residual_kw: float | None) -> S
 
 def measured_residual_kw(site: Site, state: SiteState) -> float | None:
     """Import that no device explains, in kW; None unless the meter and every device are fresh."""
-    parts = (*state.batteries.values(), *state.upses.values(), *state.clusters.values(), *state.coolings.values())
+    parts: list[BatteryState | UpsState | ClusterState | CoolingState] = [
+        *state.batteries.values(),
+        *state.upses.values(),
+        *state.clusters.values(),
+        *state.coolings.values(),
+    ]
     if not state.connection.is_fresh or not all(p.is_fresh for p in parts):
         return None
     return state.poc_kw - sum(p.power_kw for p in parts)

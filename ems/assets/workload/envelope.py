@@ -15,10 +15,7 @@ def cap_envelope(cluster: Cluster, state: ClusterState) -> Envelope:
 
 
 def assumed_cap_kw(cluster: Cluster, state: ClusterState, last_cap_kw: float | None) -> float:
-    """The ceiling in kW this cluster has now: the cap read back, or, when it is silent, the larger of the last cap and the contract cap
-    it will lapse to."""
-    if state.cap_kw is not None:
-        return min(cluster.rating_kw, state.cap_kw)
-    if last_cap_kw is None:
-        return cluster.rating_kw
-    return min(cluster.rating_kw, max(last_cap_kw, cluster.contract_cap_kw))
+    """The ceiling in kW this cluster may have before the next cycle: the larger of the cap read back and the cap last sent, which may
+    still be on its way. A silent cluster counts with the contract cap it will lapse to, if that is larger; without any cap, the rating."""
+    known_kw = state.cap_kw if state.cap_kw is not None else (cluster.contract_cap_kw if last_cap_kw is not None else cluster.rating_kw)
+    return min(cluster.rating_kw, max(known_kw, last_cap_kw or 0.0))
