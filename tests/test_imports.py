@@ -21,7 +21,7 @@ HOMES = {  # a library -> the modules of ours that may import it
 OPEN_TO_SIMULATORS = (
     "adapters.modbus.page", "adapters.modbus.registers",
     "adapters.modbus.server",  # one server of pages, the one the conformance test proves
-    "ems.site", "ems.site.*", "ems.assets", "ems.assets.*.model",
+    "ems.site", "ems.site.*", "ems.assets", "ems.assets.asset", "ems.assets.*.model",
     "simulators", "simulators.*",
 )  # fmt: skip
 

@@ -175,13 +175,20 @@ def _storage_high(state: SiteState, room: Room, confirmed_it_kw: float, source: 
 def _under_feeders(
     site: Site, verdict: Verdict, ceiling: dict[str, float], floor: Mapping[str, float], want_kw: Mapping[str, float]
 ) -> dict[str, float]:
-    """Ceilings lowered so that the clusters below each feeder fit it together with the worst cooling share and losses."""
+    """Ceilings lowered so that the clusters below each feeder fit it together with the worst cooling share and losses, and the clusters
+    behind each UPS its rating."""
     out = dict(ceiling)
+    for ups in site.upses:
+        _fit(out, [c for c in out if c in ups.carries], ups.rating_kw, floor, want_kw)
     for feeder in site.feeders:
         inside = [c for c in out if c in feeder.assets]
         other_kw = sum(a.power_kw for a in site.fixed_loads if a.id in feeder.assets)
         cooled = sum(c.fraction(None) for c in site.coolings if c.id in feeder.assets)
         room_kw = max(0.0, (feeder.limit_kw * (1.0 - site.control.import_margin) - other_kw) / (1.0 + verdict.room.loss_fraction + cooled))
-        if sum(out[c] for c in inside) > room_kw:
-            out.update(share_total(room_kw, {c: floor[c] for c in inside}, {c: want_kw[c] for c in inside}, {c: out[c] for c in inside}))
+        _fit(out, inside, room_kw, floor, want_kw)
     return out
+
+
+def _fit(out: dict[str, float], inside: Sequence[str], room_kw: float, floor: Mapping[str, float], want_kw: Mapping[str, float]) -> None:
+    if sum(out[c] for c in inside) > room_kw:
+        out.update(share_total(room_kw, {c: floor[c] for c in inside}, {c: want_kw[c] for c in inside}, {c: out[c] for c in inside}))
