@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from adapters.modbus.device import Device
@@ -47,6 +48,8 @@ class ModbusField:
         self._first = {cluster.id for cluster in site.clusters}  # caps before storage
         self._releases: list[str] = []
         self._is_due = asyncio.Event()
+        self._round = asyncio.Lock()
+        self._late: set[asyncio.Task[None]] = set()  # writes that outlasted their deadline
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -61,12 +64,11 @@ class ModbusField:
 
     async def stop(self) -> None:
         """Writes what is still asked for, then closes every connection. Setpoints stay in the devices until released or lapsed."""
-        if self._is_due.is_set():
-            await self._write_once()
-        for task in self._tasks:
+        await self._write_once()
+        tasks, self._tasks = [*self._tasks, *self._late], []
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        await asyncio.gather(*tasks, return_exceptions=True)
         for link in self._links.values():
             link.close()
 
@@ -74,7 +76,7 @@ class ModbusField:
         """Reads every device once, all at the same time."""
         await asyncio.gather(*(device.poll() for device in self._devices.values()))
 
-    def image(self, now: Any) -> SiteImage:
+    def image(self, now: datetime) -> SiteImage:
         """The newest readings and read-back commands of all devices, with the stamps of the wire."""
         devices = self._devices.items()
         return SiteImage(
@@ -123,18 +125,23 @@ class ModbusField:
             await self._write_once()
 
     async def _write_once(self) -> None:
-        self._is_due.clear()
-        releases, self._releases = self._releases, []
-        for asset in releases:
-            await self._guarded(self._devices[asset], self._devices[asset].let_go())
-        await self._flush(d for a, d in self._devices.items() if a in self._first)
-        await self._flush(d for a, d in self._devices.items() if a not in self._first)
+        async with self._round:
+            self._is_due.clear()
+            releases, self._releases = self._releases, []
+            for asset in releases:
+                await self._guarded(self._devices[asset], self._devices[asset].let_go())
+            await self._flush(d for a, d in self._devices.items() if a in self._first)
+            await self._flush(d for a, d in self._devices.items() if a not in self._first)
 
     async def _flush(self, devices: Iterable[Device]) -> None:
         """Writes to devices at the same time and waits at most one deadline: a silent one must not hold back the rest."""
         tasks = [asyncio.create_task(self._guarded(device, device.flush())) for device in devices]
-        if tasks:
-            await asyncio.wait(tasks, timeout=self._deadline_s)
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=self._deadline_s)
+        self._late |= late
+        for task in late:
+            task.add_done_callback(self._late.discard)
 
     async def _guarded(self, device: Device, work: Coroutine[Any, Any, None]) -> None:
         """Runs the work of one device; a defect there is logged and must not stop the others."""

@@ -7,7 +7,7 @@ to keep the lease, and compared with what the device shows afterwards: an acknow
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -75,6 +75,7 @@ class Device:
         self._mismatch: dict[str, str] = {}
         self._map_problem: dict[Block, str] = {}
         self._writing = asyncio.Lock()
+        self._is_asked = False
 
     @property
     def problem(self) -> str | None:
@@ -108,25 +109,28 @@ class Device:
         self._write_problem = {name: f"{name}: the device has no such command" for name in unknown}
 
     async def flush(self) -> None:
-        """Writes what differs from what the device was told or shows, and keeps the lease when that is allowed."""
+        """Writes what differs from what the device was told or shows, and keeps the lease when that is allowed.
+
+        A call while another is at work returns at once; the newest wish is then written by that one.
+        """
+        self._is_asked = True
+        if self._writing.locked():
+            return
         async with self._writing:
-            if not self._wanted or self._is_stranger():
-                return
-            try:
-                await self._flush()
-            except FieldError as error:
-                self._write_problem["link"] = f"write failed: {error}"
+            while self._is_asked:
+                self._is_asked = False
+                await self._flush_guarded()
 
     async def let_go(self) -> None:
         """Returns the device to its own defaults; what cannot be written lapses with the lease."""
         async with self._writing:
-            self._wanted, self._keep_lease, self._armed_at = {}, False, None
+            self._armed_at, self._fed_at = None, None
             self._mismatch, self._write_problem = {}, {}
             if not self._sent:
                 return
             self._sent = {}
             try:
-                await self._write([(self.page.register(n), raw_to_registers(self.page.register(n), v)) for n, v in self.page.lease.release])
+                await self._write(self._sequence(self.page.lease.release))
             except FieldError as error:
                 self._write_problem["release"] = f"release failed, the lease of {self._lease_s:g} s will lapse: {error}"
 
@@ -224,6 +228,14 @@ class Device:
             return True
         return self._fed_at is not None and (self._clock.now() - self._fed_at).total_seconds() < self._lease_s
 
+    async def _flush_guarded(self) -> None:
+        if not self._wanted or self._is_stranger():
+            return
+        try:
+            await self._flush()
+        except FieldError as error:
+            self._write_problem["link"] = f"write failed: {error}"
+
     async def _flush(self) -> None:
         now = self._clock.now()
         self._write_problem.pop("link", None)
@@ -288,7 +300,7 @@ class Device:
         await self._write([(point, raw_to_registers(point, self._beat))])
         self._fed_at = now
 
-    def _sequence(self, values: tuple[tuple[str, float | str], ...]) -> Writes:
+    def _sequence(self, values: Sequence[tuple[str, float | str]]) -> Writes:
         registers = [(self.page.register(name), self._lease_s if value == LEASE_SECONDS else float(value)) for name, value in values]
         return [(point, raw_to_registers(point, value if point.type == "float32" else round(value))) for point, value in registers]
 

@@ -1,0 +1,269 @@
+"""The field of the demo site: what it keeps, what it writes, and what it says about trouble."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+
+import pytest
+
+from adapters.field import ModbusField, refuse_assumed_commands
+from adapters.modbus.server import Fault
+from ems.clock import Clock
+from ems.errors import ConfigError
+from ems.messages import Mode
+from tests.adapters.small_site import START, Plant, running_field, served_site, setpoint
+
+SPEED = 20.0
+
+
+@pytest.fixture
+async def plant() -> AsyncIterator[Plant]:
+    async with served_site() as plant:
+        yield plant
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock.starting_at(START, SPEED)
+
+
+async def until(is_true: Callable[[], bool], within_s: float = 3.0) -> None:
+    ends = time.monotonic() + within_s
+    while not is_true():
+        assert time.monotonic() < ends, "it did not become true in time"
+        await asyncio.sleep(0.01)
+
+
+def has_read_all(field: ModbusField, plant: Plant, clock: Clock) -> Callable[[], bool]:
+    return lambda: set(field.image(clock.now()).readings) == {a for a in plant.servers if field.image(clock.now()).readings[a]}
+
+
+async def test_every_reading_of_every_device_is_in_the_image_with_its_age(plant: Plant, clock: Clock):
+    async with running_field(plant, clock) as field:
+        await until(has_read_all(field, plant, clock))
+        image = field.image(clock.now())
+        for asset, link in plant.site.links.items():
+            assert set(image.readings[asset]) == {p.name for p in plant.pages[link.page].points}
+            assert all(0 <= r.age_s(image.now) < 0.5 * SPEED for r in image.readings[asset].values())
+        assert image.problems == {}
+
+
+async def test_nothing_is_written_in_observe_or_advise_whatever_is_asked(plant: Plant, clock: Clock):
+    async with running_field(plant, clock) as field:
+        await until(has_read_all(field, plant, clock))
+        for mode in (Mode.OBSERVE, Mode.ADVISE):
+            field.set_modes(dict.fromkeys(plant.servers, mode))
+            for _ in range(5):
+                field.apply([setpoint("bess-1", "power_setpoint_kw", 9.0), setpoint("hall-a", "power_cap_kw", 9.0)], True)
+                await asyncio.sleep(0.05)
+            field.release(["bess-1", "hall-a"])
+            await asyncio.sleep(0.05)
+    assert plant.writes == 0
+    assert plant.told == []
+
+
+async def test_a_setpoint_reaches_the_device_and_its_read_back_the_image(plant: Plant, clock: Clock):
+    async with running_field(plant, clock, ("bess-1",)) as field:
+        await until(has_read_all(field, plant, clock))
+        field.apply([setpoint("bess-1", "power_setpoint_kw", -123.0)], True)
+        await until(lambda: field.image(clock.now()).command("bess-1", "power_setpoint_kw", 20.0) == -123.0)
+        assert plant.values["bess-1"]["power_setpoint_kw"] == pytest.approx(-123.0)
+
+
+async def test_caps_of_clusters_are_written_before_storage(plant: Plant, clock: Clock):
+    async with running_field(plant, clock, tuple(plant.servers)) as field:
+        await until(has_read_all(field, plant, clock))
+        field.apply(
+            [
+                setpoint("bess-1", "power_setpoint_kw", 5.0),
+                setpoint("ups-1", "battery_setpoint_kw", 5.0),
+                setpoint("hall-a", "power_cap_kw", 500.0),
+                setpoint("hall-b", "power_cap_kw", 300.0),
+            ],
+            True,
+        )
+        await until(lambda: {"bess-1", "ups-1", "hall-a", "hall-b"} <= {asset for asset, _, _ in plant.told})
+        order = list(dict.fromkeys(asset for asset, _, _ in plant.told))
+        assert set(order[:2]) == {"hall-a", "hall-b"}
+
+
+async def test_an_unchanged_setpoint_is_written_again_only_to_keep_its_lease(plant: Plant, clock: Clock):
+    async with running_field(plant, clock, ("hall-a",)) as field:
+        await until(has_read_all(field, plant, clock))
+        for _ in range(12):  # 0.6 s of wall time, 12 s of site time, below a third of the 60 s lease
+            field.apply([setpoint("hall-a", "power_cap_kw", 500.0)], True)
+            await asyncio.sleep(0.05)
+        assert plant.told == [("hall-a", "power_cap_kw", 500.0), ("hall-a", "lease_s", 60.0)]
+
+
+async def test_the_lease_is_kept_by_a_third_of_its_time_and_only_while_decisions_are_healthy(plant: Plant):
+    clock = Clock.starting_at(START, 200.0)  # the 60 s lease lasts 0.3 s of wall time
+    async with running_field(plant, clock, ("hall-a",)) as field:
+        await until(has_read_all(field, plant, clock))
+
+        async def hold(is_healthy: bool) -> int:
+            before = len(plant.told)
+            for _ in range(12):
+                field.apply([setpoint("hall-a", "power_cap_kw", 500.0)], is_healthy)
+                await asyncio.sleep(0.05)
+            return sum(name == "lease_s" for _, name, _ in plant.told[before:])
+
+        assert await hold(True) >= 4  # 120 s of site time, a beat each 20 s
+        await asyncio.sleep(0.05)
+        assert await hold(False) == 0
+        assert (await hold(True)) >= 4
+
+
+async def test_polling_alone_keeps_no_lease(plant: Plant):
+    clock = Clock.starting_at(START, 200.0)
+    async with running_field(plant, clock, ("hall-a", "bess-1")) as field:
+        await until(has_read_all(field, plant, clock))
+        field.apply([setpoint("hall-a", "power_cap_kw", 500.0), setpoint("bess-1", "power_setpoint_kw", 5.0)], True)
+        await until(lambda: len(plant.told) >= 4)
+        count = plant.writes
+        await asyncio.sleep(0.5)  # 100 s of site time in which nobody decides
+        assert plant.writes == count
+
+
+async def test_after_a_lapse_the_commands_are_written_again(plant: Plant):
+    clock = Clock.starting_at(START, 200.0)
+    async with running_field(plant, clock, ("hall-a",)) as field:
+        await until(has_read_all(field, plant, clock))
+        field.apply([setpoint("hall-a", "power_cap_kw", 500.0)], True)
+        await until(lambda: plant.values["hall-a"]["power_cap_kw"] == 500.0)
+        await asyncio.sleep(0.35)  # 70 s: the lease has run out
+        plant.values["hall-a"]["power_cap_kw"] = 330.0  # the contract cap
+        field.apply([setpoint("hall-a", "power_cap_kw", 500.0)], True)
+        await until(lambda: plant.values["hall-a"]["power_cap_kw"] == 500.0)
+
+
+async def test_a_write_acknowledged_but_not_applied_is_reported_and_tried_again(plant: Plant, clock: Clock):
+    async with running_field(plant, clock, ("hall-a",)) as field:
+        await until(has_read_all(field, plant, clock))
+        plant.servers["hall-a"].fault = Fault.DEAF
+
+        def problem() -> str:
+            field.apply([setpoint("hall-a", "power_cap_kw", 500.0)], True)
+            return field.image(clock.now()).problems.get("hall-a", "")
+
+        await until(lambda: "acknowledged but not applied" in problem())
+        assert "told 500, reads back 0" in problem()
+        plant.servers["hall-a"].fault = None
+        await until(lambda: problem() == "")
+        assert plant.values["hall-a"]["power_cap_kw"] == 500.0
+
+
+async def test_there_is_no_write_war_with_another_master(plant: Plant, clock: Clock):
+    async with running_field(plant, clock, ("hall-a",)) as field:
+        await until(has_read_all(field, plant, clock))
+        field.apply([setpoint("hall-a", "power_cap_kw", 500.0)], True)
+        await until(lambda: field.image(clock.now()).command("hall-a", "power_cap_kw", 20.0) == 500.0)
+        ends = time.monotonic() + 1.5  # 30 s of site time
+        while time.monotonic() < ends:
+            field.apply([setpoint("hall-a", "power_cap_kw", 500.0)], True)
+            await asyncio.sleep(0.02)
+            plant.values["hall-a"]["power_cap_kw"] = 900.0
+        assert "another master" in field.image(clock.now()).problems["hall-a"]
+        assert sum(name == "power_cap_kw" for _, name, _ in plant.told) <= 4
+
+
+async def test_a_silent_device_ages_and_delays_nobody(plant: Plant, clock: Clock):
+    async with running_field(plant, clock) as field:
+        await until(has_read_all(field, plant, clock))
+        plant.servers["poc"].fault = Fault.SILENT
+        silent_since = clock.now()
+        await until(lambda: "poc" in field.image(clock.now()).problems)
+        await asyncio.sleep(0.4)
+        plant.values["bess-1"]["soc"] = 0.25
+        began = time.monotonic()
+        await until(lambda: field.image(clock.now()).readings["bess-1"]["soc"].value == pytest.approx(0.25))
+        assert time.monotonic() - began < 0.15
+        image = field.image(clock.now())
+        assert image.readings["poc"]["power_kw"].at < silent_since
+        assert image.value("poc", "power_kw", 5.0) is None
+        plant.servers["poc"].fault = None
+        await until(lambda: "poc" not in field.image(clock.now()).problems, within_s=8.0)
+
+
+async def test_a_silent_cluster_does_not_hold_back_the_battery(plant: Plant, clock: Clock):
+    async with running_field(plant, clock, ("hall-a", "bess-1")) as field:
+        await until(has_read_all(field, plant, clock))
+        plant.servers["hall-a"].fault = Fault.SILENT
+        field.apply([setpoint("hall-a", "power_cap_kw", 500.0), setpoint("bess-1", "power_setpoint_kw", 5.0)], True)
+        await until(lambda: plant.values["bess-1"]["power_setpoint_kw"] == pytest.approx(5.0), within_s=0.6)
+
+
+async def test_a_rebooted_device_is_told_again_what_it_forgot(plant: Plant, clock: Clock):
+    async with running_field(plant, clock, ("hall-a", "bess-1")) as field:
+        await until(has_read_all(field, plant, clock))
+
+        def hold() -> bool:
+            field.apply([setpoint("hall-a", "power_cap_kw", 500.0), setpoint("bess-1", "power_setpoint_kw", 5.0)], True)
+            return plant.values["hall-a"]["power_cap_kw"] == 500.0 and plant.values["bess-1"]["power_setpoint_kw"] == pytest.approx(5.0)
+
+        await until(hold)
+        for asset in ("hall-a", "bess-1"):
+            await plant.servers[asset].restart()
+            plant.values[asset].update(power_cap_kw=330.0, power_setpoint_kw=0.0)
+        await until(hold)
+        await until(lambda: hold() and field.image(clock.now()).problems == {})
+
+
+async def test_a_refused_command_is_a_problem_and_is_not_repeated_every_cycle(plant: Plant, clock: Clock):
+    async with running_field(plant, clock, ("hall-a",)) as field:
+        await until(has_read_all(field, plant, clock))
+        wanted = [setpoint("hall-a", "power_cap_kw", 500.0), setpoint("hall-a", "batch_limit_kw", 2e6)]
+        for _ in range(10):
+            field.apply(wanted, True)
+            await asyncio.sleep(0.03)
+        assert "batch_limit_kw: 2e+06 kW is outside" in field.image(clock.now()).problems["hall-a"]
+        assert plant.values["hall-a"]["power_cap_kw"] == 500.0
+        plant.servers["hall-a"].fault = Fault.REFUSE
+        before = plant.writes
+        for _ in range(10):
+            field.apply([setpoint("hall-a", "power_cap_kw", 600.0)], True)
+            await asyncio.sleep(0.03)
+        assert plant.writes - before <= 3
+
+
+async def test_release_lets_go_at_once_and_only_of_what_we_hold(plant: Plant, clock: Clock):
+    async with running_field(plant, clock, ("hall-a", "bess-1", "ups-1")) as field:
+        await until(has_read_all(field, plant, clock))
+        field.apply([setpoint("hall-a", "power_cap_kw", 500.0), setpoint("bess-1", "power_setpoint_kw", 5.0)], True)
+        await until(lambda: len(plant.told) >= 4)
+        field.release(["bess-1", "ups-1", "hall-a"])
+        await until(lambda: plant.told[-1][:2] == ("hall-a", "release"))
+        assert [asset for asset, name, _ in plant.told if name == "release"] == ["bess-1", "hall-a"]
+
+
+async def test_stopping_writes_what_was_still_asked_for(plant: Plant, clock: Clock):
+    async with running_field(plant, clock, ("bess-1",)) as field:
+        await until(has_read_all(field, plant, clock))
+        field.apply([setpoint("bess-1", "power_setpoint_kw", 5.0)], True)
+        await until(lambda: bool(plant.told))
+        field.release(["bess-1"])
+    assert plant.told[-1] == ("bess-1", "release", 0.0)
+
+
+async def test_a_frozen_device_is_still_told_and_shows_it(plant: Plant, clock: Clock):
+    """A device that keeps answering the same is told by its read-back: what it was told never appears."""
+    async with running_field(plant, clock, ("hall-a",)) as field:
+        await until(has_read_all(field, plant, clock))
+        plant.servers["hall-a"].fault = Fault.FROZEN
+        await asyncio.sleep(0.1)
+
+        def problem() -> str:
+            field.apply([setpoint("hall-a", "power_cap_kw", 500.0)], True)
+            return field.image(clock.now()).problems.get("hall-a", "")
+
+        await until(lambda: "not applied" in problem())
+
+
+async def test_an_assumed_command_is_refused_off_loopback(plant: Plant):
+    links = {asset: replace(link, host="10.1.2.3") for asset, link in plant.site.links.items()}
+    with pytest.raises(ConfigError) as error:
+        refuse_assumed_commands(links, plant.pages)
+    text = str(error.value)
+    assert "generic-it-cluster" in text and "power_cap_kw" in text and "hall-a at 10.1.2.3" in text
+    assert "sunspec" not in text and "janitza" not in text

@@ -1,0 +1,232 @@
+"""Answers that are not evidence: each trap of a real device, on loopback."""
+
+import asyncio
+import random
+import struct
+import time
+
+import pytest
+
+from adapters.modbus.link import Link, Refusal
+from ems.errors import DeviceLied, DeviceSilent
+from tests.adapters.fake_device import Request, Script, fake_device, frame, good_answer, honest, registers
+
+DEADLINE_S = 0.12
+
+
+def link_to(port: int, deadline_s: float = DEADLINE_S) -> Link:
+    return Link("127.0.0.1", port, random.Random(3), deadline_s=deadline_s, backoff_s=(0.01, 0.1))
+
+
+def first(trouble: Script) -> Script:
+    """Trouble at the first request, honest afterwards."""
+
+    async def script(request: Request, writer: asyncio.StreamWriter) -> None:
+        await (trouble if request.number == 1 else honest)(request, writer)
+
+    return script
+
+
+def saying(make: object) -> Script:
+    async def script(request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(make(request))  # type: ignore[operator]
+
+    return script
+
+
+LIES = {
+    "fewer registers": saying(lambda r: frame(r.tid, r.unit, registers(3, [1]))),
+    "more registers": saying(lambda r: frame(r.tid, r.unit, registers(3, [1] * 7))),
+    "an odd byte count": saying(lambda r: frame(r.tid, r.unit, b"\x03\x03\x00\x01\x00")),
+    "another function": saying(lambda r: frame(r.tid, r.unit, registers(4, [1, 2, 3, 4]))),
+    "transaction id 0": saying(lambda r: frame(0, r.unit, registers(3, [1, 2, 3, 4]))),
+    "another transaction": saying(lambda r: frame(r.tid ^ 0x5500, r.unit, registers(3, [1, 2, 3, 4]))),
+    "another unit": saying(lambda r: frame(r.tid, 9, registers(3, [1, 2, 3, 4]))),
+}
+
+
+@pytest.mark.parametrize("lie", LIES, ids=lambda x: x)
+async def test_an_answer_that_does_not_fit_is_a_lie_and_the_next_one_is_right(lie: str):
+    async with fake_device(first(LIES[lie])) as port:
+        link = link_to(port)
+        with pytest.raises(DeviceLied):
+            await link.read(1, "holding", 40, 4)
+        assert await eventually(link, 50, 4) == [50, 51, 52, 53]
+        link.close()
+
+
+async def nothing(request: Request, writer: asyncio.StreamWriter) -> None:
+    pass
+
+
+async def half_a_frame(request: Request, writer: asyncio.StreamWriter) -> None:
+    writer.write(good_answer(request)[:9])
+
+
+async def garbage(request: Request, writer: asyncio.StreamWriter) -> None:
+    writer.write(random.Random(7).randbytes(40))
+
+
+async def absurd_length(request: Request, writer: asyncio.StreamWriter) -> None:
+    writer.write(struct.pack(">HHHB", request.tid, 0, 60000, request.unit) + b"\x03\x08" + bytes(8))
+
+
+@pytest.mark.parametrize("trouble", [nothing, half_a_frame, garbage, absurd_length], ids=lambda f: f.__name__)
+async def test_without_a_whole_answer_the_wait_ends_at_the_deadline(trouble: Script):
+    async with fake_device(first(trouble)) as port:
+        link = link_to(port)
+        began = time.monotonic()
+        with pytest.raises((DeviceSilent, DeviceLied)):
+            await link.read(1, "holding", 40, 4)
+        assert time.monotonic() - began < DEADLINE_S + 0.25
+        assert await eventually(link, 50, 4) == [50, 51, 52, 53]
+        link.close()
+
+
+async def test_a_reset_in_mid_request_is_noticed_at_once():
+    async def reset(request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(good_answer(request)[:9])
+        writer.transport.abort()
+
+    async with fake_device(first(reset)) as port:
+        link = link_to(port, deadline_s=3.0)
+        began = time.monotonic()
+        with pytest.raises(DeviceSilent):
+            await link.read(1, "holding", 40, 4)
+        assert time.monotonic() - began < 1.0
+        assert await eventually(link, 50, 4) == [50, 51, 52, 53]
+        link.close()
+
+
+async def test_an_answer_that_drips_in_byte_by_byte_is_whole_in_the_end():
+    async def drip(request: Request, writer: asyncio.StreamWriter) -> None:
+        for byte in good_answer(request):
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0.002)
+
+    async with fake_device(drip) as port:
+        link = link_to(port, deadline_s=1.0)
+        assert await link.read(1, "input", 7, 3) == [7, 8, 9]
+        link.close()
+
+
+@pytest.mark.parametrize("tid_of_late", ["its own", "zero"])
+async def test_a_late_answer_is_never_taken_for_the_answer_to_the_next_question(tid_of_late: str):
+    """The device answers the first request after the second was asked: register 500 must not show what stands in 10."""
+
+    async def late(request: Request, writer: asyncio.StreamWriter) -> None:
+        if request.address == 10:
+            await asyncio.sleep(DEADLINE_S + 0.05)
+            tid = request.tid if tid_of_late == "its own" else 0
+            writer.write(frame(tid, request.unit, registers(3, [10, 11])))
+        else:
+            writer.write(good_answer(request))
+
+    async with fake_device(late) as port:
+        link = link_to(port)
+        for _ in range(5):
+            with pytest.raises(DeviceSilent):
+                await link.read(1, "holding", 10, 2)
+            assert await eventually(link, 500, 2) == [500, 501]
+        link.close()
+
+
+@pytest.mark.parametrize("code", [1, 2, 3, 4, 5, 6, 10, 11, 77])
+async def test_an_exception_is_a_refusal_with_its_code_and_keeps_the_connection(code: int):
+    async with fake_device(first(saying(lambda r: frame(r.tid, r.unit, bytes([r.function | 0x80, code]))))) as port:
+        link = link_to(port)
+        with pytest.raises(Refusal) as refusal:
+            await link.read(1, "holding", 40, 4)
+        assert refusal.value.code == code
+        assert refusal.value.is_map_fault == (code <= 3)
+        assert await link.read(1, "holding", 50, 1) == [50]
+        assert link.generation == 1
+        link.close()
+
+
+@pytest.mark.parametrize(("function", "echo"), [(16, (300, 2)), (16, (200, 1)), (6, (300, 77)), (6, (200, 78))])
+async def test_a_write_with_another_echo_is_a_lie(function: int, echo: tuple[int, int]):
+    async with fake_device(saying(lambda r: frame(r.tid, r.unit, struct.pack(">BHH", r.function, *echo)))) as port:
+        link = link_to(port)
+        with pytest.raises(DeviceLied, match="echo"):
+            await link.write(1, 200, [77, 78] if function == 16 else [77], function)
+        link.close()
+
+
+async def test_a_write_is_sent_once_even_when_nothing_comes_back():
+    seen = []
+
+    async def count(request: Request, writer: asyncio.StreamWriter) -> None:
+        seen.append(request.function)
+
+    async with fake_device(count) as port:
+        link = link_to(port)
+        with pytest.raises(DeviceSilent):
+            await link.write(1, 200, [77])
+        await asyncio.sleep(2 * DEADLINE_S)
+        assert seen == [16]
+        link.close()
+
+
+async def test_an_absent_device_is_tried_less_and_less_often_and_found_again():
+    async with fake_device(honest) as port:
+        pass  # the port is free again
+    link = link_to(port)
+    attempts = 0
+    began = time.monotonic()
+    while time.monotonic() - began < 0.5:
+        with pytest.raises(DeviceSilent) as silence:
+            await link.read(1, "holding", 1, 1)
+        attempts += "does not accept" in str(silence.value)
+        await asyncio.sleep(0.005)
+    assert 3 <= attempts <= 15  # 0.01, 0.02, 0.04, 0.08, then 0.1 s apart, each +-25 %
+    async with fake_device(honest, port):
+        assert await eventually(link, 500, 2) == [500, 501]
+        link.close()
+
+
+async def test_one_question_at_a_time_per_connection():
+    waiting = 0
+
+    async def slow(request: Request, writer: asyncio.StreamWriter) -> None:
+        nonlocal waiting
+        waiting += 1
+        assert waiting == 1
+        await asyncio.sleep(0.01)
+        waiting -= 1
+        writer.write(good_answer(request))
+
+    async with fake_device(slow) as port:
+        link = link_to(port, deadline_s=1.0)
+        answers = await asyncio.gather(*(link.read(unit, "holding", 10 * unit, 2) for unit in (1, 2, 3)))
+        assert answers == [[10, 11], [20, 21], [30, 31]]
+        link.close()
+
+
+async def test_a_cancelled_question_leaves_no_answer_behind():
+    async def late(request: Request, writer: asyncio.StreamWriter) -> None:
+        if request.number == 1:
+            await asyncio.sleep(0.05)
+        writer.write(good_answer(request))
+
+    async with fake_device(late) as port:
+        link = link_to(port, deadline_s=1.0)
+        task = asyncio.create_task(link.read(1, "holding", 10, 2))
+        await asyncio.sleep(0.02)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await eventually(link, 500, 2) == [500, 501]
+        assert link.generation == 2
+        link.close()
+
+
+async def eventually(link: Link, address: int, count: int) -> list[int]:
+    """The answer once the link has reconnected; anything but silence in between is a failure."""
+    for _ in range(100):
+        try:
+            return await link.read(1, "holding", address, count)
+        except DeviceSilent as error:
+            assert "not connected" in str(error)
+            await asyncio.sleep(0.005)
+    raise AssertionError("the link never came back")
