@@ -14,7 +14,6 @@ from typing import Any
 from adapters.modbus.page import Page
 from adapters.modbus.server import Fault as ServerFault
 from adapters.modbus.server import PageServer
-from ems.assets.asset import DeviceLink
 from ems.clock import Clock
 from ems.errors import EmsError
 from ems.site.model import Site
@@ -89,7 +88,7 @@ class PlantServer:
         """Steps once, so that there is something to read, and listens on every device's port. Raises EmsError."""
         self._advance_to(math.floor(self._at_s) + SUBSTEP_S)
         for n, (asset, link) in enumerate(self._site.links.items()):
-            server = self._server(asset, link, *self._address(n, link))
+            server = self._server(asset, link.page, link.unit_id, *self._address(n, link.host, link.port))
             try:
                 await server.start()
             except OSError as error:
@@ -143,22 +142,22 @@ class PlantServer:
         self.truth.count(self.plant.step(end_s - self._at_s, at, self._demand.at(self._at_s), self._outdoor_temp_c(self._at_s)))
         self._at_s = end_s
 
-    def _address(self, n: int, link: DeviceLink) -> tuple[str, int]:
+    def _address(self, n: int, host: str, port: int) -> tuple[str, int]:
         if self._loopback_base is None:
-            return link.host, link.port
+            return host, port
         return "127.0.0.1", self._loopback_base + n if self._loopback_base else ANY_PORT
 
-    def _server(self, asset: str, link: DeviceLink, host: str, port: int) -> PageServer:
-        if link.page not in self._pages:
-            raise EmsError(f"{asset}: no page {link.page!r}; there are {', '.join(self._pages)}")
+    def _server(self, asset: str, page: str, unit_id: int, host: str, port: int) -> PageServer:
+        if page not in self._pages:
+            raise EmsError(f"{asset}: no page {page!r}; there are {', '.join(self._pages)}")
         device = self.plant.devices[asset]
         return PageServer(
-            self._pages[link.page],
+            self._pages[page],
             lambda: self._values(device),
             lambda name, value: self._write(device, name, value),
             host,
             port,
-            link.unit_id,
+            unit_id,
         )
 
     def _values(self, device: Device) -> dict[str, float]:

@@ -53,7 +53,7 @@ class Plant:
     def __init__(self, site: Site, seed: int, starts_lapsed: bool = False) -> None:
         self.site = site
         poc = site.point_of_connection
-        self.meter = MeterDevice(poc.id, poc.meter, _rng(seed, poc.id))
+        self.meter = MeterDevice(poc.id, _rng(seed, poc.id))
         self.batteries = [BatteryDevice(a, _rng(seed, a.id)) for a in site.batteries]
         self.upses = [UpsDevice(a, _rng(seed, a.id)) for a in site.upses]
         self.clusters = [ClusterDevice(a, _rng(seed, a.id)) for a in site.clusters]

@@ -24,7 +24,7 @@ class BatteryDevice(Device):
     __slots__ = ("_converter", "energy_kwh", "rating", "soc_breach_kwh")
 
     def __init__(self, rating: Battery, rng: Random) -> None:
-        super().__init__(rating.id, rating.link, rng)
+        super().__init__(rating.id, rating.link.lease_s if rating.link is not None else None, rng)
         self.rating = rating
         self.energy_kwh = rating.initial_soc * rating.energy_kwh
         self.soc_breach_kwh = 0.0  # energy moved outside the window in the last step

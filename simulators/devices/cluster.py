@@ -55,7 +55,7 @@ class ClusterDevice(Device):
     )
 
     def __init__(self, rating: Cluster, rng: Random) -> None:
-        super().__init__(rating.id, rating.link, rng)
+        super().__init__(rating.id, rating.link.lease_s if rating.link is not None else None, rng)
         self.rating = rating
         self.demand = NO_DEMAND
         self.backlogs = {name: Backlog() for name in DEFERRABLE}

@@ -18,7 +18,7 @@ class CoolingDevice(Device):
     __slots__ = ("_asked_kw", "_decay", "_decay_for_s", "_is_started", "outdoor_temp_c", "rating")
 
     def __init__(self, rating: Cooling, rng: Random) -> None:
-        super().__init__(rating.id, rating.link, rng)
+        super().__init__(rating.id, rating.link.lease_s if rating.link is not None else None, rng)
         self.rating = rating
         self.outdoor_temp_c = 20.0
         self._asked_kw = 0.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from random import Random
 
-from ems.assets.asset import DeviceLink
 from ems.errors import DeviceSilent
 from simulators.errors import Refused
 
@@ -28,7 +27,7 @@ class Device:
     """Registers, lease and faults. Times are site time in epoch seconds; powers in kW, positive into the asset.
 
     `power_kw` is the true mean of the last step, `power_now_kw` the true power at its end; `read()` tells only what the device says.
-    A lease begins with the first accepted command, is fed by heartbeats alone, and lapses by itself.
+    A lease begins with the first accepted command, is kept by heartbeats, and lapses by itself.
     """
 
     COMMANDS: tuple[str, ...] = ()
@@ -46,7 +45,7 @@ class Device:
         "writes",
     )
 
-    def __init__(self, asset_id: str, link: DeviceLink | None, rng: Random) -> None:
+    def __init__(self, asset_id: str, lease_s: float | None, rng: Random) -> None:
         self.id = asset_id
         self.power_kw = 0.0
         self.power_now_kw = 0.0
@@ -54,7 +53,7 @@ class Device:
         self.heartbeats = 0
         self.faults: dict[str, float] = {}  # kind -> epoch second at which it ends
         self._rng = rng
-        self._lease_s = link.lease_s if link is not None else math.inf
+        self._lease_s = lease_s if lease_s is not None else math.inf
         self._lease_until_s = math.inf
         self._registers: dict[str, float] = {}
         self._frozen: dict[str, float] | None = None
@@ -85,14 +84,19 @@ class Device:
         """The command registers as they stand, however late the answer would come."""
         return self._registers
 
-    def write(self, command: str, value: float, at_s: float) -> None:
-        """Takes one command in kW; it acts from the next step on. Raises Refused, or DeviceSilent when there is no timely answer."""
+    def write(self, command: str, value: float, at_s: float, keeps_lease: bool = True) -> None:
+        """Takes one command in kW; it acts from the next step on. With `keeps_lease` it is a heartbeat too.
+
+        Raises Refused, or DeviceSilent when there is no timely answer.
+        """
         self.take(command, value, at_s)
+        if keeps_lease and self._lease_until_s != math.inf:
+            self._lease_until_s = at_s + self._lease_s
         if "slow" in self.faults:
             raise DeviceSilent(f"{self.id} answers too late")
 
     def take(self, command: str, value: float, at_s: float) -> None:
-        """As write, however late the answer would come. Raises Refused, or DeviceSilent when the command does not arrive."""
+        """As write without a heartbeat, however late the answer would come. Raises Refused, or DeviceSilent when it does not arrive."""
         self._arrive_or_raise()
         self._refuse_or_pass(command, value)
         if at_s >= self._lease_until_s:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from random import Random
 
-from ems.assets.asset import DeviceLink
 from simulators.devices.device import Device
 
 CLASS_ERROR = 0.002  # accuracy class 0.2: the reading lies within this fraction of the truth
@@ -15,8 +14,8 @@ class MeterDevice(Device):
 
     __slots__ = ("export_energy_kwh", "import_energy_kwh")
 
-    def __init__(self, asset_id: str, link: DeviceLink | None, rng: Random) -> None:
-        super().__init__(asset_id, link, rng)
+    def __init__(self, asset_id: str, rng: Random) -> None:
+        super().__init__(asset_id, None, rng)
         self.import_energy_kwh = 0.0
         self.export_energy_kwh = 0.0
 

@@ -20,7 +20,7 @@ class UpsDevice(Device):
     __slots__ = ("_converter", "battery_kw", "energy_kwh", "load_kw", "loss_kw", "rating", "reserve_shortfall_kwh")
 
     def __init__(self, rating: Ups, rng: Random) -> None:
-        super().__init__(rating.id, rating.link, rng)
+        super().__init__(rating.id, rating.link.lease_s if rating.link is not None else None, rng)
         self.rating = rating
         self.energy_kwh = rating.initial_soc * rating.energy_kwh
         self.load_kw = 0.0

@@ -108,7 +108,7 @@ def test_a_battery_lets_its_setpoint_lapse_to_zero_by_ramp() -> None:
 def test_commands_alone_do_not_keep_a_lease() -> None:
     device = BatteryDevice(battery(), NO_NOISE)
     for i in range(90):
-        device.write("power_setpoint_kw", 100.0 + i, float(i))
+        device.write("power_setpoint_kw", 100.0 + i, float(i), keeps_lease=False)
         device.step(1.0, i)
     device.step(1.0, 90.0)
     assert device.commands() == {"power_setpoint_kw": 0.0}
