@@ -81,13 +81,26 @@ def append(db: sqlite3.Connection, rows: Sequence[tuple[PackedEntry, bytes]]) ->
 
 def read_rows(path: Path, kind: str | None = None) -> Iterator[tuple[PackedEntry, bytes]]:
     """Entries with their stored hashes, oldest first, of one kind or all. Raises DataError when the file cannot be read."""
+    where, values = ("where kind = ?", (kind,)) if kind else ("", ())
+    return _rows(path, f"{_SELECT} {where} order by sequence", values)
+
+
+def read_tail(path: Path, kind: str, until_us: int) -> Iterator[tuple[PackedEntry, bytes]]:
+    """The newest entry of a kind at or before an instant, after the one it needs to be unpacked. Raises DataError."""
+    newest = "(select sequence from entry where kind = ? and at_us <= ? order by sequence desc limit 1)"
+    where = f"where sequence = {newest} or sequence = (select base from entry where sequence = {newest})"
+    return _rows(path, f"{_SELECT} {where} order by sequence", (kind, until_us, kind, until_us))
+
+
+_SELECT = "select sequence, at_us, kind, base, packed, hash from entry"
+
+
+def _rows(path: Path, query: str, values: Sequence[str | int]) -> Iterator[tuple[PackedEntry, bytes]]:
     if not path.exists():
         raise DataError(f"{path}: there is no journal")
-    where, values = ("where kind = ?", (kind,)) if kind else ("", ())
     try:
         db = _open_to_read(path)
         try:
-            query = f"select sequence, at_us, kind, base, packed, hash from entry {where} order by sequence"
             for sequence, at_us, name, base, packed, digest in db.execute(query, values):
                 yield PackedEntry(sequence, at_us, name, base, packed), digest
         finally:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 from ems.errors import DataError
-from ems.journal.entry import FIRST_HASH, Entry, PackedEntry, instant, unpack
-from ems.journal.file import FILE_NAME, read_rows
+from ems.journal.entry import FIRST_HASH, Entry, PackedEntry, instant, ticks, unpack
+from ems.journal.file import FILE_NAME, read_rows, read_tail
+
+END = 2**62  # later than any instant
 
 
 def read_journal(state_dir: Path, kind: str | None = None) -> Iterator[Entry]:
@@ -17,6 +20,15 @@ def read_journal(state_dir: Path, kind: str | None = None) -> Iterator[Entry]:
     keys: dict[str, tuple[int, bytes]] = {}
     for packed, _ in read_rows(state_dir / FILE_NAME, kind):
         yield _entry(packed, keys)
+
+
+def last_entry(state_dir: Path, kind: str, until: datetime | None = None) -> Entry | None:
+    """The newest entry of a kind (not after `until`, when given), None when there is none. Does not read the rest."""
+    newest = None
+    keys: dict[str, tuple[int, bytes]] = {}
+    for packed, _ in read_tail(state_dir / FILE_NAME, kind, END if until is None else ticks(until)):
+        newest = _entry(packed, keys)
+    return newest
 
 
 def verify_journal(state_dir: Path) -> str | None:

@@ -18,7 +18,7 @@ from ems.errors import DataError
 from ems.journal import journal as journal_module
 from ems.journal.file import FILE_NAME
 from ems.journal.journal import Journal
-from ems.journal.read import read_journal, verify_journal
+from ems.journal.read import last_entry, read_journal, verify_journal
 
 NOON = datetime(2024, 8, 19, 12, tzinfo=UTC)
 
@@ -50,6 +50,17 @@ def test_entries_come_back_as_they_went_in(journal: Journal, tmp_path: Path):
     assert [e.body for e in entries] == [a_cycle(n) for n in range(200)]
     assert [e.at for e in entries] == [NOON + timedelta(seconds=n) for n in range(200)]
     assert verify_journal(tmp_path) is None
+
+
+def test_the_last_entry_of_a_kind_is_found_without_reading_the_rest(journal: Journal, tmp_path: Path):
+    for n in range(150):
+        journal.append("memory" if n % 10 == 0 else "cycle", NOON + timedelta(seconds=n), a_cycle(n))
+    assert journal.flush()
+    last = last_entry(tmp_path, "memory")
+    assert last is not None and last.body == a_cycle(140)
+    before = last_entry(tmp_path, "cycle", NOON + timedelta(seconds=90.5))
+    assert before is not None and before.body == a_cycle(89)
+    assert last_entry(tmp_path, "order") is None
 
 
 def test_the_chain_goes_on_over_a_restart(tmp_path: Path):

@@ -1,0 +1,67 @@
+"""`ems check`: tells what kind of file it is by its keys and gives its complaints as lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ems.errors import ConfigError
+from ems.site.source import read_source
+
+KINDS = ("site", "scenario", "device", "tariff")
+
+
+def complaints_of(file: str) -> list[str]:
+    """Every complaint about a file, one line each; [] when it can be used."""
+    path = Path(file)
+    if not path.is_file():
+        return [f"{file}: no such file"]
+    try:
+        source = read_source(path)
+        checker = _checker(source.data)
+        if checker is None:
+            return [f"{file}: expected a {', '.join(KINDS[:-1])} or {KINDS[-1]} file"]
+        checker(path)
+    except ConfigError as error:
+        return [str(complaint) for complaint in error.complaints]
+    except FileNotFoundError as error:
+        return [f"{file}: {error}"]
+    return []
+
+
+def _checker(data: Any) -> Callable[[Path], object] | None:
+    keys = set(data) if isinstance(data, dict) else set()
+    if "point_of_connection" in keys or ("assets" in keys and "site" not in keys):
+        return _check_site
+    if "site" in keys or "load" in keys:
+        return _check_scenario
+    if "asset_kind" in keys or "points" in keys:
+        return _check_page
+    return _check_tariff if keys & {"demand_price_per_kw_month", "energy", "energy_price_per_kwh"} else None
+
+
+def _check_site(path: Path) -> None:
+    from ems.app.prepare import load_pages
+    from ems.site.load import load_site
+
+    load_pages(load_site(path), path)
+
+
+def _check_scenario(path: Path) -> None:
+    from ems.replay.scenario import load_scenario
+
+    load_scenario(path)
+
+
+def _check_page(path: Path) -> None:
+    from adapters.modbus.page_file import load_page
+
+    load_page(path)
+
+
+def _check_tariff(path: Path) -> None:
+    from ems.site.schema import TariffFile
+    from ems.site.source import validated
+
+    validated(read_source(path), TariffFile)

@@ -1,0 +1,407 @@
+"""The command line. Each command loads what it needs when it runs, so that `ems status` does not wait for a solver."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ems.errors import ConfigError, EmsError
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from ems.messages import Mode, OrderKind
+
+app = typer.Typer(
+    name="ems",
+    help="Energy management for one AI data centre: guards its grid limits, plans its storage and workload, replays its history.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+db_app = typer.Typer(help="The schema of the history database.", no_args_is_help=True)
+devices_app = typer.Typer(help="Device pages and live readings.", no_args_is_help=True)
+app.add_typer(db_app, name="db")
+app.add_typer(devices_app, name="devices")
+
+StateOption = Annotated[
+    Path | None,
+    typer.Option("--state-dir", help="State directory of the run; default EMS_STATE_DIR, else ./ems-state.", show_default=False),
+]
+ByOption = Annotated[str, typer.Option("--by", help="Your name; it goes into the journal.", show_default=False)]
+WhyOption = Annotated[str, typer.Option("--why", help="The reason; it goes into the journal.", show_default=False)]
+AssetArgument = Annotated[str, typer.Argument(help="An asset id, or all.", show_default=False)]
+DbOption = Annotated[
+    str | None, typer.Option("--db", envvar="EMS_DB_URL", help="Database URL; default SQLite in the state directory.", show_default=False)
+]
+
+
+def main() -> None:
+    """Runs the command line: problems are lines, never tracebacks. Exit 2 for wrong usage or configuration, 1 for failure."""
+    try:
+        app()
+    except ConfigError as error:
+        fail(map(str, error.complaints), 2)
+    except EmsError as error:
+        from ems.app.wrong_usage import WrongUsage
+
+        fail([f"ems: {error}"], 2 if isinstance(error, WrongUsage) else 1)
+    except KeyboardInterrupt:
+        fail(["ems: interrupted"], 130)
+
+
+def fail(lines: Iterable[str], status: int) -> None:
+    """Says what is wrong on stderr and exits."""
+    for line in lines:
+        print(line, file=sys.stderr)
+    sys.exit(status)
+
+
+def show(lines: Iterable[str]) -> None:
+    """Prints lines."""
+    for line in lines:
+        typer.echo(line)
+
+
+# Running
+
+
+@app.command()
+def demo(
+    site: Annotated[str, typer.Option("--site", help="A site file, or the name of a shipped one.")] = "demo-2mw",
+    speed: Annotated[float, typer.Option("--speed", min=0.1, max=100, help="Site seconds per second.")] = 20.0,
+    seconds: Annotated[float | None, typer.Option("--seconds", min=1, help="Ends by itself after so long.", show_default=False)] = None,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the dashboard on 127.0.0.1.")] = 8080,
+    state_dir: StateOption = None,
+) -> None:
+    """The simulated site in closed loop: equipment, controller, dashboard and a live status line. Ctrl-C ends it."""
+    from ems.app.demo import run_demo
+
+    sys.exit(run_demo(site, speed, seconds, port, state_dir))
+
+
+@app.command()
+def run(
+    site: Annotated[str, typer.Argument(help="A site file, or the name of a shipped one.", show_default=False)],
+    db: DbOption = None,
+    state_dir: StateOption = None,
+    loopback: Annotated[
+        int | None,
+        typer.Option("--loopback", min=1, max=65000, help="Maps the n-th device endpoint to 127.0.0.1:BASE+n.", show_default=False),
+    ] = None,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the dashboard on 127.0.0.1.")] = 8080,
+    mode: Annotated[
+        str | None, typer.Option("--mode", help="Mode every asset starts in: observe, advise or (on loopback) control.", show_default=False)
+    ] = None,
+    speed: Annotated[float, typer.Option("--speed", hidden=True)] = 1.0,
+    keep_clock: Annotated[bool, typer.Option("--keep-clock", hidden=True)] = False,
+    log: Annotated[Path | None, typer.Option("--log", help="Log file; default standard error.", show_default=False)] = None,
+) -> None:
+    """The daemon: a supervisor of control, planner and office. SIGTERM lets go of the devices and ends within 10 s."""
+    from ems.app.prepare import prepared_run
+    from ems.app.statedir import find_state_dir
+    from ems.app.supervisor import run as supervise
+    from ems.clock import Clock
+
+    state, start_mode = find_state_dir(state_dir), mode_of(mode) if mode else None
+    clock = None if keep_clock else Clock.starting_at(Clock.real().epoch, speed)
+    sys.exit(supervise(state, lambda: prepared_run(site, state, loopback, start_mode, port, db), clock, log))
+
+
+@app.command()
+def simulate(
+    site: Annotated[str, typer.Argument(help="A site file, or the name of a shipped one.", show_default=False)],
+    speed: Annotated[float, typer.Option("--speed", min=0.1, max=100, help="Site seconds per second.")] = 1.0,
+    faults: Annotated[Path | None, typer.Option("--faults", help="A file of faults to inject.", show_default=False)] = None,
+    loopback: Annotated[
+        int | None, typer.Option("--loopback", min=1, max=65000, help="First port; default the site's own addresses.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the generated load and of meter noise.")] = 7,
+    state_dir: StateOption = None,
+) -> None:
+    """Only the simulated equipment, as Modbus/TCP servers."""
+    from ems.app.simulating import simulate_site
+
+    simulate_site(site, speed, faults, loopback, seed, state_dir)
+
+
+# Looking
+
+
+@app.command()
+def status(
+    state_dir: StateOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The whole snapshot as JSON.")] = False,
+) -> None:
+    """The running site now."""
+    import json
+
+    from ems.app.show import fresh_snapshot, status_lines
+    from ems.app.statedir import running_state_dir
+
+    snapshot = fresh_snapshot(running_state_dir(state_dir))
+    show([json.dumps(snapshot)] if as_json else status_lines(snapshot))
+
+
+@app.command()
+def why(
+    asset: Annotated[str, typer.Argument(help="An asset id.", show_default=False)],
+    at: Annotated[str | None, typer.Option("--at", help="An instant with its offset, as 2026-01-31T12:00:00Z.", show_default=False)] = None,
+    state_dir: StateOption = None,
+) -> None:
+    """Why an asset got its setpoint, now or then."""
+    from ems.app.show import why_lines
+    from ems.app.statedir import running_state_dir
+
+    show(why_lines(running_state_dir(state_dir), asset, instant_of(at) if at else None))
+
+
+# Ordering
+
+
+@app.command()
+def stop(asset: AssetArgument, by: ByOption, why: WhyOption, state_dir: StateOption = None) -> None:
+    """Safe values by ramp, then let go. `ems release` resets it."""
+    from ems.messages import OrderKind
+
+    order(OrderKind.STOP, asset, by, why, state_dir)
+
+
+@app.command()
+def hold(asset: AssetArgument, by: ByOption, why: WhyOption, state_dir: StateOption = None) -> None:
+    """Keep the present power, inside what the guard allows."""
+    from ems.messages import OrderKind
+
+    order(OrderKind.HOLD, asset, by, why, state_dir)
+
+
+@app.command()
+def release(asset: AssetArgument, by: ByOption, why: WhyOption, state_dir: StateOption = None) -> None:
+    """Ends stop, hold and override."""
+    from ems.messages import OrderKind
+
+    order(OrderKind.RELEASE, asset, by, why, state_dir)
+
+
+@app.command()
+def mode(
+    asset: AssetArgument,
+    mode: Annotated[str, typer.Argument(help="observe, advise or control.", show_default=False)],
+    by: ByOption,
+    why: WhyOption,
+    state_dir: StateOption = None,
+) -> None:
+    """Hands an asset over, or takes it back."""
+    from ems.messages import OrderKind
+
+    order(OrderKind.MODE, asset, by, why, state_dir, mode=mode_of(mode))
+
+
+@app.command()
+def override(
+    asset: AssetArgument,
+    kw: Annotated[float, typer.Option("--kw", help="Power in kW, positive into the asset.", show_default=False)],
+    lasts: Annotated[str, typer.Option("--for", help="A duration such as 90s, 15m or 1h30m.", show_default=False)],
+    by: ByOption,
+    why: WhyOption,
+    state_dir: StateOption = None,
+) -> None:
+    """A power for a time, inside what the guard allows."""
+    from ems.app.ordering import duration
+    from ems.messages import OrderKind
+
+    order(OrderKind.OVERRIDE, asset, by, why, state_dir, kw=finite(kw), lasts=duration(lasts))
+
+
+def order(
+    kind: OrderKind,
+    asset: str,
+    by: str,
+    why: str,
+    state_dir: Path | None,
+    mode: Mode | None = None,
+    kw: float | None = None,
+    lasts: timedelta | None = None,
+) -> None:
+    """Gives an order to the running site and prints its answer."""
+    from ems.app.ordering import give_order
+    from ems.app.statedir import running_state_dir
+    from ems.app.wrong_usage import WrongUsage
+
+    if not by.strip() or not why.strip():
+        raise WrongUsage("--by and --why: expected a name and a reason")
+    show([give_order(running_state_dir(state_dir), kind, asset, by, why, mode, kw, lasts)])
+
+
+# Replaying and checking
+
+
+@app.command()
+def replay(
+    scenario: Annotated[str | None, typer.Argument(help="A scenario file, or the name of a shipped one.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the results.", show_default=False)] = None,
+    policy: Annotated[str, typer.Option("--policy", help="none, capped, rules, plan, oracle, bound; several with commas.")] = "plan",
+    seeds: Annotated[str | None, typer.Option("--seeds", help="Several seeds with commas.", show_default=False)] = None,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Replays at the same time.")] = 1,
+    from_journal: Annotated[
+        Path | None, typer.Option("--from-journal", help="Re-runs the recorded cycles of a state directory.", show_default=False)
+    ] = None,
+) -> None:
+    """Replays a scenario under one or more policies, or re-runs a journal."""
+    from ems.app.replaying import replay_scenario, rerun_state_dir
+    from ems.app.wrong_usage import WrongUsage
+
+    if from_journal is not None:
+        sys.exit(rerun_state_dir(from_journal, typer.echo))
+    if scenario is None or out is None:
+        raise WrongUsage("expected SCENARIO.yaml and --out DIR, or --from-journal STATE_DIR")
+    sys.exit(replay_scenario(scenario, out, policy, seeds, jobs))
+
+
+@app.command()
+def check(files: Annotated[list[str], typer.Argument(help="Site, scenario, device or tariff files.", show_default=False)]) -> None:
+    """One line per error, with file, line, column, key, value and what would be right. Exit 2 when there are any."""
+    from ems.app.checking import complaints_of
+
+    lines = [line for file in files for line in complaints_of(file)]
+    if lines:
+        fail(lines, 2)
+
+
+@app.command("verify-journal")
+def verify_journal(state_dir: Annotated[Path, typer.Argument(help="A state directory.", show_default=False)]) -> None:
+    """Checks the hash chain; prints the first break and exits 1."""
+    from ems.journal.read import verify_journal as first_break
+
+    broken = first_break(state_dir)
+    if broken is not None:
+        fail([f"{state_dir}: {broken}"], 1)
+    typer.echo(f"{state_dir}: the journal is whole")
+
+
+# History
+
+
+@db_app.command("upgrade")
+def db_upgrade(db: DbOption = None, state_dir: StateOption = None) -> None:
+    """Brings the schema to the newest version."""
+    from ems.history import schema
+
+    schema.upgrade(db_url(db, state_dir))
+
+
+@db_app.command("downgrade")
+def db_downgrade(
+    revision: Annotated[str, typer.Argument(help="A revision, -1 for one back, base for none.")] = "-1",
+    db: DbOption = None,
+    state_dir: StateOption = None,
+) -> None:
+    """Takes the schema back."""
+    from ems.history import schema
+
+    schema.downgrade(db_url(db, state_dir), revision)
+
+
+@db_app.command("current")
+def db_current(db: DbOption = None, state_dir: StateOption = None) -> None:
+    """The revision of the database."""
+    from ems.history import schema
+
+    typer.echo(schema.current(db_url(db, state_dir)) or "no schema")
+
+
+@db_app.command("check")
+def db_check(db: DbOption = None, state_dir: StateOption = None) -> None:
+    """Exit 1 when the database is not at the newest revision."""
+    from ems.history import schema
+
+    complaint = schema.check(db_url(db, state_dir))
+    if complaint:
+        fail([f"ems: {complaint}"], 1)
+    typer.echo("the schema is at the newest revision")
+
+
+def db_url(given: str | None, state_dir: Path | None) -> str:
+    """The database meant: as given, else SQLite in the state directory."""
+    from ems.app.statedir import find_state_dir, prepare
+
+    if given:
+        return given
+    state = find_state_dir(state_dir)
+    prepare(state)
+    return state.history_url
+
+
+# Devices
+
+
+@devices_app.command("list")
+def devices_list(
+    site: Annotated[str | None, typer.Argument(help="Only the devices of this site.", show_default=False)] = None,
+) -> None:
+    """The pages known, or the devices of a site."""
+    from ems.app.probing import page_lines, site_lines
+
+    show(site_lines(site) if site else page_lines())
+
+
+@devices_app.command("probe")
+def devices_probe(
+    site: Annotated[str, typer.Argument(help="A site file, or the name of a shipped one.", show_default=False)],
+    loopback: Annotated[
+        int | None, typer.Option("--loopback", min=1, max=65000, help="Maps the n-th endpoint to 127.0.0.1:BASE+n.", show_default=False)
+    ] = None,
+    state_dir: StateOption = None,
+) -> None:
+    """Live readings of every device; through the running controller when there is one. Writes nothing."""
+    from ems.app.probing import probe_lines
+
+    show(probe_lines(site, loopback, state_dir))
+
+
+# Words into values
+
+
+def mode_of(text: str) -> Mode:
+    """The mode of that name."""
+    from ems.app.wrong_usage import WrongUsage
+    from ems.messages import Mode
+
+    try:
+        return Mode(text)
+    except ValueError:
+        raise WrongUsage(f"{text}: expected observe, advise or control") from None
+
+
+def finite(number: float) -> float:
+    """The number, when it is one."""
+    import math
+
+    from ems.app.wrong_usage import WrongUsage
+
+    if not math.isfinite(number):
+        raise WrongUsage(f"--kw {number}: expected a finite number of kW")
+    return number
+
+
+def instant_of(text: str) -> datetime:
+    """An aware instant."""
+    from ems.app.wrong_usage import WrongUsage
+
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise WrongUsage(f"--at {text}: expected an instant such as 2026-01-31T12:00:00Z") from None
+    if at.tzinfo is None:
+        raise WrongUsage(f"--at {text}: expected an offset too, as {text}Z")
+    return at
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""The control process: the field loop on the monotonic clock. The only process that opens a socket to equipment.
+
+Started by the supervisor as `python -m ems.app.control STATE_DIR`. It imports nothing but the standard library, this package and the link
+to the field bus, so that it is up again within a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import resource
+import signal
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from setproctitle import setproctitle
+
+from adapters.field import ModbusField
+from ems.app.beat import Beat, watch_supervisor
+from ems.app.counts import Counts
+from ems.app.drain import Drain
+from ems.app.inbox import ACK_VALID, MailboxInbox
+from ems.app.log import log_line
+from ems.app.runfile import RunFile
+from ems.app.statedir import StateDir, hold_lock
+from ems.clock import Clock
+from ems.control.controller import Controller
+from ems.control.cycle import run_cycle
+from ems.control.decision import Decision
+from ems.control.minutes import MinuteMeans
+from ems.control.snapshot import encode_snapshot
+from ems.errors import DataError, EmsError
+from ems.journal.journal import Journal
+from ems.journal.read import last_entry
+from ems.mailbox import Mailbox
+from ems.messages import Mode
+from ems.state.image import SiteImage
+
+NAME = "control"
+LOCK_WAIT_S = 12.0  # wall: a predecessor that lets go needs up to 10 s
+FIRST_POLL_S = 1.0  # wall: how long the first cycle waits for readings
+DRAIN_S = 7.0  # wall: caps and ramp; the supervisor kills after 10 s
+MEMORY_EVERY = timedelta(minutes=1)
+SNAPSHOT_VALID = timedelta(seconds=30)
+MINUTE_VALID = timedelta(days=4)
+HEALTH_EVERY = timedelta(minutes=1)
+
+
+def main(argv: list[str]) -> int:
+    """Runs until SIGTERM or until the supervisor is gone; 1 when it could not start."""
+    setproctitle("ems control")
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    try:
+        asyncio.run(run(StateDir(Path(argv[0]))))
+    except EmsError as error:
+        log_line(NAME, "could not run", fields={"error": str(error)})
+        return 1
+    return 0
+
+
+async def run(state: StateDir) -> None:
+    """Opens everything, turns the loop until asked to stop, then lets go in order."""
+    lock = hold_lock(state, NAME, LOCK_WAIT_S)
+    loop = ControlLoop(state)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, loop.stop, signal.Signals(number).name)
+    watch_supervisor(lambda: loop.stop("the supervisor is gone"))
+    try:
+        await loop.turn()
+        await loop.let_go()
+    finally:
+        loop.close()
+        os.close(lock)
+
+
+class ControlLoop:
+    """One control process: its controller, field, journal and mailbox, and the loop that joins them."""
+
+    def __init__(self, state: StateDir) -> None:
+        self.run_file = RunFile.load(state.site)
+        self.site = self.run_file.site
+        self.clock = Clock.load(state.clock)
+        self.mailbox = Mailbox(state.mailbox, checkpoints=False)
+        self.journal = Journal(state.journal, self.clock.wall_s)
+        memory = remembered(state)
+        modes = dict.fromkeys(self.site.assets, self.run_file.mode)
+        self.controller = Controller(self.site, "plan", modes, memory.get("controller"))
+        self.inbox = MailboxInbox(self.mailbox, memory.get("positions", {}))
+        self.field = ModbusField(self.site, self.run_file.pages, self.clock, self.modes)
+        self.minutes = MinuteMeans(self.site)
+        self.counts = Counts.resumed(self._last_counts())
+        self.beat = Beat()
+        self.period_s = self.site.control.cycle_s / self.clock.speed
+        self._stop_cause = ""
+        self._acks: list[tuple[int, int, str]] = []  # journal sequence, order sequence, answer
+        self._next_memory = self._next_health = self.clock.now()
+        self._journal_start(modes, memory)
+
+    @property
+    def modes(self) -> dict[str, Mode]:
+        """Modes in force, by asset."""
+        return dict(self.controller.orders.modes)
+
+    def stop(self, cause: str) -> None:
+        """Ends the loop after the running cycle."""
+        self._stop_cause = self._stop_cause or cause
+
+    async def turn(self) -> None:
+        """One cycle per period until stopped. A cycle that cannot start in its own period is missed and counted."""
+        await self._first_poll()
+        await self.field.start()
+        gc.freeze()
+        due_s = self.clock.wall_s()
+        while not self._stop_cause:
+            self.cycle(self.clock.now())
+            self.beat.give()
+            due_s += self.period_s
+            late = int((self.clock.wall_s() - due_s) // self.period_s)
+            if late > 0:
+                self.counts.missed_cycles += late
+                due_s += late * self.period_s
+            await asyncio.sleep(max(0.0, due_s - self.clock.wall_s()))
+
+    def cycle(self, now: datetime) -> None:
+        """The chain of one cycle: decide, write, record, tell."""
+        held = self._held()
+        image, decision = run_cycle(self.controller, self.field, self.journal, self.inbox, now)
+        self._journal_orders(decision, now)
+        self._follow_modes(held)
+        plan = self.controller.plan
+        self.counts.count(image, decision, plan.made_at if plan else None)
+        self._remember(now, is_forced=bool(decision.acknowledged))
+        self.journal.commit()
+        self._tell(image, decision, now)
+
+    async def let_go(self) -> None:
+        """Safe values, then release; what cannot be confirmed in time lapses with its lease."""
+        now = self.clock.now()
+        log_line(NAME, "letting go", now, {"cause": self._stop_cause})
+        drain = Drain(self.site, self.modes, self.counts.last_written, now)
+        give_up_at_s = self.clock.wall_s() + DRAIN_S
+        is_done = False
+        while not is_done and self.clock.wall_s() < give_up_at_s:
+            setpoints, is_done = drain.step(self.field.image(self.clock.now()))
+            self.field.apply(setpoints, refresh_leases=True)
+            await asyncio.sleep(min(self.period_s, 0.1))
+        self.field.release(drain.held)
+        await self.field.stop()
+        now = self.clock.now()
+        self._remember(now, is_forced=True)
+        self.journal.append("stop", now, {"cause": self._stop_cause, "released": drain.held, "was_confirmed": is_done})
+        log_line(NAME, "released", now, {"was_confirmed": is_done})
+
+    def close(self) -> None:
+        """Makes the journal whole and closes the files."""
+        self.journal.close()
+        self.mailbox.close()
+
+    async def _first_poll(self) -> None:
+        try:
+            await asyncio.wait_for(self.field.poll_once(), FIRST_POLL_S)
+        except TimeoutError:
+            log_line(NAME, "some devices gave no first answer", self.clock.now(), dict(self.field.image(self.clock.now()).problems))
+
+    def _held(self) -> set[str]:
+        return {asset for asset, mode in self.modes.items() if mode is Mode.CONTROL}
+
+    def _follow_modes(self, held_before: set[str]) -> None:
+        """An asset taken out of control is let go at once."""
+        self.field.set_modes(self.modes)
+        left = sorted(held_before - self._held())
+        if left:
+            self.field.release(left)
+
+    def _journal_start(self, modes: dict[str, Mode], memory: dict[str, Any]) -> None:
+        body = {
+            "site_hash": self.site.hash(),
+            "run": self.run_file.encode(),
+            "policy": "plan",
+            "modes": {asset: mode.value for asset, mode in modes.items()},
+            "memory": memory.get("controller"),
+            "pid": os.getpid(),
+            "python": sys.version.split()[0],
+        }
+        self.journal.append("start", self.clock.now(), body)
+        self.journal.commit()
+
+    def _journal_orders(self, decision: Decision, now: datetime) -> None:
+        for sequence, answer in zip(self.inbox.orders_taken, decision.acknowledged, strict=False):
+            at = self.journal.append("order", now, {"sequence": sequence, "answer": answer})
+            self._acks.append((at, sequence, answer))
+
+    def _remember(self, now: datetime, is_forced: bool) -> None:
+        if is_forced or now >= self._next_memory:
+            self._next_memory = now + MEMORY_EVERY
+            self.journal.append("memory", now, {"controller": self.controller.memory(), "positions": dict(self.inbox.positions)})
+
+    def _tell(self, image: SiteImage, decision: Decision, now: datetime) -> None:
+        counters = {**self.counts.encode(), "journal": self.journal.trouble or "healthy", "pid": os.getpid()}
+        self.inbox.post("snapshot", encode_snapshot(self.controller, decision, image, counters), now, now + SNAPSHOT_VALID)
+        frame = self.minutes.update(decision.state, image)
+        if frame is not None:
+            self.inbox.post("minute", frame.encode(), now, now + MINUTE_VALID)
+        self._acknowledge(now)
+        if now >= self._next_health:
+            self._next_health = now + HEALTH_EVERY
+            self.inbox.post("health", self._health(now), now, now + 2 * HEALTH_EVERY)
+
+    def _acknowledge(self, now: datetime) -> None:
+        """Answers the orders whose journal entries are safe on disk."""
+        done = [ack for ack in self._acks if ack[0] <= self.journal.durable]
+        self._acks = [ack for ack in self._acks if ack[0] > self.journal.durable]
+        for _, sequence, answer in done:
+            is_done = not answer.startswith("order refused")
+            self.inbox.post("order_ack", {"sequence": sequence, "is_done": is_done, "text": answer}, now, now + ACK_VALID)
+
+    def _health(self, now: datetime) -> dict[str, Any]:
+        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
+        note = "; ".join([*self.mailbox.notes[-1:], self.journal.trouble]).strip("; ")
+        return {"process": NAME, "pid": os.getpid(), "at": now.isoformat(), "note": note, "memory_mb": round(peak_mb, 1)}
+
+    def _last_counts(self) -> dict[str, Any] | None:
+        messages = self.mailbox.since("snapshot", 0)
+        counters = messages[-1].body.get("counters") if messages else None
+        return counters if isinstance(counters, dict) else None
+
+
+def remembered(state: StateDir) -> dict[str, Any]:
+    """What the last control process of this state directory remembered; {} on a first start or when it cannot be read."""
+    try:
+        entry = last_entry(state.path, "memory")
+    except DataError as error:
+        log_line(NAME, "memory not read", fields={"error": str(error)})
+        return {}
+    return entry.body if entry else {}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,54 @@
+"""Letting go of a site in order: caps to the contract and read back, storage to zero by ramp, then release."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from ems.dispatch.setpoint import Setpoint
+from ems.messages import Mode
+from ems.site.model import Site
+from ems.state.image import SiteImage
+
+REASON = "letting go: safe values before release"
+CAP_WITHIN_KW = 1.0
+IDLE_WITHIN_KW = 1.0
+
+
+class Drain:
+    """The setpoints of the last cycles before release, for the assets in control only."""
+
+    def __init__(self, site: Site, modes: Mapping[str, Mode], last_kw: Mapping[tuple[str, str], float], now: datetime) -> None:
+        self._site = site
+        self._held = {asset for asset, mode in modes.items() if mode is Mode.CONTROL}
+        commands = {b.id: "power_setpoint_kw" for b in site.batteries} | {u.id: "battery_setpoint_kw" for u in site.upses}
+        self._storage_kw = {key: last_kw[key] for key in commands.items() if key in last_kw and key[0] in self._held}
+        self._ramp_kw_per_s = {b.id: b.ramp_kw_per_s for b in site.batteries} | {u.id: u.ramp_kw_per_s for u in site.upses}
+        self._at = now
+
+    @property
+    def held(self) -> list[str]:
+        """Assets to release, storage first: the caps stand until storage is gone."""
+        storage = [asset for asset, _ in self._storage_kw]
+        return storage + sorted(self._held - set(storage))
+
+    def step(self, image: SiteImage) -> tuple[list[Setpoint], bool]:
+        """The setpoints of this cycle, and whether the site may be released now."""
+        caps = [Setpoint(c.id, "power_cap_kw", c.contract_cap_kw, REASON, image.now) for c in self._site.clusters if c.id in self._held]
+        is_capped = all(self._is_capped(image, s) for s in caps)
+        if is_capped:
+            self._ramp_down(image.now)
+        self._at = image.now
+        storage = [Setpoint(asset, command, kw, REASON, image.now) for (asset, command), kw in self._storage_kw.items()]
+        is_idle = all(abs(s.power_kw) < IDLE_WITHIN_KW for s in storage)
+        return [*caps, *storage], is_capped and is_idle
+
+    def _is_capped(self, image: SiteImage, cap: Setpoint) -> bool:
+        shown = image.command(cap.asset, cap.command, self._site.control.stale_after_s)
+        return shown is not None and shown <= cap.power_kw + CAP_WITHIN_KW
+
+    def _ramp_down(self, now: datetime) -> None:
+        passed_s = max(0.0, (now - self._at).total_seconds())
+        for (asset, command), kw in self._storage_kw.items():
+            step_kw = self._ramp_kw_per_s[asset] * passed_s
+            self._storage_kw[(asset, command)] = max(0.0, kw - step_kw) if kw > 0 else min(0.0, kw + step_kw)

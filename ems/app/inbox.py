@@ -1,0 +1,40 @@
+"""Control's side of the mailbox: new plans, orders and events, each once, also over a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from ems.mailbox import Mailbox
+
+TOPICS = ("order", "event", "plan")
+PAGE = 50
+ACK_VALID = timedelta(days=1)
+
+
+class MailboxInbox:
+    """An `ems.control.ports.Inbox`. `positions` is what `positions` gave before the restart, {} on a first start."""
+
+    def __init__(self, mailbox: Mailbox, positions: Mapping[str, int]) -> None:
+        self._mailbox = mailbox
+        self.positions = {topic: int(positions.get(topic, 0)) for topic in TOPICS}
+        self.orders_taken: list[int] = []  # sequences of the orders in the last news, in their order
+
+    def news(self, now: datetime) -> Sequence[tuple[str, dict[str, Any]]]:
+        """Valid messages since the last call, orders first; of plans only the newest."""
+        found: list[tuple[str, dict[str, Any]]] = []
+        self.orders_taken = []
+        for topic in TOPICS:
+            messages = self._mailbox.since(topic, self.positions[topic], PAGE)
+            if messages:
+                self.positions[topic] = messages[-1].sequence
+            valid = [m for m in messages if m.is_valid(now)]
+            if topic == "order":
+                self.orders_taken = [m.sequence for m in valid]
+            found += [(topic, m.body) for m in (valid[-1:] if topic == "plan" else valid)]
+        return found
+
+    def post(self, topic: str, body: dict[str, Any], now: datetime, valid_until: datetime) -> None:
+        """Sends a message; one that cannot be sent in time is given up (the mailbox notes it)."""
+        self._mailbox.post(topic, body, now, valid_until)

@@ -1,0 +1,37 @@
+"""The office process: history, API, dashboard and feeds, on wall-clock cadences. Started as `python -m ems.app.office STATE_DIR`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from setproctitle import setproctitle
+
+from ems.app.beat import watch_supervisor
+from ems.app.log import log_line
+from ems.app.runfile import RunFile
+from ems.app.statedir import StateDir
+from ems.clock import Clock
+from ems.errors import EmsError
+from ems.office.service import serve
+
+NAME = "office"
+
+
+def main(argv: list[str]) -> int:
+    """Serves until terminated or until the supervisor is gone."""
+    setproctitle("ems office")
+    watch_supervisor(lambda: os._exit(0))
+    state = StateDir(Path(argv[0]))
+    try:
+        run_file = RunFile.load(state.site)
+        serve(state.path, state.site, run_file.port, Clock.load(state.clock), run_file.db_url)
+    except (EmsError, OSError) as error:
+        log_line(NAME, "could not run", fields={"error": str(error)})
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,142 @@
+"""The planner process: what control measured and the office fetched in, a plan out, on every planning period and on news.
+
+Started by the supervisor as `python -m ems.app.planner STATE_DIR`. It may crash, hang or be late: a plan is data with a validity.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from setproctitle import setproctitle
+
+from ems.app.beat import watch_supervisor
+from ems.app.log import log_line
+from ems.app.runfile import RunFile
+from ems.app.statedir import StateDir
+from ems.clock import Clock
+from ems.control.controller import decode_obligation
+from ems.errors import EmsError
+from ems.mailbox import Mailbox, Message
+from ems.messages import MinuteFrame
+from ems.plan.loop import PlanLoop
+from ems.plan.plan import encode_plan
+from ems.plan.state import PlanState
+from ems.signals.prices import PriceRow
+from ems.signals.weather import WeatherRow
+
+NAME = "planner"
+LOOK_EVERY_S = 0.1  # wall seconds between two looks into the mailbox
+PAGE = 500
+STATE_MAX_AGE = timedelta(minutes=2)  # an older snapshot is no state to plan from
+FORECAST_VALID = timedelta(hours=1)
+HOSTILE = (EmsError, KeyError, TypeError, ValueError, AttributeError)  # a message from another process is never trusted
+TOPICS = ("minute", "prices", "weather", "event")
+
+
+def main(argv: list[str]) -> int:
+    """Plans until terminated or until the supervisor is gone."""
+    setproctitle("ems planner")
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGINT, lambda *_: os._exit(0))
+    watch_supervisor(lambda: os._exit(0))
+    try:
+        process = PlannerProcess(StateDir(Path(argv[0])))
+    except EmsError as error:
+        log_line(NAME, "could not run", fields={"error": str(error)})
+        return 1
+    while True:
+        process.look()
+        time.sleep(LOOK_EVERY_S)
+
+
+class PlannerProcess:
+    """Feeds the plan loop from the mailbox and posts its plans."""
+
+    def __init__(self, state: StateDir) -> None:
+        run_file = RunFile.load(state.site)
+        self.site = run_file.site
+        self.clock = Clock.load(state.clock)
+        self.mailbox = Mailbox(state.mailbox, busy_ms=2000)
+        self.plans = PlanLoop(self.site)
+        self._positions = dict.fromkeys(TOPICS, 0)
+        self._next_plan_at = self.clock.now()
+        self._limit_kw: float | None = None
+
+    def look(self) -> None:
+        """Takes what has arrived; plans when it is time or when the news ask for it."""
+        is_news = self._take_messages()
+        now = self.clock.now()
+        state = self._state(now)
+        if state is None:
+            return
+        is_news |= self._limit_kw is not None and state.import_limit_kw != self._limit_kw
+        if is_news or now >= self._next_plan_at:
+            self._plan(now, state)
+
+    def _plan(self, now: datetime, state: PlanState) -> None:
+        self._limit_kw = state.import_limit_kw
+        every = timedelta(seconds=self.site.plan.every_s)
+        self._next_plan_at = now + every
+        try:
+            plan = self.plans.plan(now, state)
+        except EmsError as error:
+            log_line(NAME, "no plan", now, {"error": str(error)})
+            self._next_plan_at = now + every / 5
+            return
+        self.mailbox.post("plan", encode_plan(plan), self.clock.now(), plan.valid_until)
+
+    def _state(self, now: datetime) -> PlanState | None:
+        """The measured state, None while control has nothing fresh to say."""
+        message = self.mailbox.latest("snapshot", now)
+        if message is None or now - message.written_at > STATE_MAX_AGE:
+            return None
+        try:
+            return PlanState.decode(message.body["plan_state"])
+        except HOSTILE as error:
+            log_line(NAME, "snapshot not understood", now, {"error": str(error)})
+            return None
+
+    def _take_messages(self) -> bool:
+        """True when an event arrived."""
+        is_news = False
+        for topic in TOPICS:
+            while messages := self.mailbox.since(topic, self._positions[topic], PAGE):
+                self._positions[topic] = messages[-1].sequence
+                self._take(topic, messages)
+                is_news |= topic == "event"
+        return is_news
+
+    def _take(self, topic: str, messages: Iterable[Message]) -> None:
+        for message in messages:
+            try:
+                self._take_body(topic, message.body)
+            except HOSTILE as error:
+                log_line(NAME, f"{topic} not understood", message.written_at, {"error": str(error)})
+
+    def _take_body(self, topic: str, body: dict[str, Any]) -> None:
+        if topic == "minute":
+            self.plans.observe(MinuteFrame.decode(body))
+        elif topic == "prices":
+            self.plans.add_prices([PriceRow(**_instants(row)) for row in body["rows"]])
+        elif topic == "weather":
+            self.plans.add_weather([WeatherRow(**_instants(row)) for row in body["rows"]])
+        else:
+            self.plans.add_events([decode_obligation(body)])
+
+
+def _instants(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with its instants read."""
+    return {**row, **{k: datetime.fromisoformat(row[k]) for k in ("valid_from", "valid_to", "available_at")}}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

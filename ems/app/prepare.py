@@ -1,0 +1,58 @@
+"""From a site file to a run: validated once, pages fetched, moved to loopback when asked. Needs YAML and pydantic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adapters.modbus.page import Page
+from adapters.modbus.page_file import load_page
+from ems.app.runfile import RunFile, on_loopback
+from ems.app.statedir import StateDir
+from ems.app.wrong_usage import WrongUsage
+from ems.errors import ConfigError, EmsError
+from ems.messages import Mode
+from ems.resources import bundled, is_bare, resolve
+from ems.site.load import load_site
+from ems.site.model import Site
+
+
+def find_file(kind: str, given: str) -> Path:
+    """The file a person means: a path, or the bare name of a shipped file of that kind. EmsError in one line when there is none."""
+    path = Path(given)
+    if path.is_file() or not is_bare(given):
+        if not path.is_file():
+            raise WrongUsage(f"{given}: no such file")
+        return path
+    try:
+        return resolve(kind, given, bundled(f"config/{kind}/any.yaml"))
+    except FileNotFoundError as error:
+        raise WrongUsage(f"{given}: {error}") from None
+
+
+def load_pages(site: Site, path: Path) -> dict[str, Page]:
+    """The pages of the site's devices, by the names its links use. ConfigError with the complaints of every page at once."""
+    pages: dict[str, Page] = {}
+    complaints = []
+    for name in dict.fromkeys(link.page for link in site.links.values()):
+        try:
+            pages[name] = load_page(name, path)
+        except ConfigError as error:
+            complaints += error.complaints
+        except FileNotFoundError as error:
+            raise EmsError(f"{path}: no device page {name!r} ({error})") from None
+    if complaints:
+        raise ConfigError(complaints)
+    return pages
+
+
+def prepared_run(given: str, state: StateDir, loopback: int | None, mode: Mode | None, port: int, db_url: str | None) -> RunFile:
+    """The run of a site file. Assets start in `mode`; when nobody says, in control on loopback and in observe everywhere else."""
+    path = find_file("sites", given)
+    site = load_site(path)
+    pages = load_pages(site, path)
+    if loopback is not None:
+        site = on_loopback(site, loopback)
+    if mode is Mode.CONTROL and not site.is_loopback:
+        raise EmsError(f"{path}: real equipment starts in observe; promote each asset with `ems mode` after its self-test")
+    start_mode = mode or (Mode.CONTROL if site.is_loopback else Mode.OBSERVE)
+    return RunFile(site, pages, start_mode, str(path.resolve()), port, db_url or state.history_url)

@@ -1,0 +1,108 @@
+"""The running site in words: status, why an asset got its setpoint, what its devices say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from ems.app.statedir import StateDir
+from ems.clock import Clock
+from ems.errors import EmsError
+from ems.journal.read import last_entry
+from ems.mailbox import Mailbox
+
+
+def fresh_snapshot(state: StateDir) -> dict[str, Any]:
+    """The newest cycle; EmsError when control has said nothing lately."""
+    mailbox = Mailbox(state.mailbox, busy_ms=1000)
+    try:
+        message = mailbox.latest("snapshot", Clock.load(state.clock).now())
+        if message is not None:
+            return message.body
+        last = mailbox.since("snapshot", 0)
+    finally:
+        mailbox.close()
+    said = f"the last cycle was at {last[-1].body.get('at')}" if last else "it never finished a cycle"
+    raise EmsError(f"{state.path}: control is not running ({said})")
+
+
+def status_lines(snapshot: dict[str, Any]) -> Iterator[str]:
+    """The site on one screen."""
+    yield f"{snapshot['at']}  {snapshot['level']} {snapshot['level_name']} ({snapshot['cause']}) since {snapshot['since']}"
+    limit = f"{snapshot['limit_kw']:.0f} kW ({snapshot['limit_source']})"
+    yield f"import {snapshot['import_kw']:.0f} kW of {limit}, adviser {snapshot['adviser']}"
+    plan = snapshot["plan"]
+    yield f"plan made {plan['made_at']}, valid until {plan['valid_until']}" if plan else "no plan"
+    for asset in snapshot["assets"]:
+        yield from asset_lines(asset)
+    yield from (f"order: {o['kind']} {o['asset']} by {o['by']}: {o['why']}" for o in snapshot["orders"])
+    yield from (f"alarm: {alarm}" for alarm in snapshot["alarms"])
+
+
+def asset_lines(asset: dict[str, Any]) -> Iterator[str]:
+    """One asset: what it does, what it may do, what was asked of it and why."""
+    yield f"{asset['id']:<10} {asset['mode'] or '-':<8} {_power(asset):<24} {_details(asset)}".rstrip()
+    for setpoint in asset["setpoints"]:
+        done = "written" if setpoint["written"] else "not written"
+        yield f"{'':<10} {setpoint['command']} {setpoint['kw']:.1f} kW: {setpoint['reason']} ({done})"
+    if asset["low_kw"] is not None:
+        low, high = f"{asset['low_kw']:.1f} kW ({asset['low_rule']})", f"{asset['high_kw']:.1f} kW ({asset['high_rule']})"
+        yield f"{'':<10} allowed from {low} to {high}"
+    if asset["problem"]:
+        yield f"{'':<10} problem: {asset['problem']}"
+
+
+def why_lines(state: StateDir, asset_id: str, at: datetime | None) -> Iterator[str]:
+    """Why an asset got its setpoint, now or at an instant (then from the journal)."""
+    if at is not None:
+        yield from _why_then(state, asset_id, at)
+        return
+    snapshot = fresh_snapshot(state)
+    yield f"{snapshot['at']}  {snapshot['level']} {snapshot['level_name']} ({snapshot['cause']})"
+    found = [asset for asset in snapshot["assets"] if asset["id"] == asset_id]
+    if not found:
+        raise EmsError(f"no asset {asset_id}; there are {', '.join(a['id'] for a in snapshot['assets'])}")
+    yield from asset_lines(found[0])
+
+
+def _why_then(state: StateDir, asset_id: str, at: datetime) -> Iterator[str]:
+    entry = last_entry(state.path, "cycle", at)
+    if entry is None:
+        raise EmsError(f"the journal holds no cycle at or before {at.isoformat()}")
+    yield f"{entry.at.isoformat()}  {entry.body['level']} ({entry.body['cause']})"
+    rows = [row for row in entry.body["setpoints"] if row[0] == asset_id]
+    if not rows:
+        known = sorted({row[0] for row in entry.body["setpoints"]})
+        raise EmsError(f"{asset_id} had no setpoint; there were setpoints of {', '.join(known) or 'nothing'}")
+    for _, command, kw, reason, was_written in rows:
+        yield f"{asset_id} {command} {kw:.1f} kW: {reason} ({'written' if was_written else 'not written'})"
+
+
+def image_lines(image: dict[str, Any]) -> Iterator[str]:
+    """Every reading of an encoded image: value, quality, age."""
+    for asset, points in image["readings"].items():
+        problem = image["problems"].get(asset)
+        yield f"{asset}" + (f": {problem}" if problem else "")
+        for point, (value, age_us, quality) in points.items():
+            shown = "-" if value is None else f"{value:.3f}".rstrip("0").rstrip(".")
+            yield f"    {point:<28} {shown:>14}  {quality:<8} {age_us / 1e6:.1f} s old"
+        for command, (value, age_us, _) in image["commands"].get(asset, {}).items():
+            shown = "-" if value is None else f"{value:.3f}".rstrip("0").rstrip(".")
+            yield f"    {command + ' (command)':<28} {shown:>14}  {'':<8} {age_us / 1e6:.1f} s old"
+    yield from (f"{asset}: {problem}" for asset, problem in image["problems"].items() if asset not in image["readings"])
+
+
+def _power(asset: dict[str, Any]) -> str:
+    kw = asset["power_kw"]
+    if asset["kind"] == "battery":
+        return f"{'charging' if kw > 0 else 'discharging'} {abs(kw):.0f} kW" if abs(kw) >= 0.5 else "idle"
+    return f"{kw:.0f} kW"
+
+
+def _details(asset: dict[str, Any]) -> str:
+    parts = [f"soc {asset['soc']:.1%}"] if asset.get("soc") is not None else []
+    parts += [f"reserve {asset['reserve_soc']:.1%}"] if asset.get("reserve_soc") is not None else []
+    parts += [f"demand {asset['demand_kw']:.0f} kW"] if asset.get("demand_kw") is not None else []
+    parts += [f"backlog {asset['backlog_kwh']:.0f} kWh"] if asset.get("backlog_kwh") else []
+    return ", ".join(parts)
