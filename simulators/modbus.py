@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ from simulators.demand import DemandSource, GeneratedDemand
 from simulators.devices.device import Device
 from simulators.faults import Fault, FaultSchedule
 from simulators.plant import Plant
-from simulators.truth import Truth
+from simulators.truth import EDGE_S, Truth
 from simulators.weather import generated_temp_c
 
 TICK_S = 0.1  # wall seconds between two advances of the plant
@@ -30,6 +31,7 @@ MAX_SUBSTEPS = 3600  # per tick; what a stalled process has missed is caught up 
 STATUS_EVERY_S = 1.0  # wall seconds between two plant.json
 STATUS_FILE = "plant.json"
 ANY_PORT = 0
+LOG = logging.getLogger(__name__)
 
 
 async def serve(
@@ -45,7 +47,8 @@ async def serve(
 ) -> None:
     """Serves the site's devices until cancelled. `pages` by the names the links use.
 
-    Writes `plant.json` into `state_dir` every wall second. Raises EmsError when a port is taken or a page is missing.
+    Writes `plant.json` into `state_dir` every wall second. Raises EmsError when a port is taken, a page is missing or the folder
+    cannot be written.
     """
     server = PlantServer(site, pages, clock, seed, faults, demand, loopback_base, state_dir, outdoor_temp_c)
     await server.start()
@@ -95,7 +98,11 @@ class PlantServer:
                 await self.stop()
                 raise EmsError(f"{asset}: {server.host}:{server.port} cannot be listened on ({error})") from None
             self.servers[asset] = server
-        self._write_status()
+        try:
+            self._write_status()
+        except OSError as error:
+            await self.stop()
+            raise EmsError(f"{self._state_dir}: {STATUS_FILE} cannot be written ({error})") from None
 
     async def run(self) -> None:
         """Advances the plant with the clock until cancelled."""
@@ -104,7 +111,7 @@ class PlantServer:
             await self.advance()
             if self._clock.wall_s() >= next_status_s:
                 next_status_s = self._clock.wall_s() + STATUS_EVERY_S
-                self._write_status()
+                self._try_status()
             await asyncio.sleep(TICK_S)
 
     async def advance(self) -> None:
@@ -117,7 +124,7 @@ class PlantServer:
         """Stops listening and leaves a last plant.json."""
         for server in self.servers.values():
             await server.stop()
-        self._write_status()
+        self._try_status()
 
     def status(self) -> dict[str, Any]:
         """The plant's truth and how often each device was written to."""
@@ -131,8 +138,8 @@ class PlantServer:
 
     def _advance_to(self, now_s: float) -> None:
         for _ in range(MAX_SUBSTEPS):
-            end_s = min(now_s, math.floor(self._at_s) + SUBSTEP_S)
-            if end_s - self._at_s < 1e-3:
+            end_s = min(now_s, math.floor(self._at_s + EDGE_S) + SUBSTEP_S)
+            if end_s - self._at_s < EDGE_S:
                 return
             self._step(end_s)
 
@@ -181,6 +188,13 @@ class PlantServer:
             self._rebooting.discard(device.id)
         is_silent = is_rebooting or "silent" in device.faults
         server.fault = ServerFault.SILENT if is_silent else ServerFault.SLOW if "slow" in device.faults else None
+
+    def _try_status(self) -> None:
+        """A full disk must not stop the equipment; the file then shows its age."""
+        try:
+            self._write_status()
+        except OSError as error:
+            LOG.warning("%s not written: %s", STATUS_FILE, error)
 
     def _write_status(self) -> None:
         if self._state_dir is None:

@@ -12,6 +12,7 @@ from simulators.plant import PlantStep
 
 TOLERANCE = 1.001
 KEPT_INTERVALS = 200
+EDGE_S = 1e-3  # an instant this close before a whole second belongs to that second
 
 
 class Truth:
@@ -42,7 +43,7 @@ class Truth:
         self.soc_breach_kwh += step.soc_breach_kwh
         if any(missing > 0.0 for missing in step.reserve_shortfall_kwh.values()):
             self.reserve_shortfall_s += step.dt_s
-        second = math.floor(step.at.timestamp())
+        second = math.floor(step.at.timestamp() + EDGE_S)
         if second != self._second:
             self._close_second()
             self._second = second

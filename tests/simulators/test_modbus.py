@@ -1,5 +1,6 @@
 """The simulated site over real sockets, on a clock moved by hand."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,7 @@ from ems.site.load import load_site
 from ems.site.model import Site
 from simulators.demand import DemandSeries, TableDemand
 from simulators.faults import Fault
-from simulators.modbus import PlantServer
+from simulators.modbus import PlantServer, serve
 from simulators.plant import Demand, Plant
 from simulators.truth import Truth
 from tests.simulators.sites import IMPORT_LIMIT_KW, two_mw_site
@@ -216,6 +217,18 @@ async def test_a_stalled_plant_catches_up_in_steps_of_at_most_a_second(bench: Be
     assert bench.server.truth.simulated_s == pytest.approx(7200.5)
 
 
+async def test_a_clock_read_just_before_a_whole_second_does_not_stop_the_plant(bench: Bench) -> None:
+    await bench.pass_time(1.9995)
+    await bench.pass_time(3.0)
+    assert bench.server.truth.simulated_s == pytest.approx(4.9995)
+
+
+async def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(site: Site, pages: dict[str, Page], tmp_path: Path) -> None:
+    server = PlantServer(site, pages, HandClock(START, 0.0), loopback_base=0, state_dir=tmp_path / "absent")
+    with pytest.raises(EmsError, match=r"absent: plant.json cannot be written"):
+        await server.start()
+
+
 async def test_a_taken_port_is_an_error_that_names_it(bench: Bench, site: Site, pages: dict[str, Page]) -> None:
     other = PlantServer(site, pages, bench.clock, loopback_base=bench.server.servers["poc"].port)
     with pytest.raises(EmsError, match=r"poc: 127.0.0.1:\d+ cannot be listened on"):
@@ -243,3 +256,12 @@ def test_excursions_are_counted_on_the_mean_of_each_second() -> None:
     assert (interval["start"], interval["end"]) == ("2024-08-19T05:00:01+00:00", "2024-08-19T05:00:03+00:00")
     assert interval["max_kw"] == told["max_kw"] > IMPORT_LIMIT_KW * 0.1
     assert truth.excursion_kwh > 0.0
+
+
+async def test_serving_runs_on_the_clock_until_cancelled_and_frees_its_ports(site: Site, pages: dict[str, Page], tmp_path: Path) -> None:
+    clock = Clock.starting_at(START, 50.0)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(serve(site, pages, clock, loopback_base=0, state_dir=tmp_path), 0.5)
+    told = json.loads((tmp_path / "plant.json").read_text())
+    assert 5.0 < told["simulated_s"] <= 50.0
+    assert told["excursions"]["seconds"] == 0.0
