@@ -111,7 +111,13 @@ class Engine:
 
 def _new_highs() -> highspy.Highs:
     h = highspy.Highs()
-    options = {"output_flag": False, "threads": 1, "solver": "simplex", "simplex_strategy": 1, "simplex_dual_edge_weight_strategy": 1}
+    options: dict[str, bool | int | str] = {
+        "output_flag": False,
+        "threads": 1,
+        "solver": "simplex",
+        "simplex_strategy": 1,  # serial dual simplex: the parallel one ignores the basis it is given
+        "simplex_dual_edge_weight_strategy": 1,  # Devex: steepest edge recomputes its weights after every set of changes
+    }
     for name, value in options.items():
         h.setOptionValue(name, value)
     return h
@@ -137,7 +143,7 @@ def _change(h: highspy.Highs, old: Matrices, new: Matrices) -> None:
         h.changeColsBounds(len(i), i, new.lower[i], new.upper[i])
     i = np.flatnonzero((old.row_lower != new.row_lower) | (old.row_upper != new.row_upper)).astype(np.int32)
     if len(i):
-        h.changeRowsBounds(len(i), i, new.row_lower[i], new.row_upper[i])
+        h.changeRowsBounds(len(i), i, new.row_lower[i], new.row_upper[i])  # type: ignore[attr-defined]
     k = np.flatnonzero(old.a.data != new.a.data)
     column_of = np.repeat(np.arange(len(new.cost)), np.diff(new.a.indptr)) if len(k) else k
     for row, column, value in zip(new.a.indices[k].tolist(), column_of[k].tolist(), new.a.data[k].tolist(), strict=True):

@@ -6,14 +6,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ems.plan.inputs import PlanInputs
+from ems.plan.tariff import DEMAND
+from ems.site.model import Tariff
+from ems.timegrid import interval_weights
 
 Array = NDArray[np.float64]
+TOUCHES_KW = 0.05
 
 
-def binding_sources(inputs: PlanInputs, import_kw: Array) -> tuple[str, ...]:
-    """The source of the import envelope in steps that stand on it, "" elsewhere."""
-    is_bound = import_kw >= inputs.envelope.kw - 0.01
-    return tuple(source if bound else "" for source, bound in zip(inputs.envelope.source, is_bound.tolist(), strict=True))
+def binding_sources(tariff: Tariff, inputs: PlanInputs, import_kw: Array, peak_kw: float) -> tuple[str, ...]:
+    """What import stands on, per step: the source of the envelope, else the demand charge, else ""."""
+    interval_s = tariff.demand_interval_min * 60
+    is_limited = import_kw >= inputs.envelope.kw - TOUCHES_KW
+    is_peak = interval_means(inputs, import_kw, interval_s) >= peak_kw - TOUCHES_KW
+    return tuple(
+        source if limited else (DEMAND if at_peak else "")
+        for source, limited, at_peak in zip(inputs.envelope.source, is_limited.tolist(), is_peak.tolist(), strict=True)
+    )
+
+
+def interval_means(inputs: PlanInputs, import_kw: Array, interval_s: int) -> Array:
+    """Per step, the mean import of the billing interval it lies in (the step's own mean where it is not shorter)."""
+    weights = interval_weights(inputs.horizon, interval_s)
+    columns = weights.shape[1]
+    means = weights @ import_kw[:columns]
+    means[0] += inputs.meter.interval_energy_kwh * 3600 / interval_s
+    return np.concatenate([means[np.argmax(weights, axis=0)], import_kw[columns:]])
 
 
 def explain(

@@ -54,8 +54,12 @@ class Headroom:
 
 def kept_kwh(blocks: SiteBlocks) -> Array:
     """Deliverable energy per step that must stay in the stores: floors and reserves as the blocks hold them now."""
-    batteries = sum(b.battery.discharge_efficiency * b.floor_kwh.value[1:] for b in blocks.batteries.values())
-    return np.maximum(batteries + sum(u.ups.discharge_efficiency * u.reserve_kwh.value[1:] for u in blocks.upses.values()), 0.0)
+    kept = np.zeros(0)
+    for block in blocks.stores.values():
+        ratings, floor = (block.battery, block.floor_kwh) if isinstance(block, BatteryBlock) else (block.ups, block.reserve_kwh)
+        below = ratings.discharge_efficiency * np.asarray(floor.value)[1:]
+        kept = kept + below if len(kept) else below
+    return np.maximum(kept, 0.0) if len(kept) else np.zeros(1)
 
 
 def _deliverable_kwh(block: StoreBlock) -> cp.Expression:

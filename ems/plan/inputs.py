@@ -9,11 +9,18 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from ems.assets.battery.model import Battery
+from ems.assets.ups.model import Ups
 from ems.assets.workload.model import ClassState
-from ems.commitment import Commitment
 from ems.horizon import Horizon
+from ems.site.model import Site
 
 Array = NDArray[np.float64]
+
+
+def stores_of(site: Site) -> tuple[Battery | Ups, ...]:
+    """Everything of a site that holds energy."""
+    return (*site.batteries, *site.upses)
 
 
 @dataclass(frozen=True)
@@ -58,4 +65,3 @@ class PlanInputs:
     unavailable: frozenset[str] = frozenset()  # stores nobody may move now (local, silent, monitored)
     critical_q99_kw: float | None = None
     settle_at: datetime | None = None  # accounts close here: later steps have no price, and work still waiting then is lost
-    extra: tuple[Commitment, ...] = ()  # commitments beside the tariff; their structure must not change between plans

@@ -73,8 +73,9 @@ class CompiledMatrices:
         """Column values taken from the cvxpy variables, after another solver filled them."""
         x = np.zeros(self._kept_pattern.shape[1])
         for id_, first in self._program.var_id_to_col.items():
-            if id_ in self._variables and self._variables[id_].value is not None:
-                x[first : first + self._variables[id_].size] = np.ravel(self._variables[id_].value, order="F")
+            value = self._variables[id_].value if id_ in self._variables else None
+            if value is not None:
+                x[first : first + self._variables[id_].size] = np.ravel(value, order="F")
         return x
 
     def matrices(self) -> Matrices:

@@ -47,6 +47,7 @@ class Plan:
     critical_q99_kw: float | None = None  # upper quantile of the critical load until the store could be refilled
     explain: tuple[str, ...] = ()
     status: str = "optimal"
+    cost: dict[str, float] = field(default_factory=dict)  # parts of the objective: energy, demand, wear, workload, other
 
     @property
     def horizon(self) -> Horizon:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import cvxpy as cp
 import numpy as np
 from numpy.typing import NDArray
 
+from ems.assets.battery.block import BatteryBlock
 from ems.errors import PlanInfeasible
 from ems.horizon import Horizon
+from ems.plan.commitments import commitment_cost
 from ems.plan.engine import HOT, Engine, Solution
 from ems.plan.explain import binding_sources, explain
 from ems.plan.inputs import PlanInputs
 from ems.plan.plan import ClassPlan, Plan
 from ems.plan.problem import PlanProblem
+from ems.plan.tariff import tariff_commitments
 from ems.plan.values import PlanValues
 from ems.plan.verify import verify
 from ems.site.model import Site
@@ -49,16 +51,16 @@ class Planner:
         self.last_path = solution.path
         return plan
 
-    def steps(self, now: object) -> Horizon:
+    def steps(self, now: datetime) -> Horizon:
         """The steps a plan made at `now` will have."""
-        return self.grid.at(now)  # type: ignore[arg-type]
+        return self.grid.at(now)
 
     def _plan(self, inputs: PlanInputs, values: PlanValues, solution: Solution) -> Plan:
         import_kw = self._values(self.problem.import_kw, solution)
         marginal = self._marginal_price(inputs, values, solution)
-        stored_value = self._stored_values(solution)
-        binding = binding_sources(inputs, import_kw)
         peak_kw = float(self._values(self.problem.peak.reach_kw, solution)[0])
+        binding = binding_sources(self.site.tariff, inputs, import_kw, peak_kw)
+        stored_value = self._stored_values(solution)
         return Plan(
             made_at=inputs.now,
             valid_until=inputs.now + timedelta(seconds=self.site.plan.valid_s),
@@ -78,6 +80,7 @@ class Planner:
             stored_value_per_kwh=stored_value,
             critical_q99_kw=inputs.critical_q99_kw,
             explain=explain(inputs, import_kw, marginal, binding, peak_kw, stored_value),
+            cost=self._cost(inputs, values, solution, import_kw),
             status="optimal" if solution.path == HOT else f"optimal ({solution.path})",
         )
 
@@ -100,6 +103,37 @@ class Planner:
             for name in block.cluster.classes
         }
 
+    def _cost(self, inputs: PlanInputs, values: PlanValues, solution: Solution, import_kw: Array) -> dict[str, float]:
+        """The objective in parts; `other` is what guides the plan without being billed (readiness, worth of what is left, tie-breaks)."""
+        energy, demand, next_demand = tariff_commitments(self.site.tariff, inputs)
+        hours = values.duration_h
+        cost = {
+            "energy": commitment_cost(energy, hours * values.open_share, import_kw),
+            "demand": commitment_cost(demand, hours, self._values(self.problem.peak.reach_kw, solution)),
+            "next demand": commitment_cost(next_demand, hours, self._values(self.problem.next_peak.reach_kw, solution)),
+            "wear": sum(self._wear(name, hours, solution) for name in self.problem.blocks.stores),
+            "workload": sum(self._work(name, hours, solution) for name in self.problem.blocks.clusters),
+        }
+        return {**cost, "other": solution.objective - sum(cost.values())}
+
+    def _wear(self, store: str, hours: Array, solution: Solution) -> float:
+        block = self.problem.blocks.stores[store]
+        ratings = block.battery if isinstance(block, BatteryBlock) else block.ups
+        moved_kw = self._values(block.charge_kw, solution) + self._values(block.discharge_kw, solution)
+        return float(ratings.wear_price_per_kwh * (hours @ moved_kw))
+
+    def _work(self, cluster: str, hours: Array, solution: Solution) -> float:
+        block = self.problem.blocks.clusters[cluster]
+        money = 0.0
+        for name, kind in block.cluster.classes.items():
+            if name in block.throttle_kw:
+                money += (kind.throttle_price_per_kwh or 0.0) * float(hours @ self._values(block.throttle_kw[name], solution))
+            if name in block.deferrable:
+                waiting = block.deferrable[name]
+                money += (kind.defer_price_per_kwh or 0.0) * float(hours @ self._values(waiting.defer_kw, solution))
+                money += (kind.drop_price_per_kwh or 0.0) * float(self._values(waiting.drop_kwh, solution).sum())
+        return money
+
     def _marginal_price(self, inputs: PlanInputs, values: PlanValues, solution: Solution) -> Array:
         """Dual of the power balance per kWh: what one kWh less import is worth. The price itself when the solver gave no duals."""
         assert self.engine.compiled is not None
@@ -116,5 +150,5 @@ class Planner:
         return self.engine.value(variable, solution)
 
 
-def _tuple(values: Array | Mapping[str, float]) -> tuple[float, ...]:
+def _tuple(values: Array) -> tuple[float, ...]:
     return tuple(np.round(np.asarray(values, float), 6).tolist())

@@ -20,7 +20,7 @@ def tariff_commitments(tariff: Tariff, inputs: PlanInputs) -> tuple[Commitment, 
     up = inputs.import_price_per_kwh
     down = np.minimum(inputs.export_price_per_kwh, up)
     meter = inputs.meter
-    this_month_kw = max(meter.peak_so_far_kw, meter.expected_peak_kw)
+    this_month_kw = max(meter.peak_so_far_kw, meter.expected_peak_kw, 0.0)
     price = tariff.demand_price_per_kw_month
     return (
         Commitment(ENERGY, Per.STEP, (0.0,) * steps, tuple(up.tolist()), tuple(down.tolist())),

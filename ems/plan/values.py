@@ -8,7 +8,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from ems.plan.inputs import PlanInputs
+from ems.plan.inputs import PlanInputs, stores_of
 from ems.site.model import Site
 from ems.timegrid import interval_start
 
@@ -39,7 +39,7 @@ class PlanValues:
     def months(self, interval_s: int, rows: int, columns: int) -> tuple[Array, Array]:
         """For averaged intervals and for the longer steps: 1 in this billing month, 2 in the next, 0 after the accounts closed."""
         first_s = interval_start(self.starts[0], interval_s).timestamp()
-        averaged = first_s + interval_s * np.arange(rows)
+        averaged = np.array([first_s + interval_s * k for k in range(rows)])
         direct = np.array([s.timestamp() for s in self.starts[columns:]])
         return self._month(averaged), self._month(direct)
 
@@ -53,12 +53,12 @@ def plan_values(site: Site, inputs: PlanInputs) -> PlanValues:
     """Derives them; no state, no clock."""
     duration_h = np.array(inputs.horizon.duration_h)
     open_share, settle_h = open_shares(inputs)
-    q50, q90 = (sum(np.asarray(v, float) for v in load.values()) for load in (inputs.load_q50_kw, inputs.load_q90_kw))
+    spread_kw = sum((np.asarray(inputs.load_q90_kw[k]) - q50 for k, q50 in inputs.load_q50_kw.items()), start=np.zeros(len(duration_h)))
     gain = import_gain(site, inputs.outdoor_temp_c)
     paid_h = duration_h * open_share
     mean_price = float(paid_h @ inputs.import_price_per_kwh / max(paid_h.sum(), 1e-9))
     readiness = READINESS_PER_KWH_H * paid_h
-    extra_kw = gain * np.maximum(q90 - q50, 0.0)
+    extra_kw = gain * np.maximum(spread_kw, 0.0)
     return PlanValues(
         starts=inputs.horizon.starts,
         duration_h=duration_h,
@@ -69,11 +69,11 @@ def plan_values(site: Site, inputs: PlanInputs) -> PlanValues:
         extra_kw=extra_kw,
         deferrable_kw=deferrable_kw(site, inputs),
         interval_margin_kw=INTERVAL_MARGIN * extra_kw,
-        stored_value={s.id: max(mean_price, 0.0) * s.discharge_efficiency for s in (*site.batteries, *site.upses)},
+        stored_value={s.id: max(mean_price, 0.0) * s.discharge_efficiency for s in stores_of(site)},
         readiness=readiness,
         recovery_price=max(mean_price, 0.0) * float(gain.max()),
         waiting_price=readiness,
-        it_now_kw=float(q50[0]),
+        it_now_kw=sum(float(q50[0]) for q50 in inputs.load_q50_kw.values()),
     )
 
 

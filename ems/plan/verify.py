@@ -2,11 +2,222 @@
 
 from __future__ import annotations
 
-from ems.plan.inputs import PlanInputs
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ems.assets.battery.model import Battery
+from ems.assets.ups.model import Ups
+from ems.assets.workload.model import Cluster
+from ems.plan.inputs import PlanInputs, stores_of
 from ems.plan.plan import Plan
 from ems.site.model import Site
 
+Array = NDArray[np.float64]
+TOLERANCE = 0.01  # kW, kWh
+MONEY_TOLERANCE = 1e-4  # relative
+
 
 def verify(site: Site, inputs: PlanInputs, plan: Plan) -> list[str]:
-    """Faults of a plan."""
-    return []
+    """Faults of a plan: shape, balance, bounds, energies, reserve, limits, peak and the money of its main parts. Empty when it stands."""
+    faults = list(_shape(site, inputs, plan))
+    if faults:
+        return faults
+    for cluster in site.clusters:
+        faults += _cluster(cluster, inputs, plan)
+    for battery in site.batteries:
+        faults += _battery(battery, inputs, plan)
+    for ups in site.upses:
+        faults += _ups(ups, inputs, plan)
+    faults += _balance(site, inputs, plan)
+    faults += _limits(site, inputs, plan)
+    return [*faults, *_money(site, inputs, plan)]
+
+
+def _shape(site: Site, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
+    n = inputs.horizon.n
+    if plan.starts != inputs.horizon.starts or plan.duration_h != inputs.horizon.duration_h:
+        yield "the steps are not those asked for"
+    rows = {"import": plan.import_kw, "marginal price": plan.marginal_price_per_kwh, **plan.power_kw}
+    for cluster, classes in plan.classes.items():
+        for name, planned in classes.items():
+            by_word = {"deferred": planned.defer_kw, "recovered": planned.recover_kw, "throttled": planned.throttle_kw}
+            rows |= {f"{cluster} {name} {word}": row for word, row in by_word.items()}
+    for name, row in rows.items():
+        if len(row) != n:
+            yield f"{name}: {len(row)} values for {n} steps"
+    for name, row in plan.energy_kwh.items():
+        if len(row) != n + 1:
+            yield f"{name}: {len(row)} energies for {n} steps"
+    numbers = (*rows.values(), *plan.energy_kwh.values(), (plan.peak_kw, plan.objective))
+    if not all(math.isfinite(v) for row in numbers for v in row):
+        yield "a number is not finite"
+    for asset in [c.id for c in site.clusters] + [s.id for s in stores_of(site)]:
+        if asset not in plan.power_kw:
+            yield f"{asset}: no power planned"
+
+
+def _worst(name: str, excess: Array) -> Iterator[str]:
+    """A fault naming the step in which something is exceeded most."""
+    step = int(np.argmax(excess))
+    if excess[step] > TOLERANCE:
+        yield f"{name} by {excess[step]:.3f} in step {step}"
+
+
+def _cluster(cluster: Cluster, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
+    hours = np.array(plan.duration_h)
+    demand: Array = np.clip(inputs.load_q50_kw[cluster.id], cluster.idle_kw, cluster.rating_kw)
+    served = demand.copy()
+    for name, planned in plan.classes[cluster.id].items():
+        defer, recover, throttle = (np.array(r) for r in (planned.defer_kw, planned.recover_kw, planned.throttle_kw))
+        yield from _worst(f"{cluster.id} {name}: negative power", -np.minimum(np.minimum(defer, recover), throttle))
+        arriving = cluster.classes[name].share * (demand - cluster.idle_kw)
+        yield from _worst(f"{cluster.id} {name}: cuts more than arrives", defer + throttle - arriving)
+        state = inputs.backlog.get(cluster.id, {}).get(name)
+        waiting = (max(0.0, state.backlog_kwh) if state else 0.0) + np.cumsum(hours * (defer - recover))
+        yield from _worst(f"{cluster.id} {name}: recovers more than waits", -waiting)
+        served += recover - defer - throttle
+    power = np.array(plan.power_kw[cluster.id])
+    yield from _worst(f"{cluster.id}: power is not what is served", abs(power - served))
+    yield from _worst(f"{cluster.id}: above its rating", power - cluster.rating_kw)
+
+
+def _store(name: str, power: Array, energy: Array, hours: Array, efficiency: tuple[float, float], drain_kw: float) -> Iterator[str]:
+    """Energy may not grow more than the net power gives: charging and discharging at once only ever loses."""
+    gained = hours * (efficiency[0] * np.maximum(power, 0.0) - np.maximum(-power, 0.0) / efficiency[1] - drain_kw)
+    yield from _worst(f"{name}: energy from nowhere", np.diff(energy) - gained)
+
+
+def _battery(battery: Battery, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
+    name, hours = battery.id, np.array(plan.duration_h)
+    power, energy = np.array(plan.power_kw[name]), np.array(plan.energy_kwh[name])
+    now_kwh = inputs.store_energy_kwh[name]
+    rating = 0.0 if name in inputs.unavailable else battery.power_kw
+    yield from _worst(f"{name}: does not start where it is", np.abs(energy[:1] - now_kwh))
+    yield from _store(name, power, energy, hours, (battery.charge_efficiency, battery.discharge_efficiency), battery.auxiliary_kw)
+    yield from _worst(f"{name}: above its rating", abs(power) - rating)
+    floor: Array = np.minimum(battery.soc_min * battery.energy_kwh, now_kwh - battery.auxiliary_kw * np.r_[0.0, np.cumsum(hours)])
+    yield from _worst(f"{name}: below its window", floor - energy)
+    yield from _worst(f"{name}: above its window", energy - max(battery.soc_max * battery.energy_kwh, now_kwh))
+
+
+def _ups(ups: Ups, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
+    name, hours = ups.id, np.array(plan.duration_h)
+    power, energy = np.array(plan.power_kw[name]), np.array(plan.energy_kwh[name])
+    now_kwh = min(max(inputs.store_energy_kwh[name], 0.0), ups.energy_kwh)
+    may_move = ups.is_grid_interactive and not ups.is_lead_acid and name not in inputs.unavailable
+    charge, discharge = (ups.charge_kw, ups.rating_kw) if may_move else (0.0, 0.0)
+    yield from _worst(f"{name}: does not start where it is", np.abs(energy[:1] - now_kwh))
+    yield from _store(name, power, energy, hours, (ups.charge_efficiency, ups.discharge_efficiency), 0.0)
+    yield from _worst(f"{name}: above its rating", np.maximum(power - charge, -power - discharge))
+    if not ups.is_bidirectional:
+        carried = sum((np.array(plan.power_kw[i]) for i in ups.carries if i in plan.power_kw), start=np.zeros(len(power)))
+        yield from _worst(f"{name}: relieves more than it carries", -power - carried)
+    open_hours = hours * _open_share(inputs)
+    reachable = now_kwh + np.r_[0.0, np.cumsum(open_hours)] * charge * ups.charge_efficiency
+    reserve = np.minimum(min(inputs.reserve_kwh.get(name, 0.0), ups.energy_kwh), reachable)
+    yield from _worst(f"{name}: below its reserve", reserve - energy)
+    yield from _worst(f"{name}: above full", energy - ups.energy_kwh)
+
+
+def _open_share(inputs: PlanInputs) -> Array:
+    hours = np.array(inputs.horizon.duration_h)
+    if inputs.settle_at is None:
+        return np.ones(len(hours))
+    left_h = (inputs.settle_at - inputs.horizon.starts[0]).total_seconds() / 3600 - (np.cumsum(hours) - hours)
+    return np.clip(left_h / hours, 0.0, 1.0)
+
+
+def _balance(site: Site, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
+    power = {k: np.array(v) for k, v in plan.power_kw.items()}
+    total = sum(power.values(), start=np.zeros(inputs.horizon.n)) + sum(f.power_kw for f in site.fixed_loads)
+    for ups in site.upses:
+        total = total + ups.loss_fraction * sum(power[i] for i in ups.carries if i in power)
+    for cooling in site.coolings:
+        share = np.array([cooling.fraction(float(t)) for t in inputs.outdoor_temp_c])
+        it = sum((power[i] for i in cooling.cools if i in power), start=np.zeros(inputs.horizon.n))
+        total = total + share * it
+    fading = _fading_cooling(site, inputs)
+    yield from _worst("import is not the sum of its parts", abs(np.array(plan.import_kw) - total - fading))
+
+
+def _fading_cooling(site: Site, inputs: PlanInputs) -> Array:
+    """What measured cooling stands above its steady state, fading with its lag; integrated exactly over each step."""
+    fading = np.zeros(inputs.horizon.n)
+    if inputs.cooling_kw is None:
+        return fading
+    end_h = np.cumsum(inputs.horizon.duration_h)
+    for cooling in site.coolings:
+        if cooling.lag_s <= 0.0:
+            continue
+        it_now = inputs.it_now_kw if inputs.it_now_kw is not None else sum(float(v[0]) for v in inputs.load_q50_kw.values())
+        gap = inputs.cooling_kw - cooling.fraction(float(inputs.outdoor_temp_c[0])) * it_now
+        remaining = np.exp(-np.r_[0.0, end_h] * 3600 / cooling.lag_s)
+        fading += -gap * np.diff(remaining) * cooling.lag_s / 3600 / np.array(inputs.horizon.duration_h)
+    return fading
+
+
+def _limits(site: Site, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
+    """Import above the limit stands only where nothing that may be cut was left; export never above its limit."""
+    imported = np.array(plan.import_kw)
+    above = imported - np.maximum(inputs.envelope.kw, 0.0)
+    idle = sum(c.idle_kw for c in site.clusters)
+    left = sum(np.array(plan.power_kw[c.id]) for c in site.clusters) - idle
+    charging = sum((np.maximum(plan.power_kw[s], 0.0) for s in plan.energy_kwh), start=np.zeros(len(imported)))
+    cuttable = all(
+        k.throttle_price_per_kwh is not None or k.defer_price_per_kwh is not None for c in site.clusters for k in c.classes.values()
+    )
+    if cuttable:
+        yield from _worst("import above the limit although work could still be cut", np.minimum(above, left))
+    yield from _worst("import above the limit while charging", np.minimum(above, charging - _refill_kw(site, inputs, plan)))
+    yield from _worst("export above the limit", -imported - max(0.0, site.point_of_connection.export_limit_kw))
+    means = _interval_means(site, inputs, imported)
+    yield from _worst("the peak is below an interval it should hold", means - plan.peak_kw)
+
+
+def _refill_kw(site: Site, inputs: PlanInputs, plan: Plan) -> Array:
+    """Charging that the reserve itself demands."""
+    refill = np.zeros(inputs.horizon.n)
+    for ups in site.upses:
+        if inputs.store_energy_kwh[ups.id] < inputs.reserve_kwh.get(ups.id, 0.0):
+            refill += np.maximum(plan.power_kw[ups.id], 0.0)
+    return refill
+
+
+def _interval_means(site: Site, inputs: PlanInputs, imported: Array) -> Array:
+    """Means of this month's billing intervals that lie whole in the short steps, and of the longer steps themselves."""
+    length_s = site.tariff.demand_interval_min * 60
+    turns_s = inputs.meter.next_month_at.timestamp() if inputs.meter.next_month_at else math.inf
+    turns_s = min(turns_s, inputs.settle_at.timestamp() if inputs.settle_at else math.inf)
+    energy: dict[int, float] = {}
+    means = []
+    for start, hours, kw in zip(inputs.horizon.starts, inputs.horizon.duration_h, imported.tolist(), strict=True):
+        at_s = start.timestamp()
+        if at_s >= turns_s:
+            break
+        interval, into_s = divmod(at_s, length_s)
+        if into_s + hours * 3600 <= length_s + 1e-6:
+            energy[int(interval)] = energy.get(int(interval), 0.0) + kw * hours
+        else:
+            means.append(kw if hours * 3600 >= length_s and into_s == 0.0 else 0.0)
+    running = int(inputs.horizon.starts[0].timestamp() // length_s)
+    if running in energy:
+        energy[running] += inputs.meter.interval_energy_kwh
+    return np.array([*means, *(e * 3600 / length_s for e in energy.values())] or [0.0])
+
+
+def _money(site: Site, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
+    """Energy, demand charge, wear and work held back, priced again from the powers."""
+    paid_h = np.array(plan.duration_h) * _open_share(inputs)
+    imported = np.array(plan.import_kw)
+    price = np.where(imported >= 0.0, inputs.import_price_per_kwh, np.minimum(inputs.export_price_per_kwh, inputs.import_price_per_kwh))
+    again = {"energy": float(paid_h @ (price * imported))}
+    known_kw = max(inputs.meter.peak_so_far_kw, inputs.meter.expected_peak_kw, 0.0)
+    again["demand"] = site.tariff.demand_price_per_kw_month * max(0.0, plan.peak_kw - known_kw)
+    for part, money in again.items():
+        if part in plan.cost and abs(money - plan.cost[part]) > MONEY_TOLERANCE * max(1.0, abs(money)):
+            yield f"{part} costs {money:.4f}, not {plan.cost[part]:.4f}"
+    if plan.cost and abs(sum(plan.cost.values()) - plan.objective) > MONEY_TOLERANCE * max(1.0, abs(plan.objective)):
+        yield f"the parts cost {sum(plan.cost.values()):.4f}, the objective says {plan.objective:.4f}"

@@ -1,0 +1,152 @@
+"""The plan loop: what is observed and announced goes in, a plan for `now` comes out. The planner process and replay run the same one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ems.forecast.load import LoadForecaster
+from ems.forecast.quantiles import Quantiles
+from ems.horizon import Horizon
+from ems.messages import MinuteFrame
+from ems.obligation import Obligation
+from ems.plan.envelope import import_envelope
+from ems.plan.inputs import DemandMeter, PlanInputs, stores_of
+from ems.plan.peak import PeakExpectation
+from ems.plan.plan import Plan
+from ems.plan.planner import Planner
+from ems.plan.sources import LoadSource, PriceSource, WeatherSource
+from ems.plan.state import PlanState
+from ems.signals.prices import PriceBook, PriceRow
+from ems.signals.weather import WeatherBook, WeatherRow
+from ems.site.model import Site
+from ems.timegrid import interval_start
+
+Array = NDArray[np.float64]
+FRAME_S = 60.0
+REFILL_H = 2.0  # within this the UPS store can be refilled to its reserve: the load until then is what the reserve must carry
+
+
+class PlanLoop:
+    """Composes forecasts, tariff, limits and measured state into inputs, and plans.
+
+    `loads` (per cluster id), `prices` and `weather` may be given, e.g. the true future for an oracle. `budget_s` is the solver's wall
+    time; None limits iterations instead (replay). `settle_at`: when the accounts close, if that is known.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        budget_s: float | None = None,
+        loads: Mapping[str, LoadSource] | None = None,
+        prices: PriceSource | None = None,
+        weather: WeatherSource | None = None,
+        settle_at: datetime | None = None,
+    ) -> None:
+        self.site = site
+        self.planner = Planner(site, budget_s)
+        self.loads: dict[str, LoadSource] = (
+            dict(loads) if loads is not None else {c.id: LoadForecaster(c.rating_kw, c.idle_kw) for c in site.clusters}
+        )
+        self.prices: PriceSource = prices if prices is not None else PriceBook()
+        self.weather: WeatherSource = weather if weather is not None else WeatherBook()
+        self.settle_at = settle_at
+        self.peak = PeakExpectation(site)
+        self.events: dict[str, Obligation] = {}
+        self.forecasts: dict[str, Quantiles] = {}  # of the last plan, per cluster
+        self.inputs: PlanInputs | None = None  # of the last plan
+
+    def observe(self, frame: MinuteFrame) -> None:
+        """Takes the means of one minute."""
+        for cluster, source in self.loads.items():
+            source.observe(frame.start, FRAME_S, frame.demand_kw.get(cluster))
+        self.peak.observe(frame.start, FRAME_S, frame.demand_kw)
+
+    def add_prices(self, rows: Iterable[PriceRow]) -> None:
+        """Takes price rows as they become known."""
+        self.prices.add(rows)
+
+    def add_weather(self, rows: Iterable[WeatherRow]) -> None:
+        """Takes temperatures as they become known."""
+        self.weather.add(rows)
+
+    def add_events(self, obligations: Iterable[Obligation]) -> None:
+        """Takes grid events and orders; a newer one with the same id replaces the older."""
+        self.events.update((o.id, o) for o in obligations)
+
+    def plan(self, now: datetime, state: PlanState) -> Plan:
+        """The plan for `now` from the measured state. Raises PlanInfeasible when there is none."""
+        self.inputs = self.make_inputs(now, state)
+        return self.planner.plan(self.inputs)
+
+    def make_inputs(self, now: datetime, state: PlanState) -> PlanInputs:
+        """Everything the plan looks at, as known at `now`."""
+        horizon = self.planner.steps(now)
+        starts, hours = horizon.starts, horizon.duration_h
+        self.forecasts = {name: source.forecast(now, starts, hours) for name, source in self.loads.items()}
+        price = self._price(now, horizon)
+        critical_q99_kw = self._critical_q99_kw(now)
+        reserve_for_kw = max(state.critical_kw, critical_q99_kw)
+        return PlanInputs(
+            now=now,
+            horizon=horizon,
+            load_q50_kw={name: f.q(0.5) for name, f in self.forecasts.items()},
+            load_q90_kw={name: f.q(0.9) for name, f in self.forecasts.items()},
+            import_price_per_kwh=price,
+            export_price_per_kwh=np.full(horizon.n, self.site.tariff.export_price_per_kwh),
+            outdoor_temp_c=np.asarray(self.weather.forecast(now, starts, hours), float),
+            envelope=import_envelope(
+                horizon,
+                now,
+                self.site.point_of_connection.limits,
+                self.events.values(),
+                state.import_limit_kw,
+                self.site.control.import_margin,
+            ),
+            store_energy_kwh=self._store_energy_kwh(state),
+            reserve_kwh={u.id: u.reserve_soc(reserve_for_kw) * u.energy_kwh for u in self.site.upses},
+            backlog=state.clusters,
+            meter=self._meter(now, state),
+            cooling_kw=state.cooling_kw,
+            unavailable=frozenset(s.id for s in stores_of(self.site) if s.id not in state.energy_kwh),
+            critical_q99_kw=critical_q99_kw,
+            settle_at=self.settle_at,
+        )
+
+    def _price(self, now: datetime, horizon: Horizon) -> Array:
+        market = np.zeros(horizon.n)
+        if self.site.tariff.energy == "indexed":
+            market = np.asarray(self.prices.forecast(now, horizon.starts, horizon.duration_h), float)
+        return market + self.site.tariff.energy_price_per_kwh
+
+    def _critical_q99_kw(self, now: datetime) -> float:
+        """Sum over the clusters behind a UPS of what each will not exceed until the store could be refilled."""
+        carried = {i for u in self.site.upses for i in u.carries}
+        return sum(source.max_quantile(now, REFILL_H, 0.99) for name, source in self.loads.items() if name in carried)
+
+    def _store_energy_kwh(self, state: PlanState) -> dict[str, float]:
+        """Measured energies; a store that is not measured counts as empty and is not used."""
+        empty = {s.id: 0.0 for s in stores_of(self.site)}
+        return {**empty, **{k: v for k, v in state.energy_kwh.items() if k in empty}}
+
+    def _meter(self, now: datetime, state: PlanState) -> DemandMeter:
+        running = interval_start(now, self.site.tariff.demand_interval_min * 60)
+        since_h = max(0.0, (now - state.at).total_seconds()) / 3600
+        metered_kwh = state.interval_kwh + max(0.0, state.poc_kw) * since_h if state.interval_start == running else 0.0
+        return DemandMeter(
+            peak_so_far_kw=state.peak_so_far_kw,
+            expected_peak_kw=self.peak.expected_kw(now, self.prices, self.weather),
+            interval_energy_kwh=metered_kwh,
+            next_month_at=next_month_start(now, self.site.time_zone),
+        )
+
+
+def next_month_start(now: datetime, time_zone: str) -> datetime:
+    """The first instant of the next local month, in UTC."""
+    local = now.astimezone(ZoneInfo(time_zone)).replace(day=1, hour=0, minute=0, second=0, microsecond=0, fold=0)
+    first = (local.replace(tzinfo=None) + timedelta(days=32)).replace(day=1)
+    return first.replace(tzinfo=ZoneInfo(time_zone)).astimezone(now.tzinfo)
