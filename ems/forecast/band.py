@@ -15,8 +15,9 @@ class ErrorBand:
     """The newest `kept` errors of each lead (`actual − forecast`, kW); `quantile` reads them with the finite-sample correction of
     conformal prediction, so that a short memory widens the band.
 
-    Adaptive (Gibbs and Candès 2021): a lead whose errors fell outside more often than promised reads a level further out, by `rate` (per
-    lead) for each error, and never further in: errors of long leads come late and together, and steering by them both ways oscillates. `assumed_kw` is the scale of the assumed errors per lead.
+    Adaptive (Gibbs and Candès 2021): a lead whose errors fell outside more often than promised reads a level further out, by `rate`
+    (per lead) for each error, and never further in: errors of long leads come late and together, and steering by them both ways
+    oscillates. `assumed_kw` is the scale of the assumed errors per lead.
     """
 
     def __init__(self, assumed_kw: Floats, kept: int, levels: tuple[float, ...], rate: Floats) -> None:

@@ -119,4 +119,6 @@ def _mean(values: Floats) -> float:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m ems.forecast.score DATA_DIR")
     print(score_report(Path(sys.argv[1])))
