@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 SAMPLE_S = 300.0  # a step's mean is taken over samples about this far apart
+MOST_ROWS = 400_000  # four years of 5-minute prices; beyond, the older half is forgotten
 TINY_GAP_S = 1.0  # stamps closer than this are one instant
 
 
@@ -88,7 +89,7 @@ class KnownSeries:
         self._rows: dict[tuple[float, float], Row] = {}  # (from_s, available_s) -> row
         self._waiting: list[Row] = []  # in the order of available_s, not yet in the view
         self._view, self._view_s = View(), -math.inf
-        self._all = View()
+        self._all, self._unsettled = View(), list[Row]()
         self._latest_s = -math.inf
 
     def add(self, rows: Iterable[Row]) -> None:
@@ -96,6 +97,8 @@ class KnownSeries:
         for row in rows:
             if self._is_usable(row):
                 self._take(row)
+        if len(self._rows) > MOST_ROWS:
+            self._forget_the_older_half()
         self._waiting.sort(key=lambda r: -r.available_s)
 
     def _is_usable(self, row: Row) -> bool:
@@ -117,11 +120,17 @@ class KnownSeries:
         self.quality["backward"] += row.from_s < self._latest_s
         self._latest_s = max(self._latest_s, row.from_s)
         self._rows[row.from_s, row.available_s] = row
-        self._all.put(row)
+        self._unsettled.append(row)
         if row.available_s <= self._view_s:
             self._view.put(row)
         else:
             self._waiting.append(row)
+
+    def _forget_the_older_half(self) -> None:
+        kept = sorted(self._rows.values())[len(self._rows) // 2 :]
+        self._rows = {(r.from_s, r.available_s): r for r in kept}
+        self._waiting, self._unsettled = list(kept), list(kept)
+        self._view, self._view_s, self._all = View(), -math.inf, View()
 
     def known(self, now_s: float) -> View:
         """The rows as they were known at `now_s`. Cheap while `now_s` grows; going back rebuilds the view."""
@@ -135,11 +144,14 @@ class KnownSeries:
 
     def whole(self) -> View:
         """Every row in its newest version: for accounting afterwards, never for a decision."""
+        for row in sorted(self._unsettled):
+            self._all.put(row)
+        self._unsettled.clear()
         return self._all
 
     def report(self) -> dict[str, int]:
         """The counts of `quality` and the present number of gaps, for `data_quality`."""
-        return {k: v for k, v in sorted({**self.quality, "gaps": self._all.gaps()}.items()) if v}
+        return {k: v for k, v in sorted({**self.quality, "gaps": self.whole().gaps()}.items()) if v}
 
 
 def epoch_s(instant: datetime) -> float:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, time, timedelta
 import numpy as np
 import pytest
 
+from ems.signals import series
 from ems.signals.prices import DAY_AHEAD, PriceBook, PriceRow, day_ahead_known_at
 
 NOW = datetime(2024, 5, 6, 12, 0, tzinfo=UTC)
@@ -128,6 +129,17 @@ def test_the_actual_price_is_the_settled_one_and_none_where_there_is_none():
     assert prices.actual(NOW + timedelta(minutes=7)) == 4.5
     assert prices.actual(NOW + timedelta(minutes=20)) == 0.03
     assert prices.actual(NOW + HOUR * 3) is None
+
+
+def test_a_feed_without_end_is_kept_to_its_newest_part(monkeypatch):
+    monkeypatch.setattr(series, "MOST_ROWS", 100)
+    prices = PriceBook()
+    for i in range(300):
+        prices.add([real_time(NOW + QUARTER * i, 0.03)])
+        prices.forecast(NOW + QUARTER * i, (NOW,), (1.0,))
+    assert prices.actual(NOW) is None
+    assert prices.actual(NOW + QUARTER * 299) == 0.03
+    assert len(prices._real_time._rows) <= 100
 
 
 def test_a_naive_instant_is_refused():
