@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from adapters.modbus.link import Link, Refusal
 from adapters.modbus.page import LEASE_SECONDS, Command, Identity, Page, Point
 from adapters.modbus.registers import (
+    RANGES,
     Block,
     decode_point,
     encode,
@@ -296,7 +297,7 @@ class Device:
 
     async def _beat_once(self, now: datetime) -> None:
         point = self.page.register(self.page.lease.counter or "")
-        self._beat = self._beat % 65535 + 1  # never 0, which would let go
+        self._beat = self._beat % min(65535, RANGES[point.type][1]) + 1  # never 0, which would let go
         await self._write([(point, raw_to_registers(point, self._beat))])
         self._fed_at = now
 

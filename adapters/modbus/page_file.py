@@ -239,6 +239,9 @@ def _complaints(source: Source, file: PageFile) -> Iterator[Complaint]:
             yield source.complaint(("commands", name), "table: holding (input registers can't be written)")
     if file.lease.kind == "heartbeat" and file.lease.counter is None:
         yield source.complaint(("lease",), "counter: the register of the heartbeat")
+    counter = file.registers.get(file.lease.counter or "")
+    if counter is not None and (counter.type or file.defaults.type) not in {"int16", "uint16", "int32", "uint32"}:
+        yield source.complaint(("registers", file.lease.counter or "", "type"), "a whole-number type for a heartbeat")
     if file.lease.kind == "reversion_timer" and file.lease.seconds is None:
         yield source.complaint(("lease",), "seconds: the register of the reversion timer")
     if file.commands and not file.lease.release:

@@ -20,7 +20,7 @@ RANGES = {
     "uint32": (0, 2**32 - 1),
     "uint64": (0, 2**64 - 1),
 }
-NO_SCALE_FACTOR = -0x8000  # SunSpec: the scale factor is not implemented
+LARGEST_EXPONENT = 10  # of a scale factor; SunSpec's -32768 means that it is not implemented
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,8 @@ def registers_to_raw(point: Point, registers: Sequence[int]) -> float | str:
 
 def encode(point: Point, value: float, exponent: int = 0) -> tuple[int, ...]:
     """The registers that say `value` (our unit and sign); DeviceRefused for NaN, infinity, unknown codes and what does not fit."""
-    if not math.isfinite(value):
-        raise DeviceRefused(f"{point.name}: {value} is not a number a register can hold")
+    if not math.isfinite(value) or abs(exponent) > LARGEST_EXPONENT:
+        raise DeviceRefused(f"{point.name}: {value} with scale factor {exponent} is not a number a register can hold")
     if point.values:
         return raw_to_registers(point, _code(point, value))
     raw = (value * point.sign - point.offset) / (point.scale * 10.0**exponent)
@@ -117,7 +117,7 @@ def exponent_of(page: Page, point: Point, words: Words) -> int | None:
     if found is None:
         return None
     raw = int(registers_to_raw(register, found))
-    return raw if -10 <= raw <= 10 and raw != NO_SCALE_FACTOR else None
+    return raw if abs(raw) <= LARGEST_EXPONENT else None
 
 
 def decode_point(page: Page, point: Point, words: Words) -> tuple[float | None, Quality] | None:

@@ -1,0 +1,261 @@
+"""One device behind one server: identity, quality, scale factors, memory that wears, and leases of each kind."""
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from adapters.modbus.device import Device
+from adapters.modbus.link import Link
+from adapters.modbus.page_file import read_page
+from adapters.modbus.registers import decode_point
+from adapters.modbus.server import PageServer
+from ems.clock import Clock
+from ems.reading import Quality
+from ems.site.source import parse_source
+from tests.adapters.small_site import START
+
+HEAD = """\
+title: A battery
+asset_kind: battery
+source: a document that exists only here
+max_gap: 40
+gaps: zeros
+settle_s: 2
+defaults: {evidence: document, type: int16, invalid: {int16: -32768}}
+points:
+  power_kw: {address: 10, scale_factor: sf, quality: quality}
+  soc: {address: 11, scale: 0.01}
+"""
+REGISTERS = """\
+registers:
+  sf: {address: 12, default: -1}
+  quality: {address: 13, default: 0}
+  model: {address: 14, default: 77}
+  beat: {address: 15, default: 0}
+  other: {address: 16, default: 0}
+"""
+LEASE = "lease: {kind: heartbeat, counter: beat, release: {beat: 0}}\n"
+
+
+def command(more: str = "memory: volatile") -> str:
+    return f"commands:\n  power_setpoint_kw: {{address: 20, min_kw: -500, max_kw: 500, scale: 0.1, {more}}}\n"
+
+
+class TurnedClock(Clock):
+    """Site time that a test turns by hand."""
+
+    def turn(self, seconds: float) -> None:
+        object.__setattr__(self, "epoch", self.epoch + timedelta(seconds=seconds))
+
+    def now(self):  # type: ignore[no-untyped-def]
+        return self.epoch
+
+
+@dataclass
+class Bench:
+    device: Device
+    server: PageServer
+    link: Link
+    clock: TurnedClock
+    values: dict[str, float]
+    told: list[tuple[str, float]]
+
+    async def hold(self, kw: float, keep_lease: bool = True) -> None:
+        self.device.want({"power_setpoint_kw": kw}, keep_lease)
+        await self.device.flush()
+
+    def commands_told(self) -> list[float]:
+        return [value for name, value in self.told if name == "power_setpoint_kw"]
+
+
+Make = Callable[[str], Awaitable[Bench]]
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Make]:
+    async with AsyncExitStack() as stack:
+
+        async def make(text: str) -> Bench:
+            values: dict[str, float] = {"power_kw": 12.5, "soc": 0.5, "power_setpoint_kw": 0.0}
+            told: list[tuple[str, float]] = []
+
+            def write(name: str, value: float) -> None:
+                told.append((name, value))
+                values[name] = value
+
+            page = read_page(parse_source(text, Path("battery.yaml")))
+            server = PageServer(page, lambda: values, write)
+            await server.start()
+            stack.push_async_callback(server.stop)
+            link = Link(server.host, server.port, random.Random(2), deadline_s=0.2, backoff_s=(0.0, 0.0))
+            stack.callback(link.close)
+            clock = TurnedClock(START, 0.0)
+            return Bench(Device("it", page, link, 1, 60.0, clock), server, link, clock, values, told)
+
+        yield make
+
+
+async def test_a_device_of_another_type_is_neither_believed_nor_written(bench: Make):
+    b = await bench(HEAD + REGISTERS + command() + LEASE + "identity: {model: 78}\n")
+    await b.device.poll()
+    await b.hold(5.0)
+    assert b.device.readings == {}
+    assert b.server.write_count == 0
+    assert b.device.problem is not None and "model is 77, expected 78" in b.device.problem
+
+
+async def test_a_device_that_comes_back_as_another_type_is_not_written(bench: Make):
+    b = await bench(HEAD + REGISTERS + command() + LEASE + "identity: {model: 77}\n")
+    await b.device.poll()
+    await b.hold(5.0)
+    writes = b.server.write_count
+    b.values["model"] = 99.0
+    await b.server.restart()
+    await b.device.poll()
+    await b.device.poll()
+    await b.hold(9.0)
+    assert b.server.write_count == writes
+    assert b.device.problem is not None and "model is 99" in b.device.problem
+
+
+async def test_nothing_is_written_before_the_device_was_met(bench: Make):
+    b = await bench(HEAD + REGISTERS + command() + LEASE)
+    await b.hold(5.0)
+    assert b.server.write_count == 0
+
+
+@pytest.mark.parametrize(("register", "quality"), [(0, Quality.GOOD), (1, Quality.SUSPECT), (2, Quality.BAD), (9, Quality.BAD)])
+async def test_the_device_says_how_good_a_value_is(bench: Make, register: int, quality: Quality):
+    b = await bench(HEAD + REGISTERS)
+    b.values["quality"] = float(register)
+    await b.device.poll()
+    assert b.device.readings["power_kw"].quality is quality
+    assert b.device.readings["soc"].quality is Quality.GOOD
+
+
+async def test_a_scale_factor_is_read_with_the_value_it_scales(bench: Make):
+    """It may change at run time; the value stays right. A factor that is not implemented makes no value, not a wrong one."""
+    b = await bench(HEAD + REGISTERS)
+    for factor in (-1, 0, -2):
+        b.server._registers._stored["sf"] = (factor & 0xFFFF,)
+        b.values["power_kw"] = 12.0
+        await b.device.poll()
+        assert b.device.readings["power_kw"].value == 12.0
+    for factor in (-32768, 99):
+        words = {("holding", 10): 120, ("holding", 11): 50, ("holding", 12): factor & 0xFFFF, ("holding", 13): 0}
+        assert decode_point(b.device.page, b.device.page.reading("power_kw"), words) == (None, Quality.BAD)
+
+
+async def test_a_reading_keeps_the_stamp_of_the_wire_when_the_device_falls_silent(bench: Make):
+    b = await bench(HEAD + REGISTERS)
+    await b.device.poll()
+    b.clock.turn(30)
+    await b.server.stop()
+    await b.device.poll()
+    assert b.device.readings["power_kw"].at == START
+    assert b.device.problem is not None
+
+
+async def test_a_register_the_device_does_not_have_is_asked_for_rarely_and_the_rest_is_read(bench: Make):
+    b = await bench(HEAD.replace("max_gap: 40", "max_gap: 0").replace("soc: {address: 11", "soc: {address: 50") + REGISTERS)
+    b.device._blocks = (*b.device._blocks, type(b.device._blocks[0])("input", 3, 2))
+    await b.device.poll()
+    assert b.device.readings["soc"].value == 0.5
+    assert b.device.problem is not None and "input 3+2: refused with exception 2" in b.device.problem
+    asked = []
+    read = b.link.read
+    b.link.read = lambda *a: asked.append(a[1]) or read(*a)  # type: ignore[method-assign]
+    await b.device.poll()
+    b.clock.turn(31)
+    await b.device.poll()
+    assert asked.count("input") == 1
+
+
+async def test_memory_that_wears_is_written_on_change_only_and_not_too_often(bench: Make):
+    b = await bench(HEAD + REGISTERS + command("memory: eeprom, min_write_interval_s: 60") + LEASE)
+    await b.device.poll()
+    for seconds in range(0, 300, 5):
+        await b.hold(float(seconds))
+        b.clock.turn(5)
+        await b.device.poll()
+    assert len(b.commands_told()) == 5  # 300 s, one write a minute, whatever was wished in between
+    told = len(b.commands_told())
+    last = b.commands_told()[-1]
+    for _ in range(60):
+        await b.hold(last)
+        b.clock.turn(5)
+        await b.device.poll()
+    assert len(b.commands_told()) == told
+
+
+async def test_a_heartbeat_never_says_zero(bench: Make):
+    b = await bench(HEAD + REGISTERS + command() + LEASE)
+    b.device._beat = 32766  # the register is an int16
+    await b.device.poll()
+    for _ in range(4):
+        await b.hold(5.0)
+        b.clock.turn(21)
+    assert [name for name, _ in b.told].count("release") == 0
+    assert [name for name, _ in b.told].count("lease_s") == 4
+
+
+async def test_a_vendor_timeout_is_fed_by_writing_the_command_again(bench: Make):
+    b = await bench(HEAD + REGISTERS + command() + "lease: {kind: vendor_timeout, default_s: 60, release: {other: 0}}\n")
+    await b.device.poll()
+    for _ in range(6):
+        await b.hold(5.0)
+        b.clock.turn(10)
+        await b.device.poll()
+    assert b.commands_told() == [5.0, 5.0, 5.0]  # at 0, 20 and 40 s: a third of the lease apart
+    for _ in range(6):
+        await b.hold(5.0, keep_lease=False)
+        b.clock.turn(5)
+        await b.device.poll()
+    assert len(b.commands_told()) == 3
+
+
+async def test_a_device_whose_lease_reading_feeds_is_left_alone_when_decisions_stop(bench: Make):
+    lease = "lease: {kind: vendor_timeout, default_s: 60, fed_by_reads: true, release: {other: 0}}\n"
+    b = await bench(HEAD + REGISTERS + command() + lease)
+    await b.device.poll()
+    await b.hold(5.0)
+    b.clock.turn(59)
+    await b.device.poll()
+    stamp = b.device.readings["soc"].at
+    b.clock.turn(2)
+    await b.device.poll()
+    assert b.device.readings["soc"].at == stamp
+    assert b.device.problem == "not read, so that the lease lapses"
+
+
+async def test_single_register_writes_are_used_where_the_page_says_so(bench: Make):
+    b = await bench("write_function: 6\n" + HEAD + REGISTERS + command() + LEASE)
+    await b.device.poll()
+    await b.hold(5.0)
+    assert b.told == [("power_setpoint_kw", 5.0), ("lease_s", 60.0)]
+    assert b.device.problem is None
+
+
+async def test_a_command_that_is_not_a_number_or_out_of_range_is_not_sent(bench: Make):
+    b = await bench(HEAD + REGISTERS + command() + LEASE)
+    await b.device.poll()
+    for kw in (float("nan"), 501.0, -1e9):
+        await b.hold(kw)
+        assert b.device.problem is not None and "is outside -500 to 500 kW" in b.device.problem
+    assert b.commands_told() == []
+    await b.hold(500.0)
+    assert (b.commands_told(), b.device.problem) == ([500.0], None)
+
+
+async def test_a_command_the_page_does_not_know_is_a_problem(bench: Make):
+    b = await bench(HEAD + REGISTERS + command() + LEASE)
+    await b.device.poll()
+    b.device.want({"power_cap_kw": 5.0}, True)
+    await b.device.flush()
+    assert b.server.write_count == 0
+    assert b.device.problem == "power_cap_kw: the device has no such command"
