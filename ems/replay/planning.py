@@ -16,7 +16,8 @@ from ems.messages import MinuteFrame
 from ems.obligation import Obligation
 from ems.plan.loop import PlanLoop
 from ems.plan.plan import Plan, encode_plan
-from ems.replay.foresight import give_foresight
+from ems.replay.bound import solve_window
+from ems.replay.future import TrueLoad, TruePeak, TruePrices, TrueWeather, true_loads, true_prices, true_weather
 from ems.replay.scores import ForecastScores
 from ems.replay.world import World
 from ems.state.image import SiteImage
@@ -29,13 +30,11 @@ class Planning:
 
     def __init__(self, world: World, is_oracle: bool) -> None:
         self.world = world
-        self.loop = PlanLoop(world.site, settle_at=world.scenario.model.end)
+        self.loop = foreseeing_loop(world) if is_oracle else PlanLoop(world.site, settle_at=world.scenario.model.end)
         self.loop.add_prices(world.signals.price_rows)
         self.loop.add_weather(world.signals.weather_rows)
         for frame in history_frames(world):
             self.loop.observe(frame)
-        if is_oracle:
-            give_foresight(self.loop, world)
         self.minutes = MinuteMeans(world.site)
         self.scores = ForecastScores(world)
         self.every = timedelta(seconds=world.scenario.model.plan_every_s)
@@ -79,7 +78,7 @@ class Planning:
             return None
         finally:
             self.ms.append(1000.0 * (time.perf_counter() - begun))
-        self.scores.take(self.loop, plan)
+        self.scores.take(self.loop.forecasts, plan)
         self.waiting.append((now + self.delay, plan))
         return plan
 
@@ -93,6 +92,18 @@ class Planning:
             "ms_p50": None if p50 is None else round(float(p50), 3),
             "ms_p99": None if p99 is None else round(float(p99), 3),
         }
+
+
+def foreseeing_loop(world: World) -> PlanLoop:
+    """The plan loop of the oracle: the true future of loads, prices, weather, and of the peak the window can be held to."""
+    loads = {name: TrueLoad(series) for name, series in true_loads(world).items()}
+    prices, weather = TruePrices(true_prices(world)), TrueWeather(true_weather(world))
+    loop = PlanLoop(world.site, loads=loads, prices=prices, weather=weather, settle_at=world.scenario.model.end)
+    try:
+        loop.peak = TruePeak(solve_window(world).peak_kw)  # type: ignore[assignment]
+    except PlanInfeasible:  # a window without a bound: the oracle expects its peak as the plan does
+        pass
+    return loop
 
 
 def history_frames(world: World) -> list[MinuteFrame]:

@@ -15,6 +15,7 @@ from ems.replay.tables import Table, hold_last, numbers, read_frame, read_table
 from ems.signals.prices import DAY_AHEAD, HIGH_PER_KWH, LOW_PER_KWH, REAL_TIME, PriceRow, day_ahead_known_at
 from ems.signals.weather import COLDEST_C, HOTTEST_C, WeatherRow
 
+DEFAULT_PRICE_PER_KWH = 0.05  # only when neither a real-time nor a day-ahead price covers any step
 HISTORY_DAYS = 28  # rows older than this before `start` teach nothing any more
 CARBON_HIGHEST_G = 3000.0
 CARBON_LOWEST_SHARE = 0.25  # of the median around: below it is a feed fault (a mix that lost most of its plants), not a clean hour

@@ -12,13 +12,12 @@ import numpy as np
 from ems.obligation import Obligation, ObligationKind
 from ems.replay.demand import ClusterDemand, read_demand
 from ems.replay.scenario import EventEntry, Scenario
-from ems.replay.signals import Signals, read_signals, truth
+from ems.replay.signals import DEFAULT_PRICE_PER_KWH, Signals, read_signals, truth
 from ems.site.model import Site
 from simulators.devices.cluster import Demand
 from simulators.weather import generated_temp_c
 
 CHUNK = 4096  # plant steps whose demand is unpacked at a time
-DEFAULT_PRICE_PER_KWH = 0.05  # only when neither a real-time nor a day-ahead price covers any step
 
 
 @dataclass(frozen=True)

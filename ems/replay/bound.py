@@ -1,0 +1,77 @@
+"""The bound of a window: one linear program over the true future, from the same world as the policies."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+
+from ems.errors import PlanInfeasible
+from ems.plan.bound import BoundInputs, BoundResult, solve_bound
+from ems.replay.demand import ClusterDemand
+from ems.replay.future import true_prices
+from ems.replay.world import World, obligation
+
+STEP_S = 900.0
+BUDGET_S = 600.0
+
+
+def bound_of(world: World, progress: Callable[[float], None]) -> dict[str, Any]:
+    """{"policy", "seed", "total", "cost", "solved", "gap", "wall_s"}; not solved for a window that is not made of whole quarter hours."""
+    begun = time.perf_counter()
+    progress(0.0)
+    result: dict[str, Any] = {"policy": "bound", "seed": world.seed, "total": None, "cost": {}, "solved": False, "gap": None, "why": ""}
+    try:
+        found = solve_window(world)
+        result |= {"total": found.total, "cost": found.cost, "solved": found.solved, "gap": found.gap, "peak_kw": found.peak_kw}
+    except PlanInfeasible as clash:
+        result["why"] = str(clash)
+    progress(1.0)
+    return {**result, "wall_s": round(time.perf_counter() - begun, 3)}
+
+
+def solve_window(world: World) -> BoundResult:
+    """The bound itself. Raises PlanInfeasible when the window is not on quarter hours or the solver finds no optimum."""
+    start, end = world.scenario.model.start, world.scenario.start + timedelta(seconds=world.steps * world.scenario.plant_step_s)
+    per_step = STEP_S / world.scenario.plant_step_s
+    if start.timestamp() % STEP_S or end.timestamp() % STEP_S or abs(per_step - round(per_step)) > 1e-9:
+        raise PlanInfeasible("the window or its plant steps do not divide into quarter hours")
+    n = round((end - start).total_seconds() / STEP_S)
+    starts = tuple(start + timedelta(seconds=STEP_S * i) for i in range(n))
+    inputs = BoundInputs(
+        starts=starts,
+        class_demand_kw={name: _class_means(d, n, round(per_step), world.steps) for name, d in world.demand.items()},
+        price_per_kwh=true_prices(world).means(starts, [STEP_S / 3600.0] * n),
+        outdoor_temp_c=world.temp_c.reshape(n, -1).mean(axis=1),
+        energy_kwh={s.id: s.initial_soc * s.energy_kwh for s in (*world.site.batteries, *world.site.upses)},
+        peak_so_far_kw=world.scenario.model.peak_so_far_kw,
+        import_limit_kw=_limits(world, n),
+    )
+    return solve_bound(world.site, inputs, BUDGET_S)
+
+
+def _class_means(demand: ClusterDemand, n: int, per_step: int, steps: int) -> dict[str, np.ndarray]:
+    """Quarter-hour means above idle, scaled down where a cluster asks for more than its rating, as the cluster does itself."""
+    inside = slice(demand.starts_at, demand.starts_at + steps)
+    room = demand.cluster.rating_kw - demand.cluster.idle_kw
+    asked = sum(demand.class_kw.values())[inside]
+    share = np.minimum(1.0, room / np.maximum(asked, 1e-9))
+    return {name: (kw[inside] * share).reshape(n, per_step).mean(axis=1) for name, kw in demand.class_kw.items()}
+
+
+def _limits(world: World, n: int) -> np.ndarray:
+    """The connection limit, or what events leave of it over a whole quarter hour (a fraction of a baseline is not known here: no event)."""
+    limit = world.site.point_of_connection.import_limit_kw
+    limits = np.full(n, limit)
+    for number, entry in enumerate(world.scenario.model.events):
+        if entry.kw is None or entry.kind == "reduce_by":
+            continue
+        event = obligation(entry, number, limit, limit)
+        for i in range(n):
+            at = world.scenario.start + timedelta(seconds=STEP_S * i)
+            if event.start <= at and at + timedelta(seconds=STEP_S) <= event.end:
+                limits[i] = min(limits[i], event.import_limit_kw())
+    return limits
