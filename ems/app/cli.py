@@ -101,14 +101,18 @@ def run(
     ] = None,
     speed: Annotated[float, typer.Option("--speed", hidden=True)] = 1.0,
     keep_clock: Annotated[bool, typer.Option("--keep-clock", hidden=True)] = False,
+    is_tied: Annotated[bool, typer.Option("--tied", hidden=True)] = False,
     log: Annotated[Path | None, typer.Option("--log", help="Log file; default standard error.", show_default=False)] = None,
 ) -> None:
     """The daemon: a supervisor of control, planner and office. SIGTERM lets go of the devices and ends within 10 s."""
+    from ems.app.beat import watch_supervisor
     from ems.app.prepare import prepared_run
     from ems.app.statedir import find_state_dir
-    from ems.app.supervisor import run as supervise
+    from ems.app.supervisor import end_this_process, supervise
     from ems.clock import Clock
 
+    if is_tied:
+        watch_supervisor(end_this_process)
     state, start_mode = find_state_dir(state_dir), mode_of(mode) if mode else None
     clock = None if keep_clock else Clock.starting_at(Clock.real().epoch, speed)
     sys.exit(supervise(state, lambda: prepared_run(site, state, loopback, start_mode, port, db), clock, log))

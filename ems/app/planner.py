@@ -37,6 +37,7 @@ LOOK_EVERY_S = 0.1  # wall seconds between two looks into the mailbox
 PAGE = 500
 STATE_MAX_AGE = timedelta(minutes=2)  # an older snapshot is no state to plan from
 FORECAST_VALID = timedelta(hours=1)
+FAN = (0.1, 0.5, 0.9)
 HOSTILE = (EmsError, KeyError, TypeError, ValueError, AttributeError)  # a message from another process is never trusted
 TOPICS = ("minute", "prices", "weather", "event")
 
@@ -66,7 +67,7 @@ class PlannerProcess:
         self.site = run_file.site
         self.clock = Clock.load(state.clock)
         self.mailbox = Mailbox(state.mailbox, busy_ms=2000)
-        self.plans = PlanLoop(self.site)
+        self.plans = PlanLoop(self.site, budget_s=self.site.plan.budget_s)
         self._positions = dict.fromkeys(TOPICS, 0)
         self._next_plan_at = self.clock.now()
         self._limit_kw: float | None = None
@@ -92,7 +93,19 @@ class PlannerProcess:
             log_line(NAME, "no plan", now, {"error": str(error)})
             self._next_plan_at = now + every / 5
             return
-        self.mailbox.post("plan", encode_plan(plan), self.clock.now(), plan.valid_until)
+        now = self.clock.now()
+        self.mailbox.post("plan", encode_plan(plan), now, plan.valid_until)
+        self.mailbox.post("forecast", self._forecast(now), now, now + FORECAST_VALID)
+
+    def _forecast(self, made_at: datetime) -> dict[str, Any]:
+        series = {
+            name: {
+                "starts": [start.isoformat() for start in fan.starts],
+                **{f"q{round(100 * level)}": [float(v) for v in fan.q(level)] for level in FAN},
+            }
+            for name, fan in self.plans.forecasts.items()
+        }
+        return {"made_at": made_at.isoformat(), "series": series}
 
     def _state(self, now: datetime) -> PlanState | None:
         """The measured state, None while control has nothing fresh to say."""

@@ -25,7 +25,7 @@ END_WITHIN_S = 9.5  # of wall time, from SIGTERM to the last child gone
 NO_CYCLE_S = 5.0  # a control without a finished cycle for so long is replaced
 
 
-def run(state: StateDir, resolve_run: Callable[[], RunFile], clock: Clock | None, log_file: Path | None = None) -> int:
+def supervise(state: StateDir, resolve_run: Callable[[], RunFile], clock: Clock | None, log_file: Path | None = None) -> int:
     """Runs a site until SIGTERM or SIGINT; exit status. `clock` None keeps the clock of an earlier run of this state directory.
 
     Raises EmsError or ConfigError when the site or the state directory cannot be used, or another instance runs on it.
@@ -39,6 +39,11 @@ def run(state: StateDir, resolve_run: Callable[[], RunFile], clock: Clock | None
     with open(log_file or os.devnull, "ab") as log:
         Supervisor(state, run_file, log if log_file else None).run()
     return 0
+
+
+def end_this_process() -> None:
+    """Ends this process in order, as SIGTERM does."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Supervisor:
