@@ -103,6 +103,7 @@ def decode_plan(data: dict[str, Any]) -> Plan:
         critical_q99_kw=body.get("critical_q99_kw"),
         explain=tuple(body.get("explain", ())),
         status=body.get("status", "optimal"),
+        cost=dict(body.get("cost", {})),
     )
 
 
