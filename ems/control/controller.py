@@ -60,6 +60,7 @@ class Controller:
         self.orders = OrderBook({a: (modes or {}).get(a, Mode.OBSERVE) for a in commandable})
         self.ladder = Ladder(site.control.ramp_up_dwell_s)
         self.billing = IntervalMeter(site.tariff.demand_interval_min, site.time_zone)
+        self.minute = IntervalMeter(1, site.time_zone)  # its month peak is the peak-hold of the import seen
         self.windows = {
             w: IntervalMeter(int(w // 60), site.time_zone) for w in {x.window_s for x in site.point_of_connection.limits if x.window_s > 1}
         }
@@ -115,6 +116,7 @@ class Controller:
         return {
             "orders": self.orders.encode(),
             "billing": self.billing.encode(),
+            "minute": self.minute.encode(),
             "windows": {str(w): m.encode() for w, m in self.windows.items()},
             "critical": {str(k): v for k, v in self.critical.buckets.items()},
             "last_caps": dict(self.last_caps),
@@ -125,6 +127,7 @@ class Controller:
     def _restore(self, memory: Mapping[str, Any]) -> None:
         self.orders.restore(memory["orders"])
         self.billing.restore(memory["billing"])
+        self.minute.restore(memory["minute"])
         for w, meter in self.windows.items():
             if str(w) in memory["windows"]:
                 meter.restore(memory["windows"][str(w)])
@@ -170,7 +173,7 @@ class Controller:
             self.residuals.append(residual)
         import_kw = max(0.0, state.poc_kw)
         self.billing.update(state.now, import_kw)
-        for meter in self.windows.values():
+        for meter in (self.minute, *self.windows.values()):
             meter.update(state.now, import_kw)
         self.import_hold.update(state.now, import_kw)
         self.critical.update(state.now, state.it_kw)
@@ -263,7 +266,7 @@ class Controller:
             return advise_from_plan(self.site, self.plan, rung.level.name, state, trends, self.billing.peak_kw), rung
         if rung.level is Level.L2:
             load_held_kw = self.load_hold.update(state.now, verdict.room.load_kw(sum(t.held_kw for t in trends.values())))
-            return advise_by_rules(self.site, state, verdict.limit_kw, self.billing.peak_kw, load_held_kw), rung
+            return advise_by_rules(self.site, state, verdict.limit_kw, self.minute.peak_kw, load_held_kw), rung
         return advise_limits_only(self.site), rung
 
     def _setpoints(self, rung: Rung, state: SiteState, verdict: Verdict, advice: Advice, trends: dict[str, ClusterTrend]) -> list[Setpoint]:

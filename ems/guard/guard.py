@@ -139,6 +139,7 @@ def _room(site: Site, state: SiteState, limit_kw: float) -> Room:
         cooling_fraction=cooling_fraction(site, state),
         growth=growth,
         fixed_kw=state.fixed_kw,
+        contract_it_kw=sum(c.contract_cap_kw for c in site.clusters),
     )
 
 

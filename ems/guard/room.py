@@ -4,6 +4,9 @@
 
 Cooling follows IT heat with a lag, so a cap allowed now is charged with the cooling that can follow before the caps could be changed
 again (one lease and two cycles); the rest of the rise is seen and subtracted in later cycles.
+
+Safe to die: when the controller dies, storage lapses to zero and the clusters to their contract caps, but the heat of a time held by
+storage is still in the cooling. So IT power above the contract caps is only allowed while cooling stays where the contract caps hold.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ class Room:
     cooling_fraction: float
     growth: float
     fixed_kw: float
+    contract_it_kw: float = float("inf")  # sum of the contract caps
 
     def load_kw(self, it_kw: float) -> float:
         """The import without storage that an IT power of `it_kw` can cause before the next answer."""
@@ -34,7 +38,16 @@ class Room:
         it = left_kw / (1.0 + self.loss_fraction)
         if self.cooling_fraction * it > self.cooling_kw:
             it = (left_kw + self.growth * self.cooling_kw) / (1.0 + self.loss_fraction + self.growth * self.cooling_fraction)
-        return max(0.0, it)
+        return max(0.0, min(it, self.safe_it_kw()))
+
+    def safe_it_kw(self) -> float:
+        """The largest IT power whose heat leaves cooling, one exposure later, small enough for the contract caps to hold the target without
+        storage. Never under the contract caps themselves."""
+        follow = self.growth * self.cooling_fraction
+        if follow <= 0.0 or self.contract_it_kw == float("inf"):
+            return float("inf")
+        ceiling_kw = self.target_kw - self.fixed_kw - (1.0 + self.loss_fraction) * self.contract_it_kw
+        return max(self.contract_it_kw, (ceiling_kw - (1.0 - self.growth) * self.cooling_kw) / follow)
 
     def storage_kw(self, it_kw: float) -> float:
         """The largest storage power (charging positive) that an IT ceiling of `it_kw` leaves; negative: that much must be discharged."""

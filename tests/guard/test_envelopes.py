@@ -123,4 +123,3 @@ def test_a_rule_may_only_narrow(low: float, width: float, other_low: float, othe
 def test_an_empty_envelope_cannot_be_built() -> None:
     with pytest.raises(InvariantBroken, match="empty envelope"):
         Envelope("x", 1.0, 0.0, "a", "b")
-

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ems.guard.room import Room
@@ -26,6 +28,17 @@ def test_the_it_room_uses_the_target_exactly_and_never_more(room: Room, storage_
     assert it_kw >= 0.0
     if it_kw > 0.0:
         assert room.load_kw(it_kw) + storage_kw == pytest.approx(room.target_kw, abs=1e-6)
+
+
+@given(rooms, st.floats(-2000, 0), st.floats(100, 3000))
+def test_it_power_held_by_storage_leaves_cooling_that_the_contract_caps_can_hold(room: Room, storage_kw: float, contract_kw: float) -> None:
+    assume(room.growth * room.cooling_fraction > 1e-3)
+    safe = replace(room, contract_it_kw=contract_kw)
+    it_kw = safe.it_kw(storage_kw)
+    assert it_kw <= room.it_kw(storage_kw)
+    later_kw = safe.cooling_kw + safe.growth * (safe.cooling_fraction * it_kw - safe.cooling_kw)
+    holds = later_kw + safe.fixed_kw + contract_kw * (1 + safe.loss_fraction) <= safe.target_kw + 1e-6
+    assert holds or it_kw <= contract_kw + 1e-9
 
 
 @given(rooms, st.floats(0, 3000), st.floats(0, 500))
