@@ -13,7 +13,7 @@ from ems.errors import PlanInfeasible
 from ems.plan.bound import BoundInputs, BoundResult, solve_bound
 from ems.replay.demand import ClusterDemand
 from ems.replay.future import true_prices
-from ems.replay.world import World, obligation
+from ems.replay.world import World, obligation, stores
 
 STEP_S = 900.0
 BUDGET_S = 600.0
@@ -26,7 +26,7 @@ def bound_of(world: World, progress: Callable[[float], None]) -> dict[str, Any]:
     result: dict[str, Any] = {"policy": "bound", "seed": world.seed, "total": None, "cost": {}, "solved": False, "gap": None, "why": ""}
     try:
         found = solve_window(world)
-        result |= {"total": found.total, "cost": found.cost, "solved": found.solved, "gap": found.gap, "peak_kw": found.peak_kw}
+        result |= {"total": float(found.total), "cost": found.cost, "solved": found.solved, "gap": found.gap, "peak_kw": found.peak_kw}
     except PlanInfeasible as clash:
         result["why"] = str(clash)
     progress(1.0)
@@ -46,7 +46,7 @@ def solve_window(world: World) -> BoundResult:
         class_demand_kw={name: _class_means(d, n, round(per_step), world.steps) for name, d in world.demand.items()},
         price_per_kwh=true_prices(world).means(starts, [STEP_S / 3600.0] * n),
         outdoor_temp_c=world.temp_c.reshape(n, -1).mean(axis=1),
-        energy_kwh={s.id: s.initial_soc * s.energy_kwh for s in (*world.site.batteries, *world.site.upses)},
+        energy_kwh={s.id: s.initial_soc * s.energy_kwh for s in stores(world.site)},
         peak_so_far_kw=world.scenario.model.peak_so_far_kw,
         import_limit_kw=_limits(world, n),
     )
@@ -57,7 +57,7 @@ def _class_means(demand: ClusterDemand, n: int, per_step: int, steps: int) -> di
     """Quarter-hour means above idle, scaled down where a cluster asks for more than its rating, as the cluster does itself."""
     inside = slice(demand.starts_at, demand.starts_at + steps)
     room = demand.cluster.rating_kw - demand.cluster.idle_kw
-    asked = sum(demand.class_kw.values())[inside]
+    asked = np.sum(list(demand.class_kw.values()), axis=0)[inside]
     share = np.minimum(1.0, room / np.maximum(asked, 1e-9))
     return {name: (kw[inside] * share).reshape(n, per_step).mean(axis=1) for name, kw in demand.class_kw.items()}
 

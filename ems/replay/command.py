@@ -44,9 +44,7 @@ class Task:
         return f"{self.policy} (seed {self.seed})"
 
 
-def run_replay(
-    scenario: Path, out: Path, policies: list[str], seeds: list[int], jobs: int, advance: Advance, say: Say = print
-) -> int:
+def run_replay(scenario: Path, out: Path, policies: list[str], seeds: list[int], jobs: int, advance: Advance, say: Say = print) -> int:
     """Replays every policy under every seed into `out`. 0 when all went well, 1 when a policy beats the bound or a replay failed, 130
     after Ctrl-C (finished policies stay, with their comparison). Raises ConfigError or DataError before anything runs."""
     checked = load_scenario(scenario)
@@ -76,9 +74,7 @@ def plan_tasks(scenario: Path, out: Path, policies: Iterable[str], seeds: list[i
         wanted[BOUND] = None
     order = [p for p in ("oracle", "plan", "rules", "capped", "bound", "none") if p in wanted]
     several = len(seeds) > 1
-    return [
-        Task(scenario, policy, seed, out / policy / f"seed-{seed}" if several else out / policy) for seed in seeds for policy in order
-    ]
+    return [Task(scenario, policy, seed, out / policy / f"seed-{seed}" if several else out / policy) for seed in seeds for policy in order]
 
 
 def finish(scenario: Scenario, out: Path, results: dict[Task, dict[str, Any]], say: Say) -> list[str]:

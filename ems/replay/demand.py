@@ -137,7 +137,7 @@ def _inside_windows(
 
 
 def _shapes(path: Path, texture: Texture, window_s: float) -> np.ndarray:
-    """Windows of the texture divided by their own mean, one per row; taken from the middle, so that partial first and last bins stay out."""
+    """Windows of the texture divided by their own mean, one per row; from the middle, so that partial first and last bins stay out."""
     frame = read_frame(path)
     if texture.column not in frame.columns:
         raise DataError(f"{path}: no column {texture.column!r}; the file has {', '.join(map(str, frame.columns[:12]))}")

@@ -18,4 +18,8 @@ def generated_series(scenario: Scenario, cluster: Cluster, seed: int) -> tuple[f
     history = int(HISTORY_S // step)
     first_s = scenario.model.start.timestamp() - history * step
     n = history + scenario.cycles * scenario.substeps
-    return first_s, history, GeneratedDemand(scenario.site, seed).series(cluster, first_s + (np.arange(n) + 0.5) * step)
+    return (
+        first_s,
+        history,
+        GeneratedDemand(scenario.site, seed).series(cluster, np.asarray(first_s + (np.arange(n) + 0.5) * step, np.float64)),
+    )

@@ -12,11 +12,12 @@ from ems.kpi.efficiency import carbon_per_it_kwh, facility_kwh, pue
 from ems.kpi.limits import Excursions, RampExcursions
 from ems.kpi.peak import IntervalPeaks
 from ems.kpi.service import share_lost, token_energy_index, tokens_per_joule
+from ems.replay.world import stores
 from ems.site.model import Site
 from simulators.plant import PlantStep
 
 SUMS = (
-    "import_kwh export_kwh it_kwh cooling_kwh losses_kwh fixed_kwh charge_kwh discharge_kwh energy_cost export_revenue wear carbon_kg price_s "
+    "import_kwh export_kwh it_kwh cooling_kwh losses_kwh charge_kwh discharge_kwh energy_cost export_revenue wear carbon_kg price_s "
     "seconds prompt output asked_prompt asked_output asked_it_kwh soc_breach shortfall_s shortfall_kwh feeder_s"
 )
 
@@ -51,7 +52,7 @@ class Ledger:
         self.peaks.start_with(self.start.timestamp(), self.peak_so_far_kw)
         self.ramp = RampExcursions(self.site.point_of_connection.ramp_limit_kw_per_min)
         self.work = {c.id: {name: ClassSums() for name in CLASSES} for c in self.site.clusters}
-        self.wear_price = {s.id: s.wear_price_per_kwh for s in (*self.site.batteries, *self.site.upses)}
+        self.wear_price = {s.id: s.wear_price_per_kwh for s in stores(self.site)}
         self.feeder_limit = {f.id: f.limit_kw for f in self.site.feeders}
         self.fixed_kw = sum(a.power_kw for a in self.site.fixed_loads)
         self.price_adder = tariff.energy_price_per_kwh
@@ -153,7 +154,7 @@ class Ledger:
     def cost(self, final_kwh: dict[str, float]) -> Cost:
         """The bill; each store's credit uses its own discharge efficiency."""
         s, tariff = self.sums, self.site.tariff
-        efficiency = {x.id: x.discharge_efficiency for x in (*self.site.batteries, *self.site.upses)}
+        efficiency = {x.id: x.discharge_efficiency for x in stores(self.site)}
         mean = self.mean_price()
         credit = sum(stored_energy_credit(final_kwh[k] - self.initial_kwh[k], mean, efficiency[k]) for k in final_kwh)
         return Cost(

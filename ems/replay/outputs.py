@@ -107,7 +107,9 @@ class Decisions:
             key = (s.asset, s.command)
             if abs(self._last.get(key, float("inf")) - s.power_kw) > SAME_KW:
                 self._last[key] = s.power_kw
-                self._write({"kind": "setpoint", "at": at, "asset": s.asset, "command": s.command, "kw": round(s.power_kw, 3), "why": s.reason})
+                self._write(
+                    {"kind": "setpoint", "at": at, "asset": s.asset, "command": s.command, "kw": round(s.power_kw, 3), "why": s.reason}
+                )
 
     def note(self, kind: str, at: datetime, text: str) -> None:
         """Anything else worth a line: a ladder step, a fault, an event."""

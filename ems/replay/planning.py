@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ems.control.decision import Decision
 from ems.control.minutes import MinuteMeans
 from ems.control.plan_state import plan_state
 from ems.errors import PlanInfeasible
+from ems.forecast.quantiles import Quantiles
 from ems.messages import MinuteFrame
 from ems.obligation import Obligation
 from ems.plan.loop import PlanLoop
@@ -43,6 +45,8 @@ class Planning:
         self.waiting: list[tuple[datetime, Plan]] = []
         self.solves = self.fallbacks = self.verify_failures = 0
         self.ms: list[float] = []
+        self.fan: dict[str, Quantiles] = {}  # what was forecast at the middle of the window, for the report
+        self.middle = world.scenario.start + (world.scenario.model.end - world.scenario.start) / 2
 
     def event(self, event: Obligation) -> None:
         """An event became known: it is planned for at once."""
@@ -79,8 +83,19 @@ class Planning:
         finally:
             self.ms.append(1000.0 * (time.perf_counter() - begun))
         self.scores.take(self.loop.forecasts, plan)
+        if not self.fan and now >= self.middle:
+            self.fan = dict(self.loop.forecasts)
         self.waiting.append((now + self.delay, plan))
         return plan
+
+    def write_fan(self, path: Path) -> None:
+        """The forecast of the middle of the window: per cluster `begin` (seconds since 1970 UTC), `q10`, `q50`, `q90`."""
+        columns = {}
+        for name, fan in self.fan.items():
+            columns[f"{name}:begin"] = np.array([start.timestamp() for start in fan.starts])
+            columns |= {f"{name}:q{round(100 * level)}": fan.q(level) for level in (0.1, 0.5, 0.9)}
+        if columns:
+            np.savez(path, allow_pickle=False, **columns)
 
     def report(self) -> dict[str, Any]:
         """The `planner` part of summary.json."""
@@ -127,9 +142,7 @@ def _frame(world: World, start: datetime, i: int, columns: dict[str, dict[str, l
         poc_kw=None,
         asset_kw={name: column["all"][i] for name, column in columns.items()},
         demand_kw={name: column["all"][i] for name, column in columns.items()},
-        class_demand_kw={
-            c.id: {name: columns[c.id][name][i] for name in c.classes} for c in world.site.clusters
-        },
+        class_demand_kw={c.id: {name: columns[c.id][name][i] for name in c.classes} for c in world.site.clusters},
         soc={},
         outdoor_temp_c=None,
     )

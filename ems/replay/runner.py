@@ -85,6 +85,8 @@ class Run:
             self._warm_up()
             self._loop(series, decisions, progress)
         self.ledger.finish(self.plant.finish())
+        if self.planning is not None:
+            self.planning.write_fan(folder / "fan.npz")
         result = summary(self.world, self.policy, self.ledger, self.field, self.stored_kwh(), self.ladder_s, self.alarms, self.planning)
         result["wall_s"] = round(time.perf_counter() - begun, 3)
         (folder / "summary.json").write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
@@ -92,7 +94,7 @@ class Run:
 
     def stored_kwh(self) -> dict[str, float]:
         """Energy in each store now."""
-        return {d.id: d.energy_kwh for d in (*self.plant.batteries, *self.plant.upses)}
+        return {d.id: d.energy_kwh for d in self.plant.batteries} | {d.id: d.energy_kwh for d in self.plant.upses}
 
     def _carry_peak(self, controller: Controller) -> None:
         """The month's peak before the window, in the controller's own billing meter."""

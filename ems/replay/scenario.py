@@ -16,7 +16,7 @@ from ems.errors import Complaint, ConfigError
 from ems.resources import resolve
 from ems.site.load import load_site
 from ems.site.model import Site
-from ems.site.source import FileModel, Instant, Source, read_source, in_order, validated
+from ems.site.source import FileModel, Instant, Source, in_order, read_source, validated
 
 DATA_DIR = "EMS_DATA_DIR"
 MONEY_PER = {"kWh": 1.0, "MWh": 1e-3}  # -> per kWh

@@ -25,9 +25,7 @@ def comparison_text(compared: Mapping[str, Any], summaries: Mapping[str, Sequenc
     return "\n".join(lines)
 
 
-def comparison_rows(
-    compared: Mapping[str, Any], summaries: Mapping[str, Sequence[Mapping[str, Any]]], currency: str
-) -> list[list[str]]:
+def comparison_rows(compared: Mapping[str, Any], summaries: Mapping[str, Sequence[Mapping[str, Any]]], currency: str) -> list[list[str]]:
     """The same as cells, the head first."""
     policies, bound = compared["policies"], compared["bound"]
     names = list(policies)
@@ -50,7 +48,10 @@ def comparison_rows(
     add("work deferred kWh", [_number(_mean(summaries[n], "service", "deferred_kwh")) for n in names])
     add("  dropped kWh", [_number(_mean(summaries[n], "service", "unrecovered_kwh"), 1) for n in names])
     add("  throttled kWh", [_number(_mean(summaries[n], "service", "throttled_kwh"), 1) for n in names])
-    add("battery throughput kWh", [_number(_mean(summaries[n], "energy", "charge_kwh") + _mean(summaries[n], "energy", "discharge_kwh")) for n in names])
+    add(
+        "battery throughput kWh",
+        [_number(_mean(summaries[n], "energy", "charge_kwh") + _mean(summaries[n], "energy", "discharge_kwh")) for n in names],
+    )
     add("planner fallbacks", [_number(_mean(summaries[n], "planner", "fallbacks")) for n in names])
     add("below L0 share", [_percent(_below_l0(summaries[n])) for n in names])
     return rows

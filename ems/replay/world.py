@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ems.assets.battery.model import Battery
+from ems.assets.ups.model import Ups
 from ems.obligation import Obligation, ObligationKind
 from ems.replay.demand import ClusterDemand, read_demand
 from ems.replay.scenario import EventEntry, Scenario
@@ -70,7 +72,14 @@ def build_world(scenario: Scenario, seed: int) -> World:
         quality["prices"]["steps_without_price"] = unpriced
     control = replace(scenario.site.control, cycle_s=scenario.control_step_s, stale_after_s=max(5.0, 2.5 * scenario.control_step_s))
     site = replace(scenario.site, control=control, plan=replace(scenario.site.plan, every_s=scenario.model.plan_every_s))
-    return World(scenario, site, seed, demand, signals, price, _temperature(signals, points, quality), _carbon(signals, points, quality), quality)
+    return World(
+        scenario, site, seed, demand, signals, price, _temperature(signals, points, quality), _carbon(signals, points, quality), quality
+    )
+
+
+def stores(site: Site) -> list[Battery | Ups]:
+    """Everything that holds energy, batteries first."""
+    return [*site.batteries, *site.upses]
 
 
 def obligation(entry: EventEntry, number: int, baseline_kw: float, limit_kw: float) -> Obligation:
