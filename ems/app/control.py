@@ -33,7 +33,7 @@ from ems.control.cycle import run_cycle
 from ems.control.decision import Decision
 from ems.control.minutes import MinuteMeans
 from ems.control.snapshot import encode_snapshot
-from ems.errors import DataError, EmsError
+from ems.errors import DataError, EmsError, InvariantBroken
 from ems.journal.journal import Journal
 from ems.journal.read import last_entry
 from ems.mailbox import Mailbox
@@ -86,7 +86,7 @@ class ControlLoop:
         self.clock = Clock.load(state.clock)
         self.mailbox = Mailbox(state.mailbox, checkpoints=False)
         self.journal = Journal(state.journal, self.clock.wall_s)
-        memory = remembered(state)
+        memory = remembered(state, self.site.name)
         modes = dict.fromkeys(self.site.assets, self.run_file.mode)
         self.controller = Controller(self.site, "plan", modes, memory.get("controller"))
         self.inbox = MailboxInbox(self.mailbox, memory.get("positions", {}))
@@ -96,6 +96,7 @@ class ControlLoop:
         self.beat = Beat()
         self.period_s = self.site.control.cycle_s / self.clock.speed
         self._stop_cause = ""
+        self._is_withdrawn = False
         self._acks: list[tuple[int, int, str]] = []  # journal sequence, order sequence, answer
         self._next_memory = self._next_health = self.clock.now()
         self._journal_start(modes, memory)
@@ -116,8 +117,7 @@ class ControlLoop:
         gc.freeze()
         due_s = self.clock.wall_s()
         while not self._stop_cause:
-            self.cycle(self.clock.now())
-            self.beat.give()
+            self._guarded_cycle(self.clock.now())
             due_s += self.period_s
             late = int((self.clock.wall_s() - due_s) // self.period_s)
             if late > 0:
@@ -125,12 +125,24 @@ class ControlLoop:
                 due_s += late * self.period_s
             await asyncio.sleep(max(0.0, due_s - self.clock.wall_s()))
 
+    def _guarded_cycle(self, now: datetime) -> None:
+        """One cycle and its beat. A cycle that broke an invariant wrote nothing and does not beat: leases age, the watchdog runs."""
+        try:
+            self.cycle(now)
+        except InvariantBroken as error:
+            log_line(NAME, "invariant broken", now, {"error": str(error)})
+            self.journal.append("fault", now, {"error": str(error)})
+            self.journal.commit()
+            return
+        self.beat.give()
+
     def cycle(self, now: datetime) -> None:
         """The chain of one cycle: decide, write, record, tell."""
         held = self._held()
         image, decision = run_cycle(self.controller, self.field, self.journal, self.inbox, now)
         self._journal_orders(decision, now)
         self._follow_modes(held)
+        self._is_withdrawn = bool(decision.withdraw)
         plan = self.controller.plan
         self.counts.count(image, decision, plan.made_at if plan else None)
         self._remember(now, is_forced=bool(decision.acknowledged))
@@ -143,7 +155,7 @@ class ControlLoop:
         log_line(NAME, "letting go", now, {"cause": self._stop_cause})
         drain = Drain(self.site, self.modes, self.counts.last_written, now)
         give_up_at_s = self.clock.wall_s() + DRAIN_S
-        is_done = False
+        is_done = self._is_withdrawn
         while not is_done and self.clock.wall_s() < give_up_at_s:
             setpoints, is_done = drain.step(self.field.image(self.clock.now()))
             self.field.apply(setpoints, refresh_leases=True)
@@ -197,7 +209,10 @@ class ControlLoop:
     def _remember(self, now: datetime, is_forced: bool) -> None:
         if is_forced or now >= self._next_memory:
             self._next_memory = now + MEMORY_EVERY
-            self.journal.append("memory", now, {"controller": self.controller.memory(), "positions": dict(self.inbox.positions)})
+            self.journal.append("memory", now, self._memory())
+
+    def _memory(self) -> dict[str, Any]:
+        return {"site": self.site.name, "controller": self.controller.memory(), "positions": dict(self.inbox.positions)}
 
     def _tell(self, image: SiteImage, decision: Decision, now: datetime) -> None:
         counters = {**self.counts.encode(), "journal": self.journal.trouble or "healthy", "pid": os.getpid()}
@@ -229,14 +244,14 @@ class ControlLoop:
         return counters if isinstance(counters, dict) else None
 
 
-def remembered(state: StateDir) -> dict[str, Any]:
-    """What the last control process of this state directory remembered; {} on a first start or when it cannot be read."""
+def remembered(state: StateDir, site: str) -> dict[str, Any]:
+    """What the last control process of this state directory remembered of this site; {} on a first start or when it cannot be read."""
     try:
         entry = last_entry(state.path, "memory")
     except DataError as error:
         log_line(NAME, "memory not read", fields={"error": str(error)})
         return {}
-    return entry.body if entry else {}
+    return entry.body if entry and entry.body.get("site") == site else {}
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from ems.app.statedir import StateDir, hold_lock, prepare
 from ems.app.summary import status_line, summary_lines
 from ems.clock import Clock
 from ems.errors import EmsError
+from ems.history import schema
 from ems.journal.read import last_entry
 from ems.mailbox import Mailbox
 from ems.messages import Mode
@@ -81,12 +82,7 @@ class Demo:
     def _start(self) -> None:
         run_file, state = self._run_file, self.state
         print(f"{run_file.site.name}: simulated equipment, generated load, prices and weather; {self._speed:g} x real time", flush=True)
-        import importlib.util
-
-        if importlib.util.find_spec("ems.history.schema"):
-            from ems.history import schema
-
-            schema.upgrade(run_file.db_url)
+        schema.upgrade(run_file.db_url)
         run_file.save(state.site)
         begins_at = beginning(state)
         mailbox = Mailbox(state.mailbox, busy_ms=2000)

@@ -17,7 +17,7 @@ from typing import Any
 
 from setproctitle import setproctitle
 
-from ems.app.beat import watch_supervisor
+from ems.app.beat import Beat, watch_supervisor
 from ems.app.log import log_line
 from ems.app.runfile import RunFile
 from ems.app.statedir import StateDir
@@ -54,8 +54,10 @@ def main(argv: list[str]) -> int:
     except EmsError as error:
         log_line(NAME, "could not run", fields={"error": str(error)})
         return 1
+    beat = Beat()
     while True:
         process.look()
+        beat.give()
         time.sleep(LOOK_EVERY_S)
 
 

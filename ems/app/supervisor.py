@@ -22,6 +22,7 @@ from ems.mailbox import Mailbox
 LOOK_EVERY_S = 0.05
 CHECKPOINT_EVERY_S = 5.0
 END_WITHIN_S = 9.5  # of wall time, from SIGTERM to the last child gone
+PLANNER_LOOK_S = 60.0  # a planner that has not come back from planning for so long hangs
 NO_CYCLE_S = 5.0  # a control without a finished cycle for so long is replaced
 
 
@@ -107,5 +108,9 @@ def control_spec(state: StateDir, cycle_s: float) -> ChildSpec:
 
 
 def advisers(state: StateDir) -> list[ChildSpec]:
-    """Planner and office back off when they keep crashing."""
-    return [ChildSpec(name, ("-m", f"ems.app.{name}", str(state.path))) for name in ("planner", "office")]
+    """Planner and office back off when they keep crashing; a planner that hangs is replaced."""
+    planner, office = (("-m", f"ems.app.{name}", str(state.path)) for name in ("planner", "office"))
+    return [
+        ChildSpec("planner", planner, beat_within_s=PLANNER_LOOK_S, first_beat_within_s=2 * PLANNER_LOOK_S),
+        ChildSpec("office", office),
+    ]

@@ -1,0 +1,119 @@
+"""A rig for tests of real processes: simulated equipment and control alone, or the whole demo, on free ports and in a folder of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ems.app.demo import BEGINS_AT, free_base, is_listening
+from ems.app.prepare import prepared_run
+from ems.app.statedir import StateDir
+from ems.clock import Clock
+from ems.errors import EmsError
+from ems.mailbox import Mailbox
+from ems.messages import Mode
+
+Process = subprocess.Popen[bytes]
+
+
+def spawn(argv: list[str], log: Path) -> Process:
+    with open(log, "ab") as out:
+        return subprocess.Popen([sys.executable, *argv], stdin=subprocess.PIPE, stdout=out, stderr=out, start_new_session=True)
+
+
+def until(is_true: Callable[[], Any], within_s: float, what: str) -> Any:
+    """The first truthy answer; an assertion with a name when it does not come."""
+    give_up_at = time.perf_counter() + within_s
+    while time.perf_counter() < give_up_at:
+        found = is_true()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"{what}: not within {within_s} s")
+
+
+class Rig:
+    """Simulated demo site and one control process; planner and office do not exist."""
+
+    def __init__(self, folder: Path, speed: float, mode: Mode) -> None:
+        self.state = StateDir(folder)
+        self.run_file = prepared_run("demo-2mw", self.state, free_base(), mode, 1, None)
+        self.run_file.save(self.state.site)
+        self.clock = Clock.starting_at(BEGINS_AT, speed)
+        self.clock.save(self.state.clock)
+        self.mailbox = Mailbox(self.state.mailbox, busy_ms=2000)
+        self.equipment = spawn(["-m", "ems.app.simulate", str(folder)], folder / "log")
+        ports = [link.port for link in self.run_file.site.links.values()]
+        until(lambda: all(map(is_listening, ports)), 20, "the simulated equipment listens")
+        self.control: Process | None = None
+
+    def __enter__(self) -> "Rig":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for process in (self.control, self.equipment):
+            if process is not None and process.poll() is None:
+                process.kill()
+                process.wait()
+
+    def start_control(self) -> dict[str, Any]:
+        """Starts control; its first snapshot."""
+        started_at = self.clock.now()
+        self.control = spawn(["-m", "ems.app.control", str(self.state.path)], self.state.path / "log")
+        return until(lambda: self.snapshot_since(started_at), 10, "a first cycle")
+
+    def snapshot(self) -> dict[str, Any] | None:
+        message = self.mailbox.latest("snapshot", self.clock.now())
+        return message.body if message else None
+
+    def snapshot_since(self, instant: Any) -> dict[str, Any] | None:
+        message = self.mailbox.latest("snapshot", self.clock.now())
+        return message.body if message and message.written_at > instant else None
+
+    def asset(self, name: str) -> dict[str, Any]:
+        snapshot = self.snapshot() or {"assets": []}
+        return next((a for a in snapshot["assets"] if a["id"] == name), {})
+
+    def plant(self) -> dict[str, Any]:
+        return json.loads((self.state.path / "plant.json").read_text())
+
+    def log(self) -> str:
+        return (self.state.path / "log").read_text()
+
+
+def pids(state: StateDir) -> dict[str, int | None]:
+    try:
+        return json.loads(state.pids.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def is_alive(pid: int | None) -> bool:
+    """True for a process that runs (a zombie does not)."""
+    try:
+        return pid is not None and Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def kill(pid: int | None, number: int = signal.SIGKILL) -> None:
+    assert pid is not None
+    os.kill(pid, number)
+
+
+def level(state: StateDir, since: Any) -> str | None:
+    """The rung of a cycle after `since`, None while there is none."""
+    mailbox = Mailbox(state.mailbox, busy_ms=2000)
+    try:
+        message = mailbox.latest("snapshot", Clock.load(state.clock).now())
+    except (EmsError, OSError):
+        return None
+    finally:
+        mailbox.close()
+    return message.body["level"] if message and message.written_at > since else None

@@ -1,0 +1,104 @@
+"""The control process alone with simulated equipment: light, quick, obeys orders, lets go safely, resumes."""
+
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from ems.app.ordering import give_order
+from ems.app.rerun import rerun_journal
+from ems.errors import EmsError
+from ems.journal.read import read_journal, verify_journal
+from ems.messages import Mode, OrderKind
+from tests.app.rig import Rig, until
+
+HEAVY = ("cvxpy", "scipy", "pandas", "numpy", "sqlalchemy", "apscheduler", "fastapi", "uvicorn", "pydantic", "ruamel", "typer", "highspy")
+
+
+def test_control_loads_no_solver_frame_database_scheduler_or_web_framework():
+    script = "import sys, resource, ems.app.control\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, *sys.modules)"
+    memory_mb, *loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert [name for name in HEAVY if name in loaded] == []
+    print(f"control process after its imports: {memory_mb} MB")
+
+
+@pytest.fixture(scope="module")
+def observed(tmp_path_factory: pytest.TempPathFactory):
+    with Rig(tmp_path_factory.mktemp("observed"), 20, Mode.OBSERVE) as rig:
+        rig.start_control()
+        until(lambda: (rig.snapshot() or {"counters": {"cycles": 0}})["counters"]["cycles"] > 20, 10, "20 cycles")
+        yield rig
+
+
+def test_in_observe_nothing_is_ever_written_and_setpoints_are_still_decided(observed: Rig):
+    snapshot = observed.snapshot()
+    assert snapshot is not None and any(asset["setpoints"] for asset in snapshot["assets"])
+    assert not any(s["written"] for asset in snapshot["assets"] for s in asset["setpoints"])
+    assert set(until(lambda: observed.plant()["writes"], 5, "plant.json").values()) == {0}
+
+
+def test_an_order_for_an_asset_that_does_not_exist_is_refused_by_name(observed: Rig):
+    with pytest.raises(EmsError, match="no asset bess-9"):
+        give_order(observed.state, OrderKind.HOLD, "bess-9", "A. Tester", "test")
+
+
+def test_orders_are_obeyed_survive_a_kill_and_sigterm_leaves_the_devices_safe(tmp_path: Path):
+    """One life of a control process without planner and office: order, kill -9, resume, drain."""
+    with Rig(tmp_path, 20, Mode.CONTROL) as rig:
+        began = time.perf_counter()
+        rig.start_control()
+        print(f"first cycle after {time.perf_counter() - began:.2f} s")
+        give_order(rig.state, OrderKind.OVERRIDE, "bess-1", "A. Tester", "charge", kw=60.0, lasts=timedelta(hours=1))
+        until(lambda: abs(rig.asset("bess-1").get("power_kw", 0.0) - 60.0) < 5.0, 10, "the battery follows the override")
+
+        assert rig.control is not None
+        rig.control.kill()
+        rig.control.wait()
+        rig.start_control()
+        orders = until(lambda: (rig.snapshot() or {}).get("orders"), 5, "the override stands after the restart")
+        assert [(o["asset"], o["kw"], o["by"]) for o in orders] == [("bess-1", 60.0, "A. Tester")]
+        until(lambda: abs(rig.asset("bess-1").get("power_kw", 0.0) - 60.0) < 5.0, 10, "the battery follows after the restart")
+
+        assert rig.control is not None
+        told = time.perf_counter()
+        rig.control.send_signal(signal.SIGTERM)
+        assert rig.control.wait(12) == 0
+        assert time.perf_counter() - told < 10.0
+        plant = until(lambda: p if abs((p := rig.plant())["asset_kw"]["bess-1"]) < 1.0 else None, 10, "the battery is idle")
+        contract = {c.id: c.contract_cap_kw for c in rig.run_file.site.clusters}
+        assert all(plant["commands"][name]["power_cap_kw"] <= cap + 1.0 for name, cap in contract.items())
+        assert plant["excursions"]["seconds"] == 0 and plant["reserve_shortfall_s"] == 0
+
+    assert verify_journal(tmp_path) is None
+    kinds = [entry.kind for entry in read_journal(tmp_path)]
+    assert kinds.count("start") == 2 and kinds.count("order") == 1 and kinds[-1] == "stop"
+    stop = list(read_journal(tmp_path, "stop"))[-1]
+    assert stop.body["was_confirmed"]
+    rerun = rerun_journal(tmp_path)
+    assert (rerun.starts, rerun.differing) == (2, 0) and rerun.cycles >= 4
+
+
+def test_a_control_whose_supervisor_is_gone_lets_go_and_ends(tmp_path: Path):
+    with Rig(tmp_path, 20, Mode.CONTROL) as rig:
+        rig.start_control()
+        assert rig.control is not None and rig.control.stdin is not None
+        until(lambda: sum(rig.plant()["writes"].values()), 5, "setpoints are written")
+        rig.control.stdin.close()
+        assert rig.control.wait(12) == 0
+        assert "the supervisor is gone" in rig.log()
+        contract = {c.id: c.contract_cap_kw for c in rig.run_file.site.clusters}
+        until(
+            lambda: all(rig.plant()["commands"][name]["power_cap_kw"] <= cap + 1.0 for name, cap in contract.items()), 5, "caps at contract"
+        )
+
+
+def test_a_second_control_on_the_same_state_directory_waits_and_then_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from ems.app.statedir import StateDir, hold_lock
+
+    hold_lock(StateDir(tmp_path), "control")
+    with pytest.raises(EmsError, match="another instance runs on this state directory"):
+        hold_lock(StateDir(tmp_path), "control", wait_s=0.1)
