@@ -97,7 +97,7 @@ def _battery(battery: Battery, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
     rating = 0.0 if name in inputs.unavailable else battery.power_kw
     yield from _worst(f"{name}: does not start where it is", np.abs(energy[:1] - now_kwh))
     yield from _store(name, power, energy, hours, (battery.charge_efficiency, battery.discharge_efficiency), battery.auxiliary_kw)
-    yield from _worst(f"{name}: above its rating", abs(power) - rating)
+    yield from _worst(f"{name}: above its rating", np.abs(power) - rating)
     floor: Array = np.minimum(battery.soc_min * battery.energy_kwh, now_kwh - battery.auxiliary_kw * np.r_[0.0, np.cumsum(hours)])
     yield from _worst(f"{name}: below its window", floor - energy)
     yield from _worst(f"{name}: above its window", energy - max(battery.soc_max * battery.energy_kwh, now_kwh))
@@ -165,25 +165,14 @@ def _limits(site: Site, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
     above = imported - np.maximum(inputs.envelope.kw, 0.0)
     idle = sum(c.idle_kw for c in site.clusters)
     left = sum(np.array(plan.power_kw[c.id]) for c in site.clusters) - idle
-    charging = sum((np.maximum(plan.power_kw[s], 0.0) for s in plan.energy_kwh), start=np.zeros(len(imported)))
     cuttable = all(
         k.throttle_price_per_kwh is not None or k.defer_price_per_kwh is not None for c in site.clusters for k in c.classes.values()
     )
     if cuttable:
         yield from _worst("import above the limit although work could still be cut", np.minimum(above, left))
-    yield from _worst("import above the limit while charging", np.minimum(above, charging - _refill_kw(site, inputs, plan)))
     yield from _worst("export above the limit", -imported - max(0.0, site.point_of_connection.export_limit_kw))
     means = _interval_means(site, inputs, imported)
     yield from _worst("the peak is below an interval it should hold", means - plan.peak_kw)
-
-
-def _refill_kw(site: Site, inputs: PlanInputs, plan: Plan) -> Array:
-    """Charging that the reserve itself demands."""
-    refill = np.zeros(inputs.horizon.n)
-    for ups in site.upses:
-        if inputs.store_energy_kwh[ups.id] < inputs.reserve_kwh.get(ups.id, 0.0):
-            refill += np.maximum(plan.power_kw[ups.id], 0.0)
-    return refill
 
 
 def _interval_means(site: Site, inputs: PlanInputs, imported: Array) -> Array:
