@@ -101,7 +101,7 @@ class ModbusField:
         self._is_due.set()
 
     def release(self, assets: Sequence[str]) -> None:
-        """Lets go of assets that we hold, in the order given."""
+        """Lets go of assets that we hold or control, in the order given."""
         for asset in assets:
             if asset in self._devices:
                 self._devices[asset].want({}, False)
@@ -129,7 +129,7 @@ class ModbusField:
             self._is_due.clear()
             releases, self._releases = self._releases, []
             for asset in releases:
-                await self._guarded(self._devices[asset], self._devices[asset].let_go())
+                await self._guarded(self._devices[asset], self._devices[asset].let_go(self._is_controlled(asset)))
             await self._flush(d for a, d in self._devices.items() if a in self._first)
             await self._flush(d for a, d in self._devices.items() if a not in self._first)
 

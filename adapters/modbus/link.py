@@ -50,6 +50,10 @@ class Refusal(DeviceRefused):
         return self.code in MAP_FAULTS
 
 
+class NotConnected(DeviceSilent):
+    """The connection is down and it is too early to try again."""
+
+
 class Link:
     """A connection that opens itself when needed and closes itself when in doubt. Times are wall seconds."""
 
@@ -167,7 +171,7 @@ class Link:
         self._drop()
         waits_s = self._next_try_s - time.monotonic()
         if waits_s > 0:
-            raise DeviceSilent(f"{self.host}:{self.port} not connected")
+            raise NotConnected(f"{self.host}:{self.port} not connected")
         self._schedule_next_try()
         return await self._connect()
 

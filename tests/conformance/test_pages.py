@@ -136,7 +136,7 @@ async def test_letting_go_is_understood(served: Served):
     await served.device.poll()
     served.device.want({c.name: 10.0 for c in served.page.commands}, keep_lease=True)
     await served.device.flush()
-    await served.device.let_go()
+    await served.device.let_go(is_ours=True)
     assert [name for name, _ in served.told][-1:] == (["release"] if served.page.commands else [])
 
 

@@ -1,0 +1,152 @@
+"""What a device should do, what it was told, and what it shows: decides what to write, without any I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from adapters.modbus.page import Command, Page
+from adapters.modbus.registers import Words, encode, exponent_of, step_kw
+from ems.errors import DeviceRefused
+from ems.reading import Reading
+
+REPEAT_AFTER = timedelta(seconds=20)  # between further attempts after the first repeat: at most 3 a minute, no write war
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One command with the registers that say it."""
+
+    command: Command
+    value_kw: float
+    registers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A command as last written. `at` is when it was acknowledged, or else sent; `repeats` counts attempts after a mismatch."""
+
+    write: Write
+    at: datetime
+    is_acknowledged: bool
+    was_seen: bool = False  # the device showed it since
+    repeats: int = 0
+    refusal: str = ""
+
+
+class CommandBook:
+    """The commands of one device. `wanted` is what they should be, in kW."""
+
+    def __init__(self, page: Page) -> None:
+        self.wanted: Mapping[str, float] = {}
+        self._page = page
+        self._settle = timedelta(seconds=page.settle_s)
+        self._sent: dict[str, Sent] = {}
+        self._unsendable: dict[str, str] = {}
+        self._mismatch: dict[str, str] = {}
+
+    @property
+    def is_holding(self) -> bool:
+        """True when the device was told something and not let go of."""
+        return bool(self._sent)
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with commands now, mismatches first."""
+        refusals = [sent.refusal for sent in self._sent.values() if sent.refusal]
+        return [*self._mismatch.values(), *refusals, *self._unsendable.values()]
+
+    def want(self, commands: Mapping[str, float]) -> None:
+        """Takes the whole wish: commands that are not named are left alone."""
+        known = {command.name for command in self._page.commands}
+        self.wanted = {name: value for name, value in commands.items() if name in known}
+        self._unsendable = {name: f"{name}: the device has no such command" for name in sorted(set(commands) - known)}
+
+    def forget(self) -> None:
+        """The device was let go: nothing is held against it any more."""
+        self._sent, self._mismatch, self._unsendable = {}, {}, {}
+
+    def writes(self, now: datetime, words: Words, is_arming: bool) -> list[Write]:
+        """What to write now, in the page's order; arming repeats volatile commands, so that lease and value belong together."""
+        found = []
+        for command in self._page.commands:
+            write = self._encoded(command, words) if command.name in self.wanted else None
+            if write is not None and (self._is_due(write, now) or (is_arming and command.memory == "volatile")):
+                found.append(write)
+        return found
+
+    def note_sent(self, write: Write, at: datetime, is_acknowledged: bool) -> None:
+        """The command is on its way, or has arrived."""
+        name = write.command.name
+        before = self._sent.get(name)
+        if before is None or before.write.registers != write.registers:
+            self._mismatch.pop(name, None)
+            self._sent[name] = Sent(write, at, is_acknowledged)
+            return
+        repeats = before.repeats + (1 if name in self._mismatch and not is_acknowledged else 0)
+        self._sent[name] = Sent(write, at, is_acknowledged, before.was_seen, repeats)
+
+    def note_refusal(self, write: Write, why: str) -> None:
+        """The device said no; it is asked again after a while, or when the wish changes."""
+        name = write.command.name
+        self._sent[name] = replace(self._sent[name], refusal=f"{name}: {why}")
+
+    def compare(self, command: Command, shown: Reading, words: Words, is_followed: bool, is_writing: bool) -> None:
+        """Notes when the device shows something else than it was told, once it has had time to follow."""
+        sent = self._sent.get(command.name)
+        if sent is None or shown.at <= sent.at or (is_writing and not sent.is_acknowledged):
+            return
+        told_kw = sent.write.value_kw
+        if shown.value is not None and abs(shown.value - told_kw) <= self._tolerance_kw(command, told_kw, words):
+            self._mismatch.pop(command.name, None)
+            self._sent[command.name] = replace(sent, was_seen=True, repeats=0)
+        elif shown.at - sent.at >= self._settle and is_followed and not sent.refusal:
+            self._mismatch[command.name] = f"{command.name}: told {told_kw:g}, reads back {_shown(shown)} ({_judged(sent)})"
+
+    def _is_due(self, write: Write, now: datetime) -> bool:
+        sent = self._sent.get(write.command.name)
+        if sent is None:
+            return True
+        since = now - sent.at
+        if since < timedelta(seconds=write.command.min_write_interval_s):
+            return False
+        if write.registers != sent.write.registers:
+            return True
+        if sent.refusal:
+            return since >= REPEAT_AFTER
+        if not sent.is_acknowledged:
+            return True
+        return write.command.name in self._mismatch and since >= (self._settle if sent.repeats == 0 else REPEAT_AFTER)
+
+    def _encoded(self, command: Command, words: Words) -> Write | None:
+        """The write of a wish; None and a problem when it is outside what may be written."""
+        value_kw = self.wanted[command.name]
+        try:
+            registers = self._registers(command, value_kw, words)
+        except DeviceRefused as error:
+            self._unsendable[command.name] = f"{command.name}: {error}"
+            return None
+        return Write(command, value_kw, registers)
+
+    def _registers(self, command: Command, value_kw: float, words: Words) -> tuple[int, ...]:
+        if not command.min_kw <= value_kw <= command.max_kw:
+            raise DeviceRefused(f"{value_kw:g} kW is outside {command.min_kw:g} to {command.max_kw:g} kW")
+        exponent = exponent_of(self._page, command.point, words)
+        if exponent is None:
+            raise DeviceRefused(f"scale factor {command.point.scale_factor} is not known")
+        return encode(command.point, value_kw, exponent)
+
+    def _tolerance_kw(self, command: Command, value_kw: float, words: Words) -> float:
+        exponent = exponent_of(self._page, command.point, words) or 0
+        return command.tolerance_kw + 0.51 * step_kw(command.point, exponent) + 1e-6 * abs(value_kw)
+
+
+def _shown(reading: Reading) -> str:
+    return "no value" if reading.value is None else f"{reading.value:g}"
+
+
+def _judged(sent: Sent) -> str:
+    if sent.was_seen:
+        return "changed by the device or by another master"
+    return "acknowledged but not applied" if sent.is_acknowledged else "not acknowledged, not applied"
