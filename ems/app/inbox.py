@@ -14,11 +14,14 @@ ACK_VALID = timedelta(days=1)
 
 
 class MailboxInbox:
-    """An `ems.control.ports.Inbox`. `positions` is what `positions` gave before the restart, {} on a first start."""
+    """An `ems.control.ports.Inbox`. `positions` is what `positions` gave before the restart, {} on a first start.
+
+    Orders and events go on where they were left; the newest valid plan is taken again, so that a restart costs no planning period.
+    """
 
     def __init__(self, mailbox: Mailbox, positions: Mapping[str, int]) -> None:
         self._mailbox = mailbox
-        self.positions = {topic: int(positions.get(topic, 0)) for topic in TOPICS}
+        self.positions = {topic: int(positions.get(topic, 0)) for topic in TOPICS} | {"plan": 0}
         self.orders_taken: list[int] = []  # sequences of the orders in the last news, in their order
 
     def news(self, now: datetime) -> Sequence[tuple[str, dict[str, Any]]]:

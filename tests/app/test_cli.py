@@ -1,0 +1,197 @@
+"""The command line: a problem is a line on stderr with the promised exit status, never a traceback."""
+
+import socket
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from ems.app import cli
+from ems.app.ordering import duration
+from ems.app.statedir import StateDir, hold_lock
+from ems.app.wrong_usage import WrongUsage
+from ems.clock import Clock
+from ems.journal.journal import Journal
+from ems.mailbox import Mailbox
+from ems.resources import bundled
+
+NOON = datetime(2024, 8, 19, 12, tzinfo=UTC)
+DEMO_SITE = bundled("config/sites/demo-2mw.yaml")
+
+
+def ems(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str, str]:
+    """Exit status, stdout, stderr of a command, run here."""
+    monkeypatch.setattr(sys, "argv", ["ems", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    printed = capsys.readouterr()
+    return int(ended.value.code or 0), printed.out, printed.err
+
+
+@pytest.fixture
+def run_ems(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("EMS_STATE_DIR", raising=False)
+    monkeypatch.delenv("EMS_DB_URL", raising=False)
+    return lambda *words: ems(capsys, monkeypatch, *words)
+
+
+PROMISED = [
+    "demo",
+    "run",
+    "simulate",
+    "status",
+    "why",
+    "stop",
+    "hold",
+    "release",
+    "mode",
+    "override",
+    "replay",
+    "check",
+    "verify-journal",
+    "db",
+    "db-upgrade",
+    "db-downgrade",
+    "db-current",
+    "db-check",
+    "devices",
+    "devices-list",
+    "devices-probe",
+]
+
+
+@pytest.mark.parametrize("command", PROMISED)
+def test_every_promised_command_has_help(run_ems, command: str):
+    words = [command] if command == "verify-journal" else command.split("-")
+    status, out, _ = run_ems(*words, "--help")
+    assert status == 0 and "Usage:" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (["status"], 1, "no site runs here"),
+        (["why", "bess-1"], 1, "no site runs here"),
+        (["why", "bess-1", "--at", "noon"], 1, "no site runs here"),
+        (["hold", "bess-1", "--by", "A", "--why", "test"], 1, "no site runs here"),
+        (["hold", "bess-1", "--by", "A"], 2, "--why"),
+        (["hold", "bess-1", "--by", " ", "--why", "x"], 2, "expected a name and a reason"),
+        (["mode", "bess-1", "fly", "--by", "A", "--why", "x"], 2, "expected observe, advise or control"),
+        (["override", "bess-1", "--kw", "nan", "--for", "1h", "--by", "A", "--why", "x"], 2, "finite"),
+        (["override", "bess-1", "--kw", "10", "--for", "soon", "--by", "A", "--why", "x"], 2, "90s, 15m or 1h30m"),
+        (["run", "nowhere.yaml"], 2, "nowhere.yaml: no such file"),
+        (["run", "no-such-site"], 2, "no-such-site"),
+        (["run", str(DEMO_SITE), "--mode", "fast"], 2, "expected observe, advise or control"),
+        (["replay"], 2, "SCENARIO.yaml and --out"),
+        (["replay", "x.yaml", "--out", "o", "--policy", "best"], 2, "--policy best: expected some of"),
+        (["replay", "--from-journal", "nowhere"], 1, "there is no journal"),
+        (["verify-journal", "nowhere"], 1, "there is no journal"),
+        (["check", "nowhere.yaml"], 2, "no such file"),
+        (["db", "current", "--db", "sqlite:////nowhere/at/all.db"], 1, "nowhere"),
+        (["nonsense"], 2, "nonsense"),
+    ],
+)
+def test_a_wrong_command_is_one_clear_line(run_ems, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words, status: int, says: str):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run_ems(*words)
+    assert code == status and says in err and "Traceback" not in err
+
+
+def test_check_gives_every_error_of_a_site_with_its_place(run_ems, tmp_path: Path):
+    broken = tmp_path / "site.yaml"
+    broken.write_text(DEMO_SITE.read_text().replace("power_kw: 500", "power_kw: -500").replace("soc_min: 0.05", "soc_minn: 0.05"))
+    status, _, err = run_ems("check", str(broken))
+    lines = err.splitlines()
+    assert status == 2 and len(lines) >= 2
+    assert all(line.startswith(f"{broken}:") and "expected" in line for line in lines)
+
+
+@pytest.mark.parametrize("text", ["a: [1, 2", "just words", "", "\t- x", "a: 1\na: 2", "\x00\x01"])
+def test_check_survives_what_is_no_file_of_ours(run_ems, tmp_path: Path, text: str):
+    path = tmp_path / "thing.yaml"
+    path.write_text(text)
+    status, _, err = run_ems("check", str(path))
+    assert status == 2 and str(path) in err and "Traceback" not in err
+
+
+def test_check_accepts_every_shipped_site_device_tariff_and_generated_scenario(run_ems):
+    files = [*bundled("config/sites").glob("*.yaml"), *bundled("config/devices").glob("*.yaml"), *bundled("config/tariffs").glob("*.yaml")]
+    files += bundled("config/scenarios").glob("generated-*.yaml")
+    assert run_ems("check", *map(str, files)) == (0, "", "")
+
+
+def test_a_broken_site_stops_the_daemon_before_it_starts(run_ems, tmp_path: Path):
+    broken = tmp_path / "site.yaml"
+    broken.write_text("name: x\n")
+    status, _, err = run_ems("run", str(broken), "--state-dir", str(tmp_path / "state"))
+    assert status == 2 and f"{broken}:" in err
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_second_instance_on_the_same_state_directory_is_refused(run_ems, tmp_path: Path):
+    held = hold_lock(StateDir(tmp_path), "run")
+    status, _, err = run_ems("run", str(DEMO_SITE), "--state-dir", str(tmp_path))
+    assert status == 1 and "another instance runs on this state directory" in err and len(err.splitlines()) == 1
+    assert not (tmp_path / "site.json").exists()
+    assert held
+
+
+@pytest.mark.parametrize("place", ["/proc/ems-state", "/dev/null/state", "/sys/kernel"])
+def test_a_state_directory_that_cannot_be_written_is_one_clear_line(run_ems, place: str):
+    status, _, err = run_ems("run", str(DEMO_SITE), "--state-dir", place)
+    assert status == 1 and f"{place}: the state directory cannot be written" in err and len(err.splitlines()) == 1
+
+
+def test_a_busy_dashboard_port_stops_the_demo_with_one_line(run_ems):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        status, _, err = run_ems("demo", "--port", str(port))
+    assert (status, err.splitlines()) == (1, [f"ems: port {port} of 127.0.0.1 is in use; --port names another"])
+
+
+def test_verify_journal_prints_the_first_break(run_ems, tmp_path: Path):
+    journal = Journal(StateDir(tmp_path).journal, lambda: 0.0)
+    for n in range(3):
+        journal.append("cycle", NOON + timedelta(seconds=n), {"n": n})
+    journal.close()
+    assert run_ems("verify-journal", str(tmp_path))[0] == 0
+    import sqlite3
+
+    db = sqlite3.connect(StateDir(tmp_path).journal)
+    db.execute("update entry set at_us = 0 where sequence = 2")
+    db.commit()
+    db.close()
+    status, _, err = run_ems("verify-journal", str(tmp_path))
+    assert status == 1 and "entry 2 was changed" in err
+
+
+def test_an_order_nobody_answers_says_so_and_fails(run_ems, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    state = StateDir(tmp_path)
+    state.site.write_text("{}")
+    Clock.starting_at(NOON, 1.0).save(state.clock)
+    monkeypatch.setattr("ems.app.ordering.ANSWER_WITHIN_S", 0.2)
+    status, _, err = run_ems("stop", "all", "--by", "A. Tester", "--why", "test", "--state-dir", str(tmp_path))
+    assert status == 1 and "no answer within" in err
+    (order,) = Mailbox(state.mailbox).since("order", 0)
+    assert (order.body["kind"], order.body["by"], order.body["why"]) == ("stop", "A. Tester", "test")
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("15m", 900), ("1h30m", 5400), ("2min", 120), ("0.5h", 1800)])
+def test_a_duration_is_read_as_written(text: str, seconds: float):
+    assert duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", ["", "10", "1x", "h", "-5m", "0s", "1h banana"])
+def test_what_is_no_duration_is_refused(text: str):
+    with pytest.raises(WrongUsage, match="expected a duration"):
+        duration(text)
+
+
+def test_looking_and_ordering_load_no_solver_frame_or_web_framework():
+    script = "import sys; from ems.app import cli, show, ordering\nprint(*sys.modules)"  # what `ems status` and `ems hold` need
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert [name for name in ("cvxpy", "scipy", "pandas", "sqlalchemy", "fastapi", "pydantic") if name in loaded] == []
