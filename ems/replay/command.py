@@ -23,6 +23,7 @@ from ems.replay.world import build_world
 BOUND = "bound"
 ALL = (*POLICIES, BOUND)
 NEEDS_BOUND = ("capped", "rules", "plan", "oracle")
+WRONG = 2
 INTERRUPTED = 130
 
 Say = Callable[[str], None]
@@ -46,12 +47,20 @@ class Task:
 
 def run_replay(scenario: Path, out: Path, policies: list[str], seeds: list[int], jobs: int, advance: Advance, say: Say = print) -> int:
     """Replays every policy under every seed into `out`. 0 when all went well, 1 when a policy beats the bound or a replay failed, 130
-    after Ctrl-C (finished policies stay, with their comparison). Raises ConfigError or DataError before anything runs."""
+    after Ctrl-C (finished policies stay, with their comparison), 2 when a data file or `out` cannot be used. Raises ConfigError for a
+    scenario that cannot be used."""
     checked = load_scenario(scenario)
     seeds = seeds or [checked.model.seed]
     tasks = plan_tasks(scenario, out, policies or ["plan"], seeds)
-    build_world(checked, seeds[0])  # every data file is read once here, so that a bad one is one clear line
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        build_world(checked, seeds[0])  # every data file is read once here, so that a bad one is one clear line
+        out.mkdir(parents=True, exist_ok=True)
+    except DataError as fault:
+        say(str(fault))
+        return WRONG
+    except OSError as fault:
+        say(f"{out}: cannot be written ({fault.strerror})")
+        return WRONG
     results: dict[Task, dict[str, Any]] = {}
     failed: list[str] = []
     code = 0
@@ -172,6 +181,3 @@ def _run_in_worker(task: Task) -> dict[str, Any]:
 def _listen(queue: Any, advance: Advance) -> None:
     while (message := queue.get()) is not None:
         advance(*message)
-
-
-__all__ = ["DataError", "run_replay"]
