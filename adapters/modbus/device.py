@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from adapters.modbus.commands import CommandBook, Write
+from adapters.modbus.commands import REPEAT_AFTER, CommandBook, Write
 from adapters.modbus.lifeline import Lifeline
 from adapters.modbus.link import Link, NotConnected, Refusal
 from adapters.modbus.page import LEASE_SECONDS, Identity, Page, Point
@@ -47,6 +47,8 @@ class Device:
         self._generation = 0  # connection on which the device was last met
         self._link_problem = self._write_problem = ""
         self._failures = self._write_failures = 0
+        self._refused_wish: Mapping[str, float] = {}
+        self._refused_until = clock.now()
         self._keep_lease = self._is_asked = self._is_let_go = False
         self._writing = asyncio.Lock()
 
@@ -95,7 +97,7 @@ class Device:
                 self._is_asked = False
                 await self._flush()
 
-    async def let_go(self, is_ours: bool) -> None:
+    async def let_go(self, is_ours: bool = True) -> None:
         """Returns the device to its own defaults, once; what cannot be written lapses with the lease.
 
         A device that this process never wrote to is let go only when it `is_ours`: a process before this one may have written.
@@ -186,11 +188,15 @@ class Device:
 
     async def _flush(self) -> None:
         is_stranger = self._generation == 0 or self._generation != self.link.generation
-        if not self._book.wanted or is_stranger:
+        now = self._clock.now()
+        if not self._book.wanted or is_stranger or (self._book.wanted == self._refused_wish and now < self._refused_until):
             return
         try:
-            await self._bring_in_step(self._clock.now())
+            await self._bring_in_step(now)
             self._write_failures = 0
+        except Refusal as refusal:  # of the lease, or of the whole sequence: asked again after a while, or when the wish changes
+            self._refused_wish, self._refused_until = self._book.wanted, now + REPEAT_AFTER
+            self._write_problem, self._write_failures = f"write refused: {refusal}", FAILURES_THAT_COUNT
         except FieldError as error:
             self._write_failures += 1
             self._write_problem = f"write failed: {error}"

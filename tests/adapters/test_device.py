@@ -15,6 +15,7 @@ from adapters.modbus.page_file import read_page
 from adapters.modbus.registers import decode_point
 from adapters.modbus.server import PageServer
 from ems.clock import Clock
+from ems.errors import DeviceRefused
 from ems.reading import Quality
 from ems.site.source import parse_source
 from tests.adapters.small_site import START
@@ -260,3 +261,26 @@ async def test_a_command_the_page_does_not_know_is_a_problem(bench: Make):
     await b.device.flush()
     assert b.server.write_count == 0
     assert b.device.problem == "power_cap_kw: the device has no such command"
+
+
+async def test_a_refused_sequence_is_reported_at_once_and_repeated_only_for_another_wish(bench: Make):
+    """The device takes the value and refuses to enable it, as a battery at the end of its window does."""
+    lease = (
+        "lease: {kind: reversion_timer, seconds: beat, enable: other, before: {beat: lease_s}, after: {other: 1}, release: {other: 0}}\n"
+    )
+    b = await bench(HEAD + REGISTERS + command() + lease)
+
+    def refuse(name: str, value: float) -> None:
+        if value > 0 and name == "power_setpoint_kw":
+            raise DeviceRefused("full")
+        b.told.append((name, value))
+
+    b.server._registers._write = refuse
+    await b.device.poll()
+    await b.hold(5.0)
+    assert b.device.problem is not None and "write refused" in b.device.problem
+    writes = b.server.write_count
+    await b.hold(5.0)
+    assert b.server.write_count == writes
+    await b.hold(-5.0)
+    assert (b.told, b.device.problem) == ([("power_setpoint_kw", -5.0), ("lease_s", 60.0)], None)
