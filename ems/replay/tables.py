@@ -5,12 +5,14 @@ Nothing here repairs silently: what was dropped or held is in the returned count
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import orjson
 import pandas as pd
 
 from ems.errors import DataError
@@ -133,7 +135,8 @@ def _parse(path: Path) -> pd.DataFrame:
     if name.endswith(".parquet"):
         return pd.read_parquet(path)
     if name.endswith((".jsonl", ".jsonl.gz")):
-        return pd.read_json(path, lines=True, convert_dates=False)
+        with gzip.open(path, "rb") if name.endswith(".gz") else path.open("rb") as lines:
+            return pd.DataFrame.from_records([orjson.loads(line) for line in lines if line.strip()])
     if name.endswith((".csv", ".csv.gz")):
         return pd.read_csv(path, on_bad_lines="error")
     raise ValueError("expected .csv, .csv.gz, .jsonl or .parquet")
