@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from adapters.modbus.link import Link, Refusal
-from ems.errors import DeviceLied, DeviceSilent
+from adapters.modbus.link import Link, NotConnected, Refusal
+from ems.errors import DeviceLied, DeviceSilent, FieldError
 from tests.adapters.fake_device import Request, Script, fake_device, frame, good_answer, honest, registers
 
 DEADLINE_S = 0.12
@@ -230,3 +230,27 @@ async def eventually(link: Link, address: int, count: int) -> list[int]:
             assert "not connected" in str(error)
             await asyncio.sleep(0.005)
     raise AssertionError("the link never came back")
+
+
+async def test_no_single_wrong_byte_before_the_data_makes_a_wrong_value():
+    """Each byte of header, function and byte count in turn is turned into something else: an error or the right answer follows."""
+    rng = random.Random(5)
+
+    async def corrupt(request: Request, writer: asyncio.StreamWriter) -> None:
+        data = bytearray(good_answer(request))
+        data[request.number % 9] ^= rng.randrange(1, 256)
+        writer.write(bytes(data))
+
+    async with fake_device(corrupt) as port:
+        link = Link("127.0.0.1", port, random.Random(3), deadline_s=0.03, backoff_s=(0.001, 0.002))
+        outcomes = {"right": 0, "error": 0}
+        while sum(outcomes.values()) < 45:
+            try:
+                assert await link.read(1, "holding", 40, 4) == [40, 41, 42, 43]
+                outcomes["right"] += 1
+            except NotConnected:
+                await asyncio.sleep(0.002)
+            except FieldError:
+                outcomes["error"] += 1
+        assert outcomes["error"] > 25
+        link.close()
