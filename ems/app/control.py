@@ -10,7 +10,6 @@ import asyncio
 import gc
 import logging
 import os
-import resource
 import signal
 import sys
 from datetime import datetime, timedelta
@@ -234,14 +233,22 @@ class ControlLoop:
             self.inbox.post("order_ack", {"sequence": sequence, "is_done": is_done, "text": answer}, now, now + ACK_VALID)
 
     def _health(self, now: datetime) -> dict[str, Any]:
-        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
         note = "; ".join([*self.mailbox.notes[-1:], self.journal.trouble]).strip("; ")
-        return {"process": NAME, "pid": os.getpid(), "at": now.isoformat(), "note": note, "memory_mb": round(peak_mb, 1)}
+        return {"process": NAME, "pid": os.getpid(), "at": now.isoformat(), "note": note, "memory_mb": memory_mb()}
 
     def _last_counts(self) -> dict[str, Any] | None:
         messages = self.mailbox.since("snapshot", 0)
         counters = messages[-1].body.get("counters") if messages else None
         return counters if isinstance(counters, dict) else None
+
+
+def memory_mb() -> float | None:
+    """Peak resident memory of this process in MB, None where the system does not say."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        return round(int(status.split("VmHWM:")[1].split()[0]) / 1024.0, 1)
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 def remembered(state: StateDir, site: str) -> dict[str, Any]:

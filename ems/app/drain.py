@@ -1,4 +1,7 @@
-"""Letting go of a site in order: caps to the contract and read back, storage to zero by ramp, then release."""
+"""Letting go of a site in order: caps down to the contract and read back, storage to zero by ramp and measured idle, then release.
+
+A cap below the contract stays until storage is idle: a charging battery may be what it makes room for. Release then lets it rise.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from ems.state.image import SiteImage
 
 REASON = "letting go: safe values before release"
 CAP_WITHIN_KW = 1.0
-IDLE_WITHIN_KW = 1.0
+IDLE_SHARE = 0.02  # of the rating: measured power below it is idle
 
 
 class Drain:
@@ -24,6 +27,12 @@ class Drain:
         commands = {b.id: "power_setpoint_kw" for b in site.batteries} | {u.id: "battery_setpoint_kw" for u in site.upses}
         self._storage_kw = {key: last_kw[key] for key in commands.items() if key in last_kw and key[0] in self._held}
         self._ramp_kw_per_s = {b.id: b.ramp_kw_per_s for b in site.batteries} | {u.id: u.ramp_kw_per_s for u in site.upses}
+        self._rating_kw = {b.id: b.power_kw for b in site.batteries} | {u.id: u.rating_kw for u in site.upses}
+        self._cap_kw = {
+            c.id: min(c.contract_cap_kw, last_kw.get((c.id, "power_cap_kw"), c.contract_cap_kw))
+            for c in site.clusters
+            if c.id in self._held
+        }
         self._at = now
 
     @property
@@ -34,18 +43,24 @@ class Drain:
 
     def step(self, image: SiteImage) -> tuple[list[Setpoint], bool]:
         """The setpoints of this cycle, and whether the site may be released now."""
-        caps = [Setpoint(c.id, "power_cap_kw", c.contract_cap_kw, REASON, image.now) for c in self._site.clusters if c.id in self._held]
+        caps = [Setpoint(cluster, "power_cap_kw", kw, REASON, image.now) for cluster, kw in self._cap_kw.items()]
         is_capped = all(self._is_capped(image, s) for s in caps)
         if is_capped:
             self._ramp_down(image.now)
         self._at = image.now
         storage = [Setpoint(asset, command, kw, REASON, image.now) for (asset, command), kw in self._storage_kw.items()]
-        is_idle = all(abs(s.power_kw) < IDLE_WITHIN_KW for s in storage)
+        is_idle = all(s.power_kw == 0.0 and self._is_idle(image, s.asset) for s in storage)
         return [*caps, *storage], is_capped and is_idle
 
     def _is_capped(self, image: SiteImage, cap: Setpoint) -> bool:
         shown = image.command(cap.asset, cap.command, self._site.control.stale_after_s)
         return shown is not None and shown <= cap.power_kw + CAP_WITHIN_KW
+
+    def _is_idle(self, image: SiteImage, asset: str) -> bool:
+        """True when the battery power is measured near zero; a UPS shows it beside its losses."""
+        point = "battery_kw" if image.reading(asset, "battery_kw") is not None else "power_kw"
+        measured_kw = image.value(asset, point, self._site.control.stale_after_s)
+        return measured_kw is not None and abs(measured_kw) < IDLE_SHARE * self._rating_kw[asset]
 
     def _ramp_down(self, now: datetime) -> None:
         passed_s = max(0.0, (now - self._at).total_seconds())

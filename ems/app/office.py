@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -25,12 +27,23 @@ def main(argv: list[str]) -> int:
     watch_supervisor(lambda: os._exit(0))
     state = StateDir(Path(argv[0]))
     try:
-        run_file = RunFile.load(state.site)
-        serve(state.path, state.site, run_file.port, Clock.load(state.clock), run_file.db_url)
-    except (EmsError, OSError) as error:
+        asyncio.run(until_told(state, RunFile.load(state.site)))
+    except EmsError as error:
         log_line(NAME, "could not run", fields={"error": str(error)})
         return 1
     return 0
+
+
+async def until_told(state: StateDir, run_file: RunFile) -> None:
+    """The office of a state directory, until SIGTERM or SIGINT."""
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    try:
+        await serve(state.path, state.site, run_file.port, Clock.load(state.clock), run_file.db_url)
+    except asyncio.CancelledError:
+        pass  # told to stop: the service has closed its files
 
 
 if __name__ == "__main__":
