@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -65,7 +65,11 @@ class Plan:
 
 def encode_plan(plan: Plan) -> dict[str, Any]:
     """The plan as plain data for the mailbox and the journal."""
-    data = asdict(plan)
+    data = {f.name: getattr(plan, f.name) for f in fields(plan)}  # not asdict: it copies every number, 13 ms a plan
+    data["classes"] = {
+        cluster: {name: {"defer_kw": c.defer_kw, "recover_kw": c.recover_kw, "throttle_kw": c.throttle_kw} for name, c in named.items()}
+        for cluster, named in plan.classes.items()
+    }
     data["made_at"] = plan.made_at.isoformat()
     data["valid_until"] = plan.valid_until.isoformat()
     data["starts"] = plan.starts[0].isoformat()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 from ems.assets.asset import DeviceLink
 from ems.assets.battery.model import Battery
@@ -73,27 +74,27 @@ class Site:
     control: ControlSettings
     plan: PlanSettings
 
-    @property
+    @cached_property
     def batteries(self) -> tuple[Battery, ...]:
         """Batteries in file order."""
         return tuple(a for a in self.assets.values() if isinstance(a, Battery))
 
-    @property
+    @cached_property
     def upses(self) -> tuple[Ups, ...]:
         """UPSs in file order."""
         return tuple(a for a in self.assets.values() if isinstance(a, Ups))
 
-    @property
+    @cached_property
     def clusters(self) -> tuple[Cluster, ...]:
         """IT clusters in file order."""
         return tuple(a for a in self.assets.values() if isinstance(a, Cluster))
 
-    @property
+    @cached_property
     def coolings(self) -> tuple[Cooling, ...]:
         """Cooling systems in file order."""
         return tuple(a for a in self.assets.values() if isinstance(a, Cooling))
 
-    @property
+    @cached_property
     def fixed_loads(self) -> tuple[FixedLoad, ...]:
         """Fixed loads in file order."""
         return tuple(a for a in self.assets.values() if isinstance(a, FixedLoad))
