@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import cached_property
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -24,7 +25,7 @@ from ems.plan.state import PlanState
 from ems.signals.prices import PriceBook, PriceRow
 from ems.signals.weather import WeatherBook, WeatherRow
 from ems.site.model import Site
-from ems.timegrid import interval_start
+from ems.timegrid import TimeGrid, interval_start
 
 Array = NDArray[np.float64]
 FRAME_S = 60.0
@@ -48,7 +49,8 @@ class PlanLoop:
         settle_at: datetime | None = None,
     ) -> None:
         self.site = site
-        self.planner = Planner(site, budget_s)
+        self.budget_s = budget_s
+        self.grid = TimeGrid.covering(site.plan.horizon_h)
         self.loads: dict[str, LoadSource] = (
             dict(loads) if loads is not None else {c.id: LoadForecaster(c.rating_kw, c.idle_kw) for c in site.clusters}
         )
@@ -59,6 +61,11 @@ class PlanLoop:
         self.events: dict[str, Obligation] = {}
         self.forecasts: dict[str, Quantiles] = {}  # of the last plan, per cluster
         self.inputs: PlanInputs | None = None  # of the last plan
+
+    @cached_property
+    def planner(self) -> Planner:
+        """Compiled when the first plan is made."""
+        return Planner(self.site, self.budget_s)
 
     def observe(self, frame: MinuteFrame) -> None:
         """Takes the means of one minute."""
@@ -85,7 +92,7 @@ class PlanLoop:
 
     def make_inputs(self, now: datetime, state: PlanState) -> PlanInputs:
         """Everything the plan looks at, as known at `now`."""
-        horizon = self.planner.steps(now)
+        horizon = self.grid.at(now)
         starts, hours = horizon.starts, horizon.duration_h
         self.forecasts = {name: source.forecast(now, starts, hours) for name, source in self.loads.items()}
         price = self._price(now, horizon)

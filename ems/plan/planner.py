@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import cvxpy as cp
 import numpy as np
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from ems.assets.battery.block import BatteryBlock
 from ems.errors import PlanInfeasible
-from ems.horizon import Horizon
 from ems.plan.commitments import commitment_cost
 from ems.plan.engine import HOT, Engine, Solution
 from ems.plan.explain import binding_sources, explain
@@ -50,10 +49,6 @@ class Planner:
             raise PlanInfeasible(f"the plan does not stand its check: {'; '.join(faults[:3])}")
         self.last_path = solution.path
         return plan
-
-    def steps(self, now: datetime) -> Horizon:
-        """The steps a plan made at `now` will have."""
-        return self.grid.at(now)
 
     def _plan(self, inputs: PlanInputs, values: PlanValues, solution: Solution) -> Plan:
         import_kw = self._values(self.problem.import_kw, solution)
