@@ -1,0 +1,131 @@
+"""The planner process around a stand-in plan loop: when it plans, and what it survives."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ems.app import planner as planner_module
+from ems.app.planner import PlannerProcess
+from ems.app.prepare import prepared_run
+from ems.app.statedir import StateDir
+from ems.clock import Clock
+from ems.errors import PlanInfeasible
+from ems.mailbox import Mailbox
+from ems.messages import MinuteFrame
+from ems.obligation import Obligation, ObligationKind
+from ems.plan.plan import Plan
+from ems.plan.state import PlanState
+
+NOON = datetime(2024, 8, 19, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+class StandIn:
+    """Records what it is given; plans nothing."""
+
+    def __init__(self, site: object, budget_s: float) -> None:
+        self.given: list[tuple[str, Any]] = []
+        self.planned: list[PlanState] = []
+        self.forecasts: dict[str, Any] = {}
+        self.trouble: Exception | None = None
+
+    def observe(self, frame: MinuteFrame) -> None:
+        self.given.append(("minute", frame))
+
+    def add_prices(self, rows: list[Any]) -> None:
+        self.given.append(("prices", rows))
+
+    def add_weather(self, rows: list[Any]) -> None:
+        self.given.append(("weather", rows))
+
+    def add_events(self, events: list[Obligation]) -> None:
+        self.given.append(("event", events))
+
+    def plan(self, now: datetime, state: PlanState) -> Plan:
+        self.planned.append(state)
+        if self.trouble:
+            raise self.trouble
+        n = (1.0,)
+        return Plan(now, now + HOUR, (now,), (0.25,), {}, {}, {}, n, {}, {}, n, n, ("",), 0.0, 0.0)
+
+
+class Bench:
+    """A planner process on a state directory, and the other end of its mailbox."""
+
+    def __init__(self, folder: Path) -> None:
+        state = StateDir(folder)
+        self.run_file = prepared_run("demo-2mw", state, None, None, 1, None)
+        self.run_file.save(state.site)
+        self.clock = Clock.starting_at(NOON, 1.0)
+        self.clock.save(state.clock)
+        self.mailbox = Mailbox(state.mailbox)
+        self.process = PlannerProcess(state)
+        self.loop: StandIn = self.process.plans  # type: ignore[assignment]
+
+    def say(self, topic: str, body: dict[str, Any]) -> None:
+        now = self.clock.now()
+        assert self.mailbox.post(topic, body, now, now + HOUR)
+
+    def tell_state(self, limit_kw: float = 1450.0) -> None:
+        state = PlanState(self.clock.now(), {"bess-1": 500.0}, {}, 900.0, 0.0, None, 0.0, 100.0, limit_kw, 1000.0, None)
+        self.say("snapshot", {"plan_state": state.encode()})
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr(planner_module, "PlanLoop", StandIn)
+    return Bench(tmp_path)
+
+
+def test_without_a_fresh_state_nothing_is_planned(bench: Bench):
+    bench.process.look()
+    assert bench.loop.planned == []
+
+
+def test_a_plan_goes_out_at_once_and_then_only_when_its_time_has_come(bench: Bench):
+    bench.tell_state()
+    for _ in range(3):
+        bench.process.look()
+    assert len(bench.loop.planned) == 1
+    plan, fans = bench.mailbox.latest("plan", bench.clock.now()), bench.mailbox.latest("forecast", bench.clock.now())
+    assert plan is not None and plan.valid_until == bench.loop.planned[0].at.replace(microsecond=plan.valid_until.microsecond) + HOUR
+    assert fans is not None
+
+
+def event_body() -> dict[str, Any]:
+    event = Obligation("e-1", ObligationKind.IMPORT_LIMIT, 1200.0, NOON + HOUR, NOON + 2 * HOUR, NOON)
+    instants = {"start": event.start, "end": event.end, "notice_at": event.notice_at}
+    return {**vars(event), "kind": "import_limit", **{k: v.isoformat() for k, v in instants.items()}}
+
+
+def test_an_event_and_a_changed_limit_are_news_that_make_a_new_plan(bench: Bench):
+    bench.tell_state()
+    bench.process.look()
+    bench.say("event", event_body())
+    bench.process.look()
+    assert bench.loop.given[-1][0] == "event" and len(bench.loop.planned) == 2
+    bench.tell_state(limit_kw=1200.0)
+    bench.process.look()
+    assert len(bench.loop.planned) == 3
+
+
+def test_messages_that_make_no_sense_are_passed_over(bench: Bench, capsys: pytest.CaptureFixture[str]):
+    for topic in ("minute", "prices", "weather", "event"):
+        bench.say(topic, {"rows": [{"valid_from": "yesterday"}]})
+        bench.say(topic, {})
+        bench.say(topic, {"rows": 7})
+    bench.say("snapshot", {"plan_state": {"at": "now"}})
+    bench.process.look()
+    assert bench.loop.given == [] and bench.loop.planned == []
+    assert capsys.readouterr().err.count("not understood") == 13
+
+
+def test_an_infeasible_plan_is_said_and_tried_again_soon(bench: Bench, capsys: pytest.CaptureFixture[str]):
+    bench.loop.trouble = PlanInfeasible("reserve against limit")
+    bench.tell_state()
+    bench.process.look()
+    assert "reserve against limit" in capsys.readouterr().err
+    assert bench.mailbox.latest("plan", bench.clock.now()) is None
+    assert bench.process._next_plan_at < bench.clock.now() + timedelta(seconds=bench.run_file.site.plan.every_s / 2)
