@@ -168,7 +168,7 @@ class FaultEntry(FileModel):
 
     at: Instant
     device: str
-    fault: Literal["silent", "refuse", "slow", "lying", "reboot"]
+    fault: Literal["silent", "frozen", "slow", "reject", "ignores", "wrong_sign", "trip", "local", "reboot"]
     for_s: Positive
 
 

@@ -66,8 +66,8 @@ def write_scenario(folder: Path, hours: float = 2.0, start: datetime = START, **
     for name, seed in (("a", 1), ("b", 2)):
         write_rates(folder / f"rates-{name}.csv", rates(history_h + hours + 1, seed=seed))
     write_prices(folder / "prices.csv", start - timedelta(days=2), 96 * 2 + int(hours * 4) + 4)
-    trace = "{kind: rates, path: rates-%s.csv, begins_at: %s, within_window: gamma}"
     begins = (start - timedelta(hours=history_h)).isoformat()
+    load = [f"{{cluster: hall-{n}, trace: {{kind: rates, path: rates-{n}.csv, begins_at: {begins}, within_window: gamma}}}}" for n in "ab"]
     lines = {
         "site": str(SITE),
         "overrides": "{point_of_connection: {import_limit_kw: 1370}}",
@@ -75,7 +75,7 @@ def write_scenario(folder: Path, hours: float = 2.0, start: datetime = START, **
         "end": (start + timedelta(hours=hours)).isoformat(),
         "control_step_s": "5",
         "seed": "7",
-        "load": "[{cluster: hall-a, trace: %s}, {cluster: hall-b, trace: %s}]" % (trace % ("a", begins), trace % ("b", begins)),
+        "load": f"[{', '.join(load)}]",
         "prices": "{path: prices.csv, currency: USD}",
         **changes,
     }

@@ -22,9 +22,7 @@ def scenario(folder: Path, **changes: str) -> Scenario:
 
 def test_a_real_time_price_is_known_at_the_end_of_its_interval_and_a_day_ahead_price_the_day_before(tmp_path: Path):
     made.write_prices(tmp_path / "da.csv", made.START - timedelta(days=2), 60, 60)
-    signals = read_signals(
-        scenario(tmp_path, day_ahead='{path: da.csv, currency: USD, known_at: "13:30", time_zone: America/Chicago}')
-    )
+    signals = read_signals(scenario(tmp_path, day_ahead='{path: da.csv, currency: USD, known_at: "13:30", time_zone: America/Chicago}'))
     for row in signals.price_rows:
         if row.source == "real_time":
             assert row.available_at == row.valid_to == row.valid_from + timedelta(minutes=15)
