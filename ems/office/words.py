@@ -1,0 +1,89 @@
+"""Powers and instants in words and magnitudes, as people read them: `discharging 185 kW`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+STORES = ("battery", "ups")
+IDLE_KW = 0.5
+KINDS = {"battery": "Battery", "ups": "UPS", "cluster": "IT hall", "cooling": "Cooling", "fixedload": "Fixed load"}
+
+
+def kw(value: float | None) -> str:
+    """A magnitude: `1,213 kW`; a dash when it is missing."""
+    return "–" if value is None else f"{abs(value):,.0f} kW"
+
+
+def percent(share: float | None) -> str:
+    """`64.3 %`; a dash when it is missing."""
+    return "–" if share is None else f"{100.0 * share:.1f} %"
+
+
+def flow(store_kw: float | None) -> str:
+    """What a store does."""
+    if store_kw is None:
+        return "unknown"
+    if abs(store_kw) < IDLE_KW:
+        return "idle"
+    return f"{'charging' if store_kw > 0 else 'discharging'} {kw(store_kw)}"
+
+
+def doing(kind: str, power_kw: float | None, battery_kw: float | None = None) -> str:
+    """What an asset does. A UPS is told by its battery, its own power is mostly losses."""
+    if kind == "battery":
+        return flow(power_kw)
+    if kind == "ups":
+        return flow(battery_kw)
+    if power_kw is None:
+        return "unknown"
+    return f"{'generating' if power_kw < -IDLE_KW else 'drawing'} {kw(power_kw)}"
+
+
+def allowed(kind: str, low_kw: float | None, high_kw: float | None, low_rule: str | None, high_rule: str | None) -> str:
+    """The interval the guard allows, with the rule at each end; "" where nothing can be commanded."""
+    if low_kw is None or high_kw is None:
+        return ""
+    if kind not in STORES:
+        return f"{kw(low_kw)} ({low_rule}) to {kw(high_kw)} ({high_rule})"
+    if abs(low_kw) < IDLE_KW and abs(high_kw) < IDLE_KW:
+        return f"no charging and no discharging ({' and '.join(dict.fromkeys(str(r) for r in (low_rule, high_rule)))})"
+    return f"{_low_end(low_kw)} ({low_rule}), {_high_end(high_kw)} ({high_rule})"
+
+
+def asked(kind: str, command: str, value_kw: float) -> str:
+    """A setpoint in words."""
+    if kind in STORES:
+        return "stay idle" if abs(value_kw) < IDLE_KW else f"{'charge' if value_kw > 0 else 'discharge'} {kw(value_kw)}"
+    if command == "power_cap_kw":
+        return f"stay below {kw(value_kw)}"
+    return f"{command.removesuffix('_limit_kw').replace('_', ' ')} below {kw(value_kw)}"
+
+
+def age(seconds: float | None) -> str:
+    """`3 s`, `12 min`, `5 h`; a dash when unknown."""
+    if seconds is None:
+        return "–"
+    seconds = max(0.0, seconds)
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+
+
+def clock(instant: datetime | None, time_zone: str, with_date: bool = False) -> str:
+    """Local time of the site."""
+    if instant is None:
+        return "–"
+    return instant.astimezone(ZoneInfo(time_zone)).strftime("%a %d %b %H:%M:%S" if with_date else "%H:%M:%S")
+
+
+def _low_end(low_kw: float) -> str:
+    if abs(low_kw) < IDLE_KW:
+        return "no discharging"
+    return f"discharging up to {kw(low_kw)}" if low_kw < 0 else f"charging at least {kw(low_kw)}"
+
+
+def _high_end(high_kw: float) -> str:
+    if abs(high_kw) < IDLE_KW:
+        return "no charging"
+    return f"charging up to {kw(high_kw)}" if high_kw > 0 else f"discharging at least {kw(high_kw)}"
