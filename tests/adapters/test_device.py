@@ -284,3 +284,46 @@ async def test_a_refused_sequence_is_reported_at_once_and_repeated_only_for_anot
     assert b.server.write_count == writes
     await b.hold(-5.0)
     assert (b.told, b.device.problem) == ([("power_setpoint_kw", -5.0), ("lease_s", 60.0)], None)
+
+
+TIMER = "lease: {kind: reversion_timer, seconds: beat, before: {beat: lease_s}, release: {other: 0}}\n"
+
+
+async def test_a_device_that_was_away_is_armed_again_even_when_it_shows_the_right_value(bench: Make):
+    b = await bench(HEAD + REGISTERS + command() + LEASE)
+    await b.device.poll()
+    await b.hold(5.0)
+    await b.server.restart()
+    for _ in range(2):
+        await b.device.poll()
+    await b.hold(5.0)
+    assert b.commands_told() == [5.0, 5.0]
+
+
+async def test_a_lease_is_kept_without_wearing_the_memory_of_the_command(bench: Make):
+    b = await bench(HEAD + REGISTERS + command("memory: eeprom") + TIMER)
+    await b.device.poll()
+    for _ in range(6):
+        await b.hold(5.0)
+        b.clock.turn(20)
+        await b.device.poll()
+    assert b.commands_told() == [5.0]
+    assert [name for name, _ in b.told].count("lease_s") == 6
+
+
+async def test_a_command_register_without_effect_is_read_back_as_no_value(bench: Make):
+    """The function was disabled behind our back: what its register still holds must not pass for a setpoint in force."""
+    lease = (
+        "lease: {kind: reversion_timer, seconds: beat, enable: other, before: {beat: lease_s}, after: {other: 1}, release: {other: 0}}\n"
+    )
+    b = await bench(HEAD + REGISTERS + command() + lease)
+    await b.device.poll()
+    assert b.device.commands["power_setpoint_kw"].value is None
+    await b.hold(5.0)
+    await b.device.poll()
+    assert b.device.commands["power_setpoint_kw"].value == 5.0
+    b.values["lease_remaining_s"] = 0.0
+    b.clock.turn(3)
+    await b.device.poll()
+    assert b.device.commands["power_setpoint_kw"].quality is Quality.BAD
+    assert b.device.problem is not None and "reads back no value" in b.device.problem
