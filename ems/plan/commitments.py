@@ -10,7 +10,19 @@ from ems.commitment import Commitment, Per
 from ems.timegrid import interval_columns, interval_rows
 
 Array = NDArray[np.float64]
+LEVEL_PRICE_PER_KWH = (
+    0.02  # on import above the peak within an interval whose mean holds it: dearer than the gain of charging a little earlier
+)
 OUT_OF_GROUP_KW = 1e6  # an interval that does not belong to a peak's group is lifted out of its row by this
+
+
+class Levelling:
+    """Keeps the short steps of a billing interval at or below the peak its mean may reach: no battery swings between them for nothing."""
+
+    def __init__(self, import_kw: cp.Expression, reach_kw: cp.Expression, columns: int, duration_h: cp.Parameter) -> None:
+        self.above_kw = cp.Variable(columns, nonneg=True)
+        self.cost = LEVEL_PRICE_PER_KWH * (duration_h[:columns] @ self.above_kw)
+        self.constraints = {"counts what short steps stand above the peak": self.above_kw >= import_kw[:columns] - reach_kw}
 
 
 class StepTerm:

@@ -10,7 +10,7 @@ from ems.assets.grid_connection.block import GridConnectionBlock
 from ems.commitment import Per
 from ems.errors import InvariantBroken
 from ems.plan.blocks import build_blocks
-from ems.plan.commitments import BillingIntervals, PeakTerm, StepTerm
+from ems.plan.commitments import BillingIntervals, Levelling, PeakTerm, StepTerm
 from ems.plan.headroom import Headroom, kept_kwh
 from ems.plan.inputs import PlanInputs
 from ems.plan.tariff import tariff_commitments
@@ -34,6 +34,7 @@ class PlanProblem:
         self.energy = StepTerm(self.import_kw, is_one_sided=site.point_of_connection.export_limit_kw <= 0.0)
         self.intervals = BillingIntervals(self.import_kw, site.tariff.demand_interval_min)
         self.peak, self.next_peak = PeakTerm(self.intervals), PeakTerm(self.intervals)
+        self.levelling = Levelling(self.import_kw, self.peak.reach_kw, self.intervals.columns, self.duration_h)
         gain = lowest_gain(site)
         self.headroom = Headroom(self.blocks, self.import_kw, self.connection.import_limit_kw, self.duration_h, gain)
         self.feeder_over_kw = {f.id: cp.Variable(grid.n, nonneg=True) for f in site.feeders}
@@ -44,7 +45,13 @@ class PlanProblem:
             raise InvariantBroken(f"the plan of {site.name} is not DPP: a Parameter is multiplied by a Parameter")
 
     def _parts(self) -> dict[str, object]:
-        terms = {"energy": self.energy, "peak": self.peak, "next month's peak": self.next_peak, "headroom": self.headroom}
+        terms = {
+            "energy": self.energy,
+            "peak": self.peak,
+            "next month's peak": self.next_peak,
+            "headroom": self.headroom,
+            "levelling": self.levelling,
+        }
         return {**self.blocks.all, "point of connection": self.connection, **terms}
 
     def _constraints(self) -> dict[str, cp.Constraint]:

@@ -57,7 +57,7 @@ def test_doing_nothing_is_never_cheaper_than_the_bound_and_close_to_it_when_noth
     inputs = window(2.0)
     nothing, least = untouched_cost(stiff, inputs), solve_bound(stiff, inputs).total
     assert least <= nothing + 1e-6
-    assert least >= 0.985 * nothing  # what is left is the freedom of the lag within a step
+    assert least >= 0.975 * nothing  # what is left is the freedom of the lag within a step
     assert solve_bound(demo_site(1850.0), inputs).total < 0.95 * nothing
 
 
