@@ -23,6 +23,7 @@ from ems.replay.world import build_world
 BOUND = "bound"
 ALL = (*POLICIES, BOUND)
 NEEDS_BOUND = ("capped", "rules", "plan", "oracle")
+PART = ".part"  # ending of a folder whose replay is not finished
 WRONG = 2
 INTERRUPTED = 130
 
@@ -70,6 +71,8 @@ def run_replay(scenario: Path, out: Path, policies: list[str], seeds: list[int],
     except KeyboardInterrupt:
         code = INTERRUPTED
         say("interrupted: what was finished is kept")
+        for part in [*out.glob(f".*{PART}"), *out.glob(f"*/.*{PART}")]:
+            shutil.rmtree(part, ignore_errors=True)
     for line in failed:
         say(line)
     found = finish(checked, out, results, say)
@@ -117,7 +120,7 @@ def run_task(task: Task, advance: Advance) -> dict[str, Any]:
         from ems.replay.bound import bound_of  # loads a solver that most tasks do not need
 
         return bound_of(world, lambda done: advance(task.name, done))
-    part = task.folder.with_name(f".{task.folder.name}.part")
+    part = task.folder.with_name(f".{task.folder.name}{PART}")
     shutil.rmtree(part, ignore_errors=True)
     try:
         result = Run(world, task.policy).execute(part, lambda done: advance(task.name, done))

@@ -13,11 +13,14 @@ from ems.control.decision import Decision
 from ems.control.minutes import MinuteMeans
 from ems.control.plan_state import plan_state
 from ems.errors import PlanInfeasible
+from ems.forecast.load import LoadForecaster
 from ems.forecast.quantiles import Quantiles
 from ems.messages import MinuteFrame
 from ems.obligation import Obligation
 from ems.plan.loop import PlanLoop
 from ems.plan.plan import Plan, encode_plan
+from ems.plan.sources import LoadSource
+from ems.replay.announced import WithAnnounced
 from ems.replay.bound import solve_window
 from ems.replay.future import TrueLoad, TruePeak, TruePrices, TrueWeather, true_loads, true_prices, true_weather
 from ems.replay.scores import ForecastScores
@@ -32,7 +35,7 @@ class Planning:
 
     def __init__(self, world: World, is_oracle: bool) -> None:
         self.world = world
-        self.loop = foreseeing_loop(world) if is_oracle else PlanLoop(world.site, settle_at=world.scenario.model.end)
+        self.loop = foreseeing_loop(world) if is_oracle else forecasting_loop(world)
         self.loop.add_prices(world.signals.price_rows)
         self.loop.add_weather(world.signals.weather_rows)
         for frame in history_frames(world):
@@ -107,6 +110,17 @@ class Planning:
             "ms_p50": None if p50 is None else round(float(p50), 3),
             "ms_p99": None if p99 is None else round(float(p99), 3),
         }
+
+
+def forecasting_loop(world: World) -> PlanLoop:
+    """The plan loop as in the daemon; where jobs are announced, its load forecasts know of them."""
+    jobs = world.scenario.model.jobs
+    loads: dict[str, LoadSource] = {c.id: LoadForecaster(c.rating_kw, c.idle_kw) for c in world.site.clusters}
+    for cluster in world.site.clusters:
+        announced = [job for job in jobs if job.cluster == cluster.id]
+        if announced:
+            loads[cluster.id] = WithAnnounced(loads[cluster.id], cluster.rating_kw, announced)
+    return PlanLoop(world.site, loads=loads, settle_at=world.scenario.model.end)
 
 
 def foreseeing_loop(world: World) -> PlanLoop:
