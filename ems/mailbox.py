@@ -35,6 +35,7 @@ LIMITS: Mapping[str, int] = {
 }
 DEFAULT_LIMIT = 100
 NOTES_KEPT = 20
+UNREACHABLE = (sqlite3.Error, UnicodeDecodeError, DataError)  # a mailbox that is lost under the run costs messages, not the process
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SCHEMA = """
@@ -89,7 +90,7 @@ class Mailbox:
         with self._lock:
             try:
                 return self._healed(lambda db: _insert(db, topic, rows))
-            except sqlite3.Error as error:
+            except UNREACHABLE as error:
                 self._note(f"message on {topic} not sent: {error}")
                 return []
 
@@ -135,7 +136,7 @@ class Mailbox:
         with self._lock:
             try:
                 return self._healed(lambda db: db.execute(query, values).fetchall())
-            except sqlite3.Error as error:
+            except UNREACHABLE as error:
                 self._note(f"mailbox not read: {error}")
                 return []
 

@@ -1,6 +1,7 @@
 """The mailbox: what was sent arrives once and in order, it stays bounded, and a broken file costs messages, never the run."""
 
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -101,6 +102,17 @@ def test_a_file_deleted_under_the_run_is_made_again_and_a_reader_ahead_of_it_mis
         mailbox.path.with_name(mailbox.path.name + suffix).unlink(missing_ok=True)
     send(mailbox, "order", "fresh")
     assert [m.body["value"] for m in mailbox.since("order", 5)] == ["fresh"]
+
+
+def test_a_folder_lost_under_the_run_costs_messages_and_not_the_process(tmp_path: Path):
+    folder = tmp_path / "state"
+    folder.mkdir()
+    mailbox = Mailbox(folder / "mailbox.db")
+    shutil.rmtree(folder)
+    assert send(mailbox, "order", 1) is None and "not sent" in mailbox.notes[-1]
+    assert mailbox.since("order", 0) == [] and mailbox.latest("order", NOON) is None
+    folder.mkdir()
+    assert send(mailbox, "order", 2) is not None
 
 
 def test_a_file_damaged_under_the_run_never_raises_and_works_again(tmp_path: Path):

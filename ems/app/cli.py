@@ -32,7 +32,7 @@ app.add_typer(devices_app, name="devices")
 
 StateOption = Annotated[
     Path | None,
-    typer.Option("--state-dir", help="State directory of the run; default EMS_STATE_DIR, else ./ems-state.", show_default=False),
+    typer.Option("--state-dir", help="State directory of the run; default EMS_STATE_DIR, else ./var/ems.", show_default=False),
 ]
 ByOption = Annotated[str, typer.Option("--by", help="Your name; it goes into the journal.", show_default=False)]
 WhyOption = Annotated[str, typer.Option("--why", help="The reason; it goes into the journal.", show_default=False)]

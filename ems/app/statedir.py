@@ -12,7 +12,7 @@ from pathlib import Path
 from ems.errors import EmsError
 from ems.journal.file import FILE_NAME as JOURNAL
 
-DEFAULT = "ems-state"
+DEFAULT = "var/ems"
 LOCK_POLL_S = 0.05
 
 
@@ -54,7 +54,7 @@ class StateDir:
 
 
 def find_state_dir(given: Path | None) -> StateDir:
-    """The state directory: as given, else EMS_STATE_DIR, else ./ems-state."""
+    """The state directory: as given, else EMS_STATE_DIR, else ./var/ems."""
     return StateDir((given or Path(os.environ.get("EMS_STATE_DIR") or DEFAULT)).absolute())
 
 
