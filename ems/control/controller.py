@@ -37,7 +37,9 @@ from ems.state.image import SiteImage
 from ems.state.interval import IntervalMeter
 
 FLOOR = {"plan": Level.L0, "rules": Level.L2, "capped": Level.L3}
+RAMP_LEAD_S = 10.0
 RESIDUAL_SAMPLES = 15
+UNBALANCED_CYCLES = 3  # readings of one cycle are not of one instant: a single contradiction may be a jump of the load
 NOT_HANDED_OVER_MARGIN = 1.05  # on the 24-h peak of a cluster that nobody caps
 FRESH_PLANS = 2.5  # a plan is fresh for so many planning periods
 STORAGE_COMMANDS = (*BATTERY_COMMANDS, *UPS_COMMANDS)
@@ -74,6 +76,8 @@ class Controller:
         self.last_storage: dict[str, float] = {}
         self.normal_since: dict[str, datetime | None] = {u.id: None for u in site.upses}
         self.plan: Plan | None = None
+        self._unbalanced_cycles = 0
+        self._ramp_ceiling_kw = 0.0
         self.obligations: dict[str, Obligation] = {}
         if memory:
             self._restore(memory)
@@ -168,6 +172,7 @@ class Controller:
         return max(0.0, statistics.median(self.residuals)) if len(self.residuals) >= 3 else None
 
     def _follow(self, state: SiteState) -> dict[str, ClusterTrend]:
+        self._unbalanced_cycles = 0 if state.connection.is_balanced else self._unbalanced_cycles + 1
         residual = measured_residual_kw(self.site, state)
         if residual is not None:
             self.residuals.append(residual)
@@ -195,11 +200,19 @@ class Controller:
             load_valley_kw=self.load_valley.update(now, state.load_kw),
             interval_limit_kw=interval_kw,
             interval_source=interval_source,
-            ramp_ceiling_kw=math.inf if ramp is None else import_kw + ramp * self.site.control.cycle_s / 60.0,
+            ramp_ceiling_kw=math.inf if ramp is None else self._rise(import_kw, ramp),
             last_caps_kw=self.last_caps,
             last_storage_kw=self.last_storage,
             fixed_kw=self._not_handed_over(state),
         )
+
+    def _rise(self, import_kw: float, ramp_kw_per_min: float) -> float:
+        """The ceiling that rises with the ramp limit from the import of the last minute, a few seconds ahead of it; the margin kept for
+        the connection is added back, since a ramp is a difference."""
+        cycle_s = self.site.control.cycle_s
+        risen_kw = max(import_kw, self._ramp_ceiling_kw) + ramp_kw_per_min * cycle_s / 60.0
+        self._ramp_ceiling_kw = min(risen_kw, import_kw + ramp_kw_per_min * max(RAMP_LEAD_S, 2.0 * cycle_s) / 60.0)
+        return self._ramp_ceiling_kw / (1.0 - self.site.control.import_margin)
 
     def _not_handed_over(self, state: SiteState) -> dict[str, float]:
         """While some assets are in control, the others are what they are: a cluster counts at its held demand and a margin, storage as
@@ -239,6 +252,8 @@ class Controller:
             return Level.L4, "neither the meter nor any cluster can be read"
         if not state.connection.is_fresh:
             return max(self.floor, Level.L3), "the meter at the point of connection cannot be read"
+        if self._unbalanced_cycles >= UNBALANCED_CYCLES:
+            return max(self.floor, Level.L3), "the meter and the devices contradict each other"
         if not journal_ok:
             return max(self.floor, Level.L3), "the journal is late or cannot be written"
         if self.floor is not Level.L0:

@@ -54,7 +54,7 @@ def encode_snapshot(controller: Controller, decision: Decision, image: SiteImage
 
 def _asset(controller: Controller, decision: Decision, image: SiteImage, asset_id: str) -> dict[str, Any]:
     asset, verdict = controller.site.assets[asset_id], decision.verdict
-    envelope = verdict.storage.get(asset_id) or verdict.caps.get(asset_id)
+    envelope = verdict.storage.get(asset_id) or verdict.caps.get(asset_id) or verdict.followers.get(asset_id)
     mode = controller.orders.modes.get(asset_id)
     written = {(s.asset, s.command) for s in decision.written}
     return {

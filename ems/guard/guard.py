@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ems.assets.battery.envelope import battery_envelope
-from ems.assets.cooling.envelope import cooling_growth
+from ems.assets.cooling.envelope import cooling_envelope, cooling_growth
 from ems.assets.envelope import Envelope
+from ems.assets.fixed_load.envelope import fixed_envelope
 from ems.assets.grid_connection.envelope import momentary_limit
 from ems.assets.ups.envelope import ups_envelope
 from ems.assets.workload.envelope import assumed_cap_kw, cap_envelope
@@ -49,6 +50,7 @@ class Verdict:
     room: Room
     storage: dict[str, Envelope]
     caps: dict[str, Envelope]
+    followers: dict[str, Envelope]  # what nobody commands: where cooling and fixed loads can be before the next answer
     confirmed_it_kw: float  # sum of the ceilings the clusters have now
     storage_now_kw: dict[str, float]  # per store: the larger of the power measured and the power last sent
     storage_high_kw: float  # the sum of all storage may not exceed this until narrower caps are read back
@@ -88,6 +90,7 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
         room=room,
         storage=storage,
         caps=caps,
+        followers=_followers(site, state, confirmed_kw),
         confirmed_it_kw=confirmed_kw,
         storage_now_kw=_storage_now(state, observed),
         storage_high_kw=high_kw,
@@ -157,6 +160,19 @@ def _hold_export(site: Site, storage: dict[str, Envelope], observed: Observed) -
         return storage
     part = lowest_kw / total_kw
     return {k: e.narrowed(e.low_kw * part, e.high_kw, "export limit") for k, e in storage.items()}
+
+
+def _followers(site: Site, state: SiteState, confirmed_it_kw: float) -> dict[str, Envelope]:
+    idle_kw = sum(c.idle_kw for c in site.clusters)
+    fraction, ahead_s = cooling_fraction(site, state), _exposure_s(site)
+    out = {
+        c.id: cooling_envelope(c, state.coolings[c.id].power_kw, fraction, idle_kw, max(idle_kw, confirmed_it_kw), ahead_s)
+        for c in site.coolings
+    }
+    total_kw = sum(f.power_kw for f in site.fixed_loads)
+    for load in site.fixed_loads:
+        out[load.id] = fixed_envelope(load, state.fixed_kw * load.power_kw / total_kw if total_kw > 0 else 0.0)
+    return out
 
 
 def _storage_now(state: SiteState, observed: Observed) -> dict[str, float]:

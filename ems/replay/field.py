@@ -89,4 +89,5 @@ class SimulatedField:
 
     def _note(self, name: str, command: str, kw: float) -> None:
         if name in self._commands:
-            self._commands[name][command] = Reading(kw, self._commands[name][command].at)
+            old = self._commands[name]  # an image may hold it: replaced, never changed
+            self._commands[name] = {**old, command: Reading(kw, old[command].at)}

@@ -16,6 +16,7 @@ from ems.assets.workload.model import CLASSES, DEFERRABLE, DUE_HOURS, ClassState
 from ems.site.model import Site
 from ems.state.image import SiteImage
 
+UNBALANCED = 0.1  # of the import limit: a larger difference between meter and devices means that one of them lies
 SILENT_LOAD_MARGIN = 0.05  # of nameplate, added to what the parent meter leaves for a silent load
 
 
@@ -74,18 +75,22 @@ def estimate_state(site: Site, image: SiteImage, residual_kw: float | None) -> S
         + sum(c.power_kw for c in coolings.values())
         + fixed_kw
     )
+    poc_kw, is_balanced = (parts_kw if poc is None else poc), True
     if poc is None:
         assumed.append(f"{poc_id}: no fresh meter, import taken as the sum of its parts")
+    elif not assumed and abs(poc - parts_kw) > UNBALANCED * site.point_of_connection.import_limit_kw:
+        assumed.append(f"{poc_id}: balance: meter {poc:.0f} kW, devices {parts_kw:.0f} kW; the larger is taken")
+        poc_kw, is_balanced = max(poc, parts_kw), False
     temps = [c.outdoor_temp_c for c in coolings.values() if c.outdoor_temp_c is not None]
     return SiteState(
         now=image.now,
-        connection=ConnectionState(poc, poc is not None),
+        connection=ConnectionState(poc, poc is not None, is_balanced=is_balanced),
         batteries=batteries,
         upses=upses,
         clusters=clusters,
         coolings=coolings,
         fixed_kw=fixed_kw,
-        poc_kw=parts_kw if poc is None else poc,
+        poc_kw=poc_kw,
         outdoor_temp_c=max(temps) if temps else None,
         assumed=tuple(assumed),
     )
@@ -99,7 +104,7 @@ def measured_residual_kw(site: Site, state: SiteState) -> float | None:
         *state.clusters.values(),
         *state.coolings.values(),
     ]
-    if not state.connection.is_fresh or not all(p.is_fresh for p in parts):
+    if not state.connection.is_fresh or not state.connection.is_balanced or not all(p.is_fresh for p in parts):
         return None
     return state.poc_kw - sum(p.power_kw for p in parts)
 
@@ -153,9 +158,14 @@ def _ups(site: Site, ups: Ups, image: SiteImage, clusters: dict[str, ClusterStat
 
 def _cooling(site: Site, cooling: Cooling, image: SiteImage) -> CoolingState:
     stale_s = site.control.stale_after_s
-    power = image.value(cooling.id, "power_kw", stale_s)
+    power = _load_value(image.value(cooling.id, "power_kw", stale_s), cooling.rating_kw)
     temp = image.value(cooling.id, "outdoor_temp_c", 3600.0)  # weather moves slowly; an hour-old temperature is still one
     return CoolingState(0.0 if power is None else power, temp, is_fresh=power is not None)
+
+
+def _load_value(kw: float | None, rating_kw: float) -> float | None:
+    """A load that says it generates, or draws far more than it can, is not believed."""
+    return kw if kw is not None and -0.02 * rating_kw <= kw <= 1.5 * rating_kw else None
 
 
 def _assumed_cooling(cooling: Cooling, clusters: dict[str, ClusterState], assumed: list[str]) -> CoolingState:
@@ -174,7 +184,7 @@ def _clusters(
     assumed: list[str],
 ) -> dict[str, ClusterState]:
     stale_s = site.control.stale_after_s
-    known = {c.id: image.value(c.id, "power_kw", stale_s) for c in site.clusters}
+    known = {c.id: _load_value(image.value(c.id, "power_kw", stale_s), c.rating_kw) for c in site.clusters}
     siblings_kw = sum(v for v in known.values() if v is not None)
     others_kw = sum(b.power_kw for b in batteries.values()) + sum(c.power_kw for c in coolings.values()) + fixed_kw
     left_kw = None if poc_kw is None else poc_kw - others_kw - siblings_kw

@@ -11,10 +11,8 @@ from typing import Any
 
 from ems.control.controller import Controller
 from ems.control.decision import Decision
-from ems.dispatch.setpoint import Setpoint
-from ems.errors import FieldError
 from ems.messages import Mode
-from ems.reading import Reading
+from ems.replay.field import SimulatedField
 from ems.site.load import load_site
 from ems.site.model import Site
 from ems.state.image import SiteImage
@@ -59,7 +57,7 @@ class Truth:
 
 
 class Loop:
-    """One site, one controller, one plant. `silent` lists devices that stopped answering; `image` can be spoiled by the test."""
+    """One site, one controller, one plant. Faults go into `plant.devices[..].inject`."""
 
     def __init__(self, site: Site, policy: str = "plan", modes: dict[str, Mode] | None = None, seed: int = 1, temp_c: float = 35.0) -> None:
         self.site, self.temp_c = site, temp_c
@@ -67,52 +65,35 @@ class Loop:
         self.modes = modes or dict.fromkeys(site.assets, Mode.CONTROL)
         self.controller = Controller(site, policy, self.modes)
         self.now = START
-        self.silent: set[str] = set()
-        self.seen: dict[str, dict[str, Reading]] = {}
-        self.commands: dict[str, dict[str, Reading]] = {}
-        self.pending: Sequence[Any] = ()
+        self.field = SimulatedField(self.plant)
         self.truth = Truth()
         self.decisions: list[Decision] = []
         self.images: list[SiteImage] = []
         self.over_run_s = 0.0
-        self.writes = 0
-        self.refused: list[str] = []
         self._settle()
+
+    @property
+    def writes(self) -> int:
+        """Register writes that reached any device."""
+        return sum(d.writes for d in self.plant.devices.values())
 
     def _settle(self) -> None:
         """An hour with moderate load before the test begins, so that cooling and counters are where they belong."""
         for _ in range(720):
             self.plant.step(5.0, self.now - timedelta(hours=1), {"hall-a": even(300.0), "hall-b": even(130.0)}, self.temp_c)
 
-    def image(self) -> SiteImage:
-        """What the field adapter would show now: silent devices keep their last readings with their old stamps."""
-        for device_id, device in self.plant.devices.items():
-            if device_id not in self.silent:
-                self.seen[device_id] = {p: Reading(v, self.now) for p, v in device.read().items()}
-                self.commands[device_id] = {p: Reading(v, self.now) for p, v in device.commands().items()}
-        return SiteImage(self.now, dict(self.seen), dict(self.commands))
-
     def cycle(self, demand: dict[str, Demand], news: Sequence[tuple[str, dict[str, Any]]] = (), journal_ok: bool = True) -> Decision:
         """One control cycle and the plant steps that follow; setpoints act one cycle later."""
-        image = self.image()
+        image = self.field.image(self.now)
         decision = self.controller.decide(image, news, self.now, journal_ok)
-        for setpoint in self.pending:
-            if setpoint.asset not in self.silent:
-                self._write(setpoint)
-        self.pending = decision.written
+        self.field.flush(self.now.timestamp())
+        self.field.apply(decision.written, refresh_leases=decision.is_healthy)
+        if decision.withdraw:
+            self.field.release(decision.withdraw)
         self.images.append(image)
         self.decisions.append(decision)
         self._step_plant(demand)
         return decision
-
-    def _write(self, setpoint: Setpoint) -> None:
-        device = self.plant.devices[setpoint.asset]
-        self.writes += 1
-        try:
-            device.write(setpoint.command, setpoint.power_kw, self.now.timestamp())
-            device.keep_alive(self.now.timestamp())
-        except FieldError as refused:
-            self.refused.append(str(refused))
 
     def _step_plant(self, demand: dict[str, Demand]) -> None:
         cycle_s = self.site.control.cycle_s

@@ -45,11 +45,10 @@ def test_without_a_plan_rules_and_with_an_old_plan_the_previous_one() -> None:
 def test_a_blind_meter_or_a_late_journal_leaves_limits_only() -> None:
     loop = Loop(demo_site(), "rules")
     loop.run(20, lambda k: CALM)
-    loop.silent = {"poc"}
+    loop.plant.devices["poc"].inject("silent", loop.now.timestamp() + 10)
     loop.run(10, lambda k: CALM)
     assert loop.decisions[-1].rung.level is Level.L3
     assert any("no fresh meter" in a for a in loop.decisions[-1].alarms)
-    loop.silent = set()
     loop.run(15, lambda k: CALM)
     assert loop.decisions[-1].rung.level is Level.L2
     assert loop.cycle(CALM, journal_ok=False).rung.level is Level.L3

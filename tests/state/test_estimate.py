@@ -18,7 +18,7 @@ CALM = {"hall-a": even(350.0), "hall-b": even(150.0)}
 def calm_image() -> tuple[SiteImage, Loop]:
     loop = Loop(demo_site(), "rules")
     loop.run(5, lambda k: CALM)
-    return loop.image(), loop
+    return loop.field.image(loop.now), loop
 
 
 def without(image: SiteImage, asset: str, age_s: float = 60.0) -> SiteImage:
@@ -54,7 +54,7 @@ def test_a_silent_battery_counts_as_delivering_nothing() -> None:
     loop = Loop(demo_site(), "rules")
     loop.run(120, lambda k: {"hall-a": even(720.0), "hall-b": even(330.0)})
     assert loop.plant.devices["bess-1"].power_kw < -50
-    state = estimate_state(loop.site, without(loop.image(), "bess-1"), 30.0)
+    state = estimate_state(loop.site, without(loop.field.image(loop.now), "bess-1"), 30.0)
     assert state.batteries["bess-1"].power_kw == 0.0
     assert not state.batteries["bess-1"].is_fresh
 

@@ -34,3 +34,4 @@ class ConnectionState:
 
     power_kw: float | None
     is_fresh: bool
+    is_balanced: bool = True  # meter and devices tell the same story
