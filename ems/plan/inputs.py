@@ -65,3 +65,19 @@ class PlanInputs:
     unavailable: frozenset[str] = frozenset()  # stores nobody may move now (local, silent, monitored)
     critical_q99_kw: float | None = None
     settle_at: datetime | None = None  # accounts close here: later steps have no price, and work still waiting then is lost
+
+    def faults(self) -> list[str]:
+        """What cannot be planned with: a row of the wrong length, a number that is not finite. Missing is not zero: it is named."""
+        rows: dict[str, Array] = {f"load of {k}": np.asarray(v) for k, v in self.load_q50_kw.items()}
+        rows |= {f"upper load of {k}": np.asarray(v) for k, v in self.load_q90_kw.items()}
+        rows |= {"price": self.import_price_per_kwh, "export price": self.export_price_per_kwh, "temperature": self.outdoor_temp_c}
+        rows["import limit"] = self.envelope.kw
+        faults = [f"{name}: {len(row)} values for {self.horizon.n} steps" for name, row in rows.items() if len(row) != self.horizon.n]
+        single: dict[str, float | None] = {f"energy of {k}": v for k, v in self.store_energy_kwh.items()}
+        single |= {f"reserve of {k}": v for k, v in self.reserve_kwh.items()} | {"cooling": self.cooling_kw, "IT power": self.it_now_kw}
+        meter = self.meter
+        single |= {"peak so far": meter.peak_so_far_kw, "expected peak": meter.expected_peak_kw, "interval": meter.interval_energy_kwh}
+        for cluster, classes in self.backlog.items():
+            single |= {f"backlog of {cluster} {k}": c.backlog_kwh + sum(c.due_kwh) for k, c in classes.items()}
+        values = rows | {name: np.array([v]) for name, v in single.items() if v is not None}
+        return faults + [f"{name} is not finite" for name, v in values.items() if not np.isfinite(v).all()]

@@ -40,7 +40,11 @@ class Planner:
         self.last_path = ""
 
     def plan(self, inputs: PlanInputs) -> Plan:
-        """The best plan for these inputs, verified. Raises PlanInfeasible when no solver answers or no answer stands the check."""
+        """The best plan for these inputs, verified. Raises PlanInfeasible when the inputs cannot be planned with, no solver answers, or
+        no answer stands the check."""
+        faults = inputs.faults()
+        if faults:
+            raise PlanInfeasible(f"there is nothing to plan with: {'; '.join(faults[:3])}")
         values = self.problem.update(inputs)
         solution = self.engine.solve()
         plan = self._plan(inputs, values, solution)

@@ -153,6 +153,22 @@ def test_any_measured_state_gives_a_plan_that_stands_its_check(planner: Planner,
     assert all(np.isfinite(plan.import_kw))
 
 
+BROKEN: dict[str, dict[str, object]] = {
+    "load of hall-a is not finite": {"load_q50_kw": {c.id: np.full(82, np.nan) for c in SITE.clusters}},
+    "price: 3 values for 82 steps": {"import_price_per_kwh": np.zeros(3)},
+    "temperature is not finite": {"outdoor_temp_c": np.full(82, np.inf)},
+    "energy of bess-1 is not finite": {"store_energy_kwh": {"bess-1": float("nan"), "ups-1": 400.0}},
+    "peak so far is not finite": {"meter": DemandMeter(float("inf"))},
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_inputs_that_are_no_numbers_are_named_and_the_next_plan_is_made_as_ever(planner: Planner, fault: str) -> None:
+    with pytest.raises(PlanInfeasible, match=fault):
+        planner.plan(replace(plan_inputs(SITE), **BROKEN[fault]))  # type: ignore[arg-type]
+    assert planner.plan(plan_inputs(SITE)).status == "optimal"
+
+
 def test_a_limit_that_cannot_be_held_is_said_in_words(planner: Planner) -> None:
     plan = planner.plan(replace(plan_inputs(SITE), envelope=ImportEnvelope(np.full(82, 200.0), ("event 7",) * 82)))
     assert any("cannot be met" in line for line in plan.explain)
