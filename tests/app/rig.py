@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -82,6 +83,10 @@ class Rig:
 
     def plant(self) -> dict[str, Any]:
         return json.loads((self.state.path / "plant.json").read_text())
+
+    def plant_after(self, instant: datetime) -> dict[str, Any]:
+        """What the plant says of itself at the first look after an instant of site time."""
+        return until(lambda: p if datetime.fromisoformat((p := self.plant())["at"]) > instant else None, 20, "a look at the plant")
 
     def log(self) -> str:
         return (self.state.path / "log").read_text()

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from ems.app.ordering import give_order
+from ems.app.probing import probe_lines
 from ems.app.rerun import rerun_journal
+from ems.app.show import fresh_snapshot, status_lines, why_lines
 from ems.errors import EmsError
 from ems.journal.read import read_journal, verify_journal
 from ems.messages import Mode, OrderKind
@@ -39,6 +41,34 @@ def test_in_observe_nothing_is_ever_written_and_setpoints_are_still_decided(obse
     assert snapshot is not None and any(asset["setpoints"] for asset in snapshot["assets"])
     assert not any(s["written"] for asset in snapshot["assets"] for s in asset["setpoints"])
     assert set(until(lambda: observed.plant()["writes"], 5, "plant.json").values()) == {0}
+
+
+def test_the_running_site_is_shown_in_words_with_reasons_and_intervals(observed: Rig):
+    snapshot = fresh_snapshot(observed.state)
+    text = "\n".join(status_lines(snapshot))
+    assert "kW of 1450 kW" in text and "no valid plan" in text and "no plan" in text
+    assert all(name in text for name in observed.run_file.site.assets)
+    now = "\n".join(why_lines(observed.state, "bess-1", None))
+    assert "power_setpoint_kw" in now and "allowed from" in now and "(not written)" in now
+    with pytest.raises(EmsError, match="no asset bess-9; there are bess-1"):
+        list(why_lines(observed.state, "bess-9", None))
+
+
+def test_why_at_an_instant_is_answered_from_the_journal(observed: Rig):
+    cycles = list(read_journal(observed.state.path, "cycle"))[:5]
+    then = "\n".join(why_lines(observed.state, "bess-1", cycles[3].at))
+    assert then.startswith(cycles[3].at.isoformat()) and "bess-1 power_setpoint_kw" in then
+    with pytest.raises(EmsError, match="no cycle at or before"):
+        list(why_lines(observed.state, "bess-1", cycles[0].at - timedelta(hours=1)))
+
+
+def test_probe_speaks_through_the_running_controller_and_else_asks_the_devices(observed: Rig, tmp_path: Path):
+    through = list(probe_lines("demo-2mw", None, observed.state.path))
+    assert through[0].startswith("as read by the controller") and any("soc" in line for line in through)
+    base = observed.run_file.site.links["poc"].port
+    direct = list(probe_lines("demo-2mw", base, tmp_path))
+    assert "as read" not in direct[0] and [line for line in direct if not line.startswith(" ")] == list(observed.run_file.site.links)
+    assert set(observed.plant()["writes"].values()) == {0}
 
 
 def test_an_order_for_an_asset_that_does_not_exist_is_refused_by_name(observed: Rig):
@@ -80,6 +110,27 @@ def test_orders_are_obeyed_survive_a_kill_and_sigterm_leaves_the_devices_safe(tm
     assert stop.body["was_confirmed"]
     rerun = rerun_journal(tmp_path)
     assert (rerun.starts, rerun.differing) == (2, 0) and rerun.cycles >= 4
+
+
+def test_stop_all_withdraws_until_a_person_releases_and_observe_lets_an_asset_go(tmp_path: Path):
+    with Rig(tmp_path, 20, Mode.CONTROL) as rig:
+        rig.start_control()
+        give_order(rig.state, OrderKind.STOP, "all", "A. Tester", "works on the busbar")
+        until(lambda: (rig.snapshot() or {}).get("level") == "L5", 10, "withdrawn")
+        withdrawn = rig.plant_after(rig.clock.now())
+        later = rig.plant_after(rig.clock.now() + timedelta(seconds=20))
+        assert later["writes"] == withdrawn["writes"]
+        assert later["commands"]["bess-1"]["power_setpoint_kw"] == 0.0
+
+        give_order(rig.state, OrderKind.RELEASE, "all", "A. Tester", "works done")
+        until(lambda: (rig.snapshot() or {}).get("level") == "L2", 10, "rules again")
+        until(lambda: rig.plant()["writes"]["hall-a"] > later["writes"]["hall-a"], 5, "setpoints are written again")
+
+        give_order(rig.state, OrderKind.MODE, "hall-a", "A. Tester", "watch only", mode=Mode.OBSERVE)
+        let_go = rig.plant_after(rig.clock.now() + timedelta(seconds=5))
+        contract_kw = next(c.contract_cap_kw for c in rig.run_file.site.clusters if c.id == "hall-a")
+        assert let_go["commands"]["hall-a"]["power_cap_kw"] == pytest.approx(contract_kw, abs=1.0)
+        assert rig.plant_after(rig.clock.now() + timedelta(seconds=20))["writes"]["hall-a"] == let_go["writes"]["hall-a"]
 
 
 def test_a_control_whose_supervisor_is_gone_lets_go_and_ends(tmp_path: Path):
