@@ -22,6 +22,7 @@ from adapters.field import ModbusField
 from ems.app.beat import Beat, watch_supervisor
 from ems.app.counts import Counts
 from ems.app.drain import Drain
+from ems.app.health import HEALTH_EVERY, HEALTH_VALID, health_body
 from ems.app.inbox import ACK_VALID, MailboxInbox
 from ems.app.log import log_line
 from ems.app.runfile import RunFile
@@ -30,6 +31,7 @@ from ems.clock import Clock
 from ems.control.controller import Controller
 from ems.control.cycle import run_cycle
 from ems.control.decision import Decision
+from ems.control.ladder import NAMES, Level
 from ems.control.minutes import MinuteMeans
 from ems.control.snapshot import encode_snapshot
 from ems.errors import DataError, EmsError, InvariantBroken
@@ -46,7 +48,6 @@ DRAIN_S = 7.0  # wall: caps and ramp; the supervisor kills after 10 s
 MEMORY_EVERY = timedelta(minutes=1)
 SNAPSHOT_VALID = timedelta(seconds=30)
 MINUTE_VALID = timedelta(days=4)
-HEALTH_EVERY = timedelta(minutes=1)
 
 
 def main(argv: list[str]) -> int:
@@ -96,6 +97,7 @@ class ControlLoop:
         self.period_s = self.site.control.cycle_s / self.clock.speed
         self._stop_cause = ""
         self._is_withdrawn = False
+        self._level: Level | None = None
         self._acks: list[tuple[int, int, str]] = []  # journal sequence, order sequence, answer
         self._next_memory = self._next_health = self.clock.now()
         self._journal_start(modes, memory)
@@ -142,6 +144,7 @@ class ControlLoop:
         self._journal_orders(decision, now)
         self._follow_modes(held)
         self._is_withdrawn = bool(decision.withdraw)
+        self._log_rung(decision, now)
         plan = self.controller.plan
         self.counts.count(image, decision, plan.made_at if plan else None)
         self._remember(now, is_forced=bool(decision.acknowledged))
@@ -176,6 +179,13 @@ class ControlLoop:
             await asyncio.wait_for(self.field.poll_once(), FIRST_POLL_S)
         except TimeoutError:
             log_line(NAME, "some devices gave no first answer", self.clock.now(), dict(self.field.image(self.clock.now()).problems))
+
+    def _log_rung(self, decision: Decision, now: datetime) -> None:
+        """One line each time the ladder moves."""
+        level = decision.rung.level
+        if level is not self._level:
+            self._level = level
+            log_line(NAME, f"ladder {level.name} {NAMES[level]}", now, {"cause": decision.rung.cause})
 
     def _held(self) -> set[str]:
         return {asset for asset, mode in self.modes.items() if mode is Mode.CONTROL}
@@ -222,7 +232,8 @@ class ControlLoop:
         self._acknowledge(now)
         if now >= self._next_health:
             self._next_health = now + HEALTH_EVERY
-            self.inbox.post("health", self._health(now), now, now + 2 * HEALTH_EVERY)
+            notes = [*self.mailbox.notes[-1:], self.journal.trouble]
+            self.inbox.post("health", health_body(NAME, now, notes), now, now + HEALTH_VALID)
 
     def _acknowledge(self, now: datetime) -> None:
         """Answers the orders whose journal entries are safe on disk."""
@@ -232,23 +243,10 @@ class ControlLoop:
             is_done = not answer.startswith("order refused")
             self.inbox.post("order_ack", {"sequence": sequence, "is_done": is_done, "text": answer}, now, now + ACK_VALID)
 
-    def _health(self, now: datetime) -> dict[str, Any]:
-        note = "; ".join([*self.mailbox.notes[-1:], self.journal.trouble]).strip("; ")
-        return {"process": NAME, "pid": os.getpid(), "at": now.isoformat(), "note": note, "memory_mb": memory_mb()}
-
     def _last_counts(self) -> dict[str, Any] | None:
         messages = self.mailbox.since("snapshot", 0)
         counters = messages[-1].body.get("counters") if messages else None
         return counters if isinstance(counters, dict) else None
-
-
-def memory_mb() -> float | None:
-    """Peak resident memory of this process in MB, None where the system does not say."""
-    try:
-        status = Path("/proc/self/status").read_text()
-        return round(int(status.split("VmHWM:")[1].split()[0]) / 1024.0, 1)
-    except (OSError, IndexError, ValueError):
-        return None
 
 
 def remembered(state: StateDir, site: str) -> dict[str, Any]:

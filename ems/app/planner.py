@@ -18,6 +18,7 @@ from typing import Any
 from setproctitle import setproctitle
 
 from ems.app.beat import Beat, watch_supervisor
+from ems.app.health import HEALTH_EVERY, HEALTH_VALID, health_body
 from ems.app.log import log_line
 from ems.app.runfile import RunFile
 from ems.app.statedir import StateDir
@@ -71,19 +72,26 @@ class PlannerProcess:
         self.mailbox = Mailbox(state.mailbox, busy_ms=2000)
         self.plans = PlanLoop(self.site, budget_s=self.site.plan.budget_s)
         self._positions = dict.fromkeys(TOPICS, 0)
-        self._next_plan_at = self.clock.now()
+        self._next_plan_at = self._next_health_at = self.clock.now()
+        self._trouble = ""  # why there was no plan last time
         self._limit_kw: float | None = None
 
     def look(self) -> None:
         """Takes what has arrived; plans when it is time or when the news ask for it."""
         is_news = self._take_messages()
         now = self.clock.now()
+        self._tell_health(now)
         state = self._state(now)
         if state is None:
             return
         is_news |= self._limit_kw is not None and state.import_limit_kw != self._limit_kw
         if is_news or now >= self._next_plan_at:
             self._plan(now, state)
+
+    def _tell_health(self, now: datetime) -> None:
+        if now >= self._next_health_at:
+            self._next_health_at = now + HEALTH_EVERY
+            self.mailbox.post("health", health_body(NAME, now, [self._trouble]), now, now + HEALTH_VALID)
 
     def _plan(self, now: datetime, state: PlanState) -> None:
         self._limit_kw = state.import_limit_kw
@@ -92,9 +100,11 @@ class PlannerProcess:
         try:
             plan = self.plans.plan(now, state)
         except EmsError as error:
+            self._trouble = f"no plan: {error}"
             log_line(NAME, "no plan", now, {"error": str(error)})
             self._next_plan_at = now + every / 5
             return
+        self._trouble = ""
         now = self.clock.now()
         self.mailbox.post("plan", encode_plan(plan), now, plan.valid_until)
         self.mailbox.post("forecast", self._forecast(now), now, now + FORECAST_VALID)

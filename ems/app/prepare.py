@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from adapters.field import refuse_assumed_commands
 from adapters.modbus.page import Page
 from adapters.modbus.page_file import load_page
 from ems.app.runfile import RunFile, on_loopback
@@ -52,6 +53,7 @@ def prepared_run(given: str, state: StateDir, loopback: int | None, mode: Mode |
     pages = load_pages(site, path)
     if loopback is not None:
         site = on_loopback(site, loopback)
+    refuse_assumed_commands(site.links, pages)
     if mode is Mode.CONTROL and not site.is_loopback:
         raise EmsError(f"{path}: real equipment starts in observe; promote each asset with `ems mode` after its self-test")
     start_mode = mode or (Mode.CONTROL if site.is_loopback else Mode.OBSERVE)

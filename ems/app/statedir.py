@@ -69,7 +69,7 @@ def running_state_dir(given: Path | None) -> StateDir:
 def prepare(state: StateDir) -> None:
     """Makes the directory and proves that it can be written; EmsError in one line when not."""
     try:
-        state.path.mkdir(parents=True, exist_ok=True)
+        state.path.mkdir(mode=0o750, parents=True, exist_ok=True)  # who can write here can give orders
         with tempfile.TemporaryFile(dir=state.path):
             pass
     except OSError as error:

@@ -108,6 +108,15 @@ def test_a_broken_site_stops_the_daemon_before_it_starts(run_ems, tmp_path: Path
     assert not (tmp_path / "state").exists()
 
 
+def test_real_equipment_is_never_started_in_control_nor_on_an_assumed_page(run_ems, tmp_path: Path):
+    real = tmp_path / "site.yaml"
+    monitored = DEMO_SITE.read_text().replace("127.0.0.1", "192.0.2.7")
+    real.write_text(monitored)
+    status, _, err = run_ems("run", str(real), "--state-dir", str(tmp_path / "state"))
+    assert status == 2 and "evidence = assumed" in err and "not loopback" in err
+    assert not (tmp_path / "state").exists()
+
+
 def test_a_second_instance_on_the_same_state_directory_is_refused(run_ems, tmp_path: Path):
     held = hold_lock(StateDir(tmp_path), "run")
     status, _, err = run_ems("run", str(DEMO_SITE), "--state-dir", str(tmp_path))

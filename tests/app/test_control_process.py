@@ -22,7 +22,7 @@ HEAVY = ("cvxpy", "scipy", "pandas", "numpy", "sqlalchemy", "apscheduler", "fast
 
 
 def test_control_loads_no_solver_frame_database_scheduler_or_web_framework():
-    script = "import sys; from ems.app.control import memory_mb\nprint(memory_mb(), *sys.modules)"
+    script = "import sys; import ems.app.control; from ems.app.health import memory_mb\nprint(memory_mb(), *sys.modules)"
     memory_mb, *loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     assert [name for name in HEAVY if name in loaded] == []
     print(f"control process after its imports: {memory_mb} MB")
