@@ -23,7 +23,7 @@ from ems.app.statedir import StateDir, hold_lock, prepare
 from ems.app.summary import status_line, summary_lines
 from ems.clock import Clock
 from ems.errors import EmsError
-from ems.history import schema
+from ems.history.schema import upgrade
 from ems.journal.read import last_entry
 from ems.mailbox import Mailbox
 from ems.messages import Mode
@@ -82,7 +82,7 @@ class Demo:
     def _start(self) -> None:
         run_file, state = self._run_file, self.state
         print(f"{run_file.site.name}: simulated equipment, generated load, prices and weather; {self._speed:g} x real time", flush=True)
-        schema.upgrade(run_file.db_url)
+        upgrade(run_file.db_url)
         run_file.save(state.site)
         begins_at = beginning(state)
         mailbox = Mailbox(state.mailbox, busy_ms=2000)
