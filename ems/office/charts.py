@@ -55,7 +55,13 @@ def _store(site: Site, plan: Plan, name: str) -> dict[str, Any]:
     assert isinstance(asset, Battery | Ups)
     soc = [round(100.0 * e / asset.energy_kwh, 2) for e in plan.energy_kwh[name]]
     power = plan.power_kw.get(name)
-    return {"id": name, "soc": soc, "power_kw": _stepped(power) if power else None, "floor": _floor_percent(asset, plan)}
+    return {
+        "id": name,
+        "soc": soc,
+        "power_kw": _stepped(power) if power else None,
+        "floor": _floor_percent(asset, plan),
+        "is_reserve": isinstance(asset, Ups),
+    }
 
 
 def _floor_percent(asset: Battery | Ups, plan: Plan) -> float:

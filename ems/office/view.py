@@ -28,8 +28,6 @@ class Bar:
     zero: float
     power: float | None
     asked: float | None
-    low_label: str
-    high_label: str
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,10 @@ class AssetView:
     doing: str
     also: str
     mode: str
-    allowed: str
+    low: str  # the ends of the allowed interval, and the rules that set them
+    high: str
+    low_rule: str
+    high_rule: str
     asked: tuple[tuple[str, str, bool], ...]  # words, reason, whether it was written
     bar: Bar | None
     store: Store | None
@@ -109,7 +110,7 @@ def view_of(live: Live, now: datetime, health: Health) -> SiteView | None:
         room_text=f"{words.kw(limit_kw - import_kw)} {'over the limit' if import_kw > limit_kw else 'to spare'}",
         share=_percent_of(import_kw, 0.0, limit_kw),
         is_over=import_kw > limit_kw,
-        month_peak_text=words.kw(snapshot["month_peak_kw"]),
+        month_peak_text=words.kw(snapshot["month_peak_kw"] or None),
         interval_text=_interval_text(snapshot, site.tariff.demand_interval_min, now),
         interval_since=words.clock(_instant(snapshot.get("interval_start")), zone),
         level=str(snapshot["level"]),
@@ -128,13 +129,17 @@ def view_of(live: Live, now: datetime, health: Health) -> SiteView | None:
 def _asset(site: Site, data: Mapping[str, Any]) -> AssetView:
     kind, age_s = str(data["kind"]), data.get("age_s")
     setpoints = [s for s in data.get("setpoints", ()) if s["reason"] != FREE][:SHOWN_SETPOINTS]
+    low, high = words.ends(kind, data.get("low_kw"), data.get("high_kw"))
     return AssetView(
         id=str(data["id"]),
         kind=words.KINDS.get(kind, kind),
         doing=words.doing(kind, data["power_kw"], data.get("battery_kw")),
         also=_also(kind, data),
         mode=str(data.get("mode") or ""),
-        allowed=words.allowed(kind, data.get("low_kw"), data.get("high_kw"), data.get("low_rule"), data.get("high_rule")),
+        low=low,
+        high=high,
+        low_rule=str(data.get("low_rule") or ""),
+        high_rule=str(data.get("high_rule") or ""),
         asked=tuple((words.asked(kind, s["command"], s["kw"]), str(s["reason"]), bool(s["written"])) for s in setpoints),
         bar=_bar(site, data),
         store=_store(data),
@@ -156,8 +161,8 @@ def _also(kind: str, data: Mapping[str, Any]) -> str:
 def _bar(site: Site, data: Mapping[str, Any]) -> Bar | None:
     asset = site.assets.get(str(data["id"]))
     low_kw, high_kw = data.get("low_kw"), data.get("high_kw")
-    if low_kw is None or high_kw is None or asset is None:
-        return None
+    if low_kw is None or high_kw is None or not isinstance(asset, Battery | Ups | Cluster):
+        return None  # what cannot be commanded needs no bar
     power_kw = data.get("battery_kw") if isinstance(asset, Ups) else data["power_kw"]
     least, most = _axis_kw(asset)
     asked = [s["kw"] for s in data.get("setpoints", ())][:1]
@@ -167,18 +172,16 @@ def _bar(site: Site, data: Mapping[str, Any]) -> Bar | None:
         zero=_percent_of(0.0, least, most),
         power=None if power_kw is None else _percent_of(power_kw, least, most),
         asked=_percent_of(asked[0], least, most) if asked else None,
-        low_label=f"{'discharge ' if least < 0 else ''}{words.kw(least)}" if least else "0 kW",
-        high_label=f"{'charge ' if least < 0 else ''}{words.kw(most)}",
     )
 
 
-def _axis_kw(asset: object) -> tuple[float, float]:
+def _axis_kw(asset: Battery | Ups | Cluster) -> tuple[float, float]:
     """The ends of an asset's power axis in kW: its ratings."""
     if isinstance(asset, Battery):
         return -asset.power_kw, asset.power_kw
     if isinstance(asset, Ups):
         return -asset.rating_kw, asset.charge_kw
-    return 0.0, asset.rating_kw if isinstance(asset, Cluster) else 1.0
+    return 0.0, asset.rating_kw
 
 
 def _store(data: Mapping[str, Any]) -> Store | None:

@@ -40,15 +40,11 @@ def doing(kind: str, power_kw: float | None, battery_kw: float | None = None) ->
     return f"{'generating' if power_kw < -IDLE_KW else 'drawing'} {kw(power_kw)}"
 
 
-def allowed(kind: str, low_kw: float | None, high_kw: float | None, low_rule: str | None, high_rule: str | None) -> str:
-    """The interval the guard allows, with the rule at each end; "" where nothing can be commanded."""
+def ends(kind: str, low_kw: float | None, high_kw: float | None) -> tuple[str, str]:
+    """The two ends of the interval the guard allows; ("", "") where there is none."""
     if low_kw is None or high_kw is None:
-        return ""
-    if kind not in STORES:
-        return f"{kw(low_kw)} ({low_rule}) to {kw(high_kw)} ({high_rule})"
-    if abs(low_kw) < IDLE_KW and abs(high_kw) < IDLE_KW:
-        return f"no charging and no discharging ({' and '.join(dict.fromkeys(str(r) for r in (low_rule, high_rule)))})"
-    return f"{_low_end(low_kw)} ({low_rule}), {_high_end(high_kw)} ({high_rule})"
+        return "", ""
+    return (_low_end(low_kw), _high_end(high_kw)) if kind in STORES else (f"from {kw(low_kw)}", f"to {kw(high_kw)}")
 
 
 def asked(kind: str, command: str, value_kw: float) -> str:
@@ -80,10 +76,10 @@ def clock(instant: datetime | None, time_zone: str, with_date: bool = False) -> 
 def _low_end(low_kw: float) -> str:
     if abs(low_kw) < IDLE_KW:
         return "no discharging"
-    return f"discharging up to {kw(low_kw)}" if low_kw < 0 else f"charging at least {kw(low_kw)}"
+    return f"discharging up to {kw(low_kw)}" if low_kw < 0 else f"charging from {kw(low_kw)}"
 
 
 def _high_end(high_kw: float) -> str:
     if abs(high_kw) < IDLE_KW:
         return "no charging"
-    return f"charging up to {kw(high_kw)}" if high_kw > 0 else f"discharging at least {kw(high_kw)}"
+    return f"charging up to {kw(high_kw)}" if high_kw > 0 else f"discharging from {kw(high_kw)}"

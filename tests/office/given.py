@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import random
 import time
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +29,20 @@ COUNTERS = {
 KEPT = timedelta(days=4)
 
 
+@cache
+def settled() -> Loop:
+    """The demo site after an hour of moderate load, made once and copied."""
+    return Loop(demo_site())
+
+
 class Running:
     """A fake control and planner beside one state directory. `now` is site time."""
 
     def __init__(self, state_dir: Path, site: Site | None = None, seed: int = 5) -> None:
-        self.state_dir, self.site = state_dir, site or demo_site()
+        self.state_dir = state_dir
         self.mailbox = Mailbox(state_dir / MAILBOX, busy_ms=1000)
-        self.loop = Loop(self.site)
+        self.loop = Loop(site) if site else copy.deepcopy(settled())
+        self.site = self.loop.site
         self.rng = random.Random(seed)
 
     @property

@@ -1,14 +1,14 @@
 // The three charts. Rows come ready from the service: times in epoch seconds, null where nothing is known.
 "use strict";
 
-const PAST_S = 30 * 60, AHEAD_S = 90 * 60, HEIGHT = 172;
+const PAST_S = 30 * 60, AHEAD_S = 90 * 60, HEIGHT = 154;
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
 const zone = document.body.dataset.zone;
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-const kw = (v) => (v == null ? "–" : whole.format(v) + " kW");
-const stored = (v) => (v == null ? "–" : Math.abs(v) < 0.5 ? "idle" : (v > 0 ? "charge " : "discharge ") + kw(Math.abs(v)));
-const percent = (v) => (v == null ? "–" : v.toFixed(1) + " %");
-const money = (v) => (v == null ? "–" : v.toFixed(3) + " " + document.body.dataset.currency + "/kWh");
+const kw = (v) => (v == null ? "" : whole.format(v) + " kW");
+const stored = (v) => (v == null ? "" : Math.abs(v) < 0.5 ? "idle" : (v > 0 ? "charge " : "discharge ") + kw(Math.abs(v)));
+const percent = (v) => (v == null ? "" : v.toFixed(1) + " %");
+const money = (v) => (v == null ? "" : v.toFixed(3) + " " + document.body.dataset.currency + "/kWh");
 const clock = new Intl.DateTimeFormat("en-GB", { timeZone: zone, hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const day = new Intl.DateTimeFormat("en-GB", { timeZone: zone, weekday: "short" });
 const steps = () => uPlot.paths.stepped({ align: 1 });
@@ -45,9 +45,8 @@ class Charts {
       if (k > 0) rows.push([until, null, limit, ...planned(Math.min(k, plan.t.length) - 1)]);
     }
     if (rows.at(-1)[0] < until) rows.push([until, null, limit, null, null]);
-    const top = Math.max(...rows.map((r) => Math.max(r[1] ?? 0, r[2] ?? 0, r[3] ?? 0)));
     this.draw("chart-import", transpose(rows), {
-      scales: { x: { range: () => [this.now - PAST_S, this.now + AHEAD_S] }, y: { range: [0, Math.ceil(top * 1.08 / 100) * 100] } },
+      scales: { x: { range: () => [this.now - PAST_S, this.now + AHEAD_S] }, y: { range: (u, a, b) => [0, Math.ceil((b || 1) * 1.08 / 100) * 100] } },
       axes: [timeAxis(), axis("kW", (v) => whole.format(v))],
       series: [{}, line("import", "import", kw, { width: 2, fill: css("import") + "1c" }), line("limit", "limit", kw, { width: 2, dash: [8, 4], paths: steps() }),
         line("planned import", "plan", kw, { width: 2, dash: [3, 3], paths: steps() }), line("peak the plan defends", "muted", kw, { dash: [1, 4] })],
@@ -57,14 +56,14 @@ class Charts {
   drawAhead() {
     const p = this.plan;
     if (!p) return empty("chart-ahead", "No plan yet.");
-    const low = p.load_q10 ?? p.load_q50, fan = p.load_q10 ? ["demand q10", "demand q90"] : ["", "demand q90"];
+    const low = p.load_q10 ?? p.load_q50;
     document.getElementById("ahead-note").textContent = "demand of the halls with its " + (p.load_q10 ? "q10–q90" : "q50–q90") + " fan, import and price";
     const limit = this.trail.length ? this.trail.at(-1)[2] : null;
-    const hidden = { show: true, stroke: "transparent", paths: steps(), points: { show: false } };
+    const edge = { stroke: "transparent", swatch: css("fan"), paths: steps(), points: { show: false }, value: (u, v) => kw(v) };
     this.draw("chart-ahead", [p.t, low, p.load_q90, p.load_q50, p.import_kw, p.t.map(() => limit), p.price], {
       scales: { y: { range: (u, a, b) => [0, Math.max(b, limit ?? 0) * 1.06 || 1] }, price: { range: (u, a, b) => [Math.min(0, a), Math.max(b * 1.15, 0.01)] } },
       axes: [timeAxis(), axis("kW", (v) => whole.format(v)), axis(document.body.dataset.currency + "/kWh", (v) => v.toFixed(2), { side: 1, scale: "price", stroke: css("price"), grid: { show: false } })],
-      series: [{}, { ...hidden, label: fan[0] || "demand from", value: (u, v) => kw(v) }, { ...hidden, label: fan[1], value: (u, v) => kw(v) },
+      series: [{}, { ...edge, label: "demand q10", class: p.load_q10 ? "" : "unlisted" }, { ...edge, label: "demand q90" },
         line("demand q50", "demand", kw, { paths: steps() }), line("planned import", "import", kw, { width: 2, paths: steps() }),
         line("limit", "limit", kw, { dash: [8, 4] }), line("price", "price", money, { scale: "price", dash: [2, 2], paths: steps() })],
       bands: [{ series: [2, 1], fill: css("fan") }],
@@ -77,9 +76,9 @@ class Charts {
     const data = [p.t], series = [{}], colours = ["store", "store2"];
     p.stores.forEach((s, i) => {
       const colour = colours[i % 2];
-      if (s.power_kw) { data.push(s.power_kw); series.push(line(s.id, colour, stored, { width: 1, paths: steps(), fill: css(colour) + "30" })); }
+      if (s.power_kw?.some((v) => Math.abs(v) > 0.5)) { data.push(s.power_kw); series.push(line(s.id, colour, stored, { width: 1, paths: steps(), fill: css(colour) + "30" })); }
       data.push(s.soc); series.push(line(s.id + " charge", colour, percent, { scale: "soc", width: 2 }));
-      data.push(p.t.map(() => s.floor)); series.push(line(s.id + " must keep", colour, percent, { scale: "soc", dash: [2, 4] }));
+      data.push(p.t.map(() => s.floor)); series.push(line(s.id + (s.is_reserve ? " reserve" : " lowest"), colour, percent, { scale: "soc", dash: [2, 4] }));
     });
     const most = Math.max(50, ...p.stores.flatMap((s) => (s.power_kw ?? []).map(Math.abs)));
     this.draw("chart-store", data, {
@@ -91,13 +90,23 @@ class Charts {
   draw(id, data, options) {
     const place = document.getElementById(id), key = id + options.series.map((s) => s.label).join();
     const old = this.plots[id];
-    if (old && this.keys[id] === key && id === "chart-import") { old.setScale("y", { min: options.scales.y.range[0], max: options.scales.y.range[1] }); old.setData(data); return; }
+    if (old && this.keys[id] === key) { old.setData(data); this.showNow(old); return; }
     if (old) old.destroy();
     place.replaceChildren();
-    if (id === "chart-import") { const fixed = options.scales.y.range; this.top = fixed; options.scales.y = { auto: false, min: fixed[0], max: fixed[1] }; }
     const size = { width: place.clientWidth, height: HEIGHT };
-    this.plots[id] = new uPlot({ ...size, tzDate: (t) => uPlot.tzDate(new Date(t * 1000), zone), cursor: { y: false, drag: { x: false, y: false } }, legend: { live: true }, ...options }, data, place);
+    this.plots[id] = new uPlot({ ...size, tzDate: (t) => uPlot.tzDate(new Date(t * 1000), zone), cursor: { y: false, drag: { x: false, y: false } },
+      legend: { live: true, markers: { fill: (u, i) => u.series[i].swatch ?? null } }, ...options }, data, place);
     this.keys[id] = key;
+    this.plots[id].over.addEventListener("mouseleave", () => this.showNow(this.plots[id], true));
+    this.showNow(this.plots[id]);
+  }
+  // The legend tells the values of now, or those under the pointer.
+  showNow(u, hasLeft = false) {
+    if (!hasLeft && u.cursor.left >= 0) return;
+    requestAnimationFrame(() => {
+      const idx = u.data[0].findLastIndex((t) => t <= this.now);
+      if (idx >= 0) u.setLegend({ idx });
+    });
   }
 }
 
@@ -118,8 +127,8 @@ function mark(u, now) {
   u.ctx.save();
   u.ctx.strokeStyle = css("ink"); u.ctx.fillStyle = css("ink"); u.ctx.lineWidth = devicePixelRatio;
   u.ctx.beginPath(); u.ctx.moveTo(x, top); u.ctx.lineTo(x, top + height); u.ctx.stroke();
-  u.ctx.font = `${11 * devicePixelRatio}px system-ui`; u.ctx.textAlign = x > left + width - 40 * devicePixelRatio ? "right" : "left"; u.ctx.textBaseline = "top";
-  u.ctx.fillText("now", x + 4 * devicePixelRatio, top + 2);
+  u.ctx.font = `${11 * devicePixelRatio}px system-ui`; u.ctx.textAlign = x > left + width - 40 * devicePixelRatio ? "right" : "left"; u.ctx.textBaseline = "bottom";
+  u.ctx.fillText("now", x + (u.ctx.textAlign === "left" ? 4 : -4) * devicePixelRatio, top + height - 3 * devicePixelRatio);
   u.ctx.restore();
 }
 function transpose(rows) { return rows[0].map((_, i) => rows.map((row) => row[i])); }
