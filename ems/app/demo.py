@@ -56,8 +56,8 @@ class Demo:
     def __init__(self, site: str, speed: float, seconds: float | None, port: int, state: StateDir) -> None:
         hold_lock(state, "demo")
         self.state, self._seconds = state, seconds
-        self._base = free_base()
-        self._run_file = prepared_run(site, state, self._base, Mode.CONTROL, port, None)
+        self._ports = PortRow()
+        self._run_file = prepared_run(site, state, self._ports.base, Mode.CONTROL, port, None)
         self._speed = speed
         self._is_told = False
         self._log = open(state.path / "demo.log", "ab")  # noqa: SIM115  closed with the process
@@ -91,11 +91,12 @@ class Demo:
         Clock.starting_at(begins_at, self._speed).save(state.clock)
         self._spawn("simulate", ["-m", "ems.app.simulate", str(state.path)])
         self._wait_for_equipment(run_file)
+        self._ports.let_go()
         self._spawn_daemon()
         print(f"dashboard http://127.0.0.1:{run_file.port}   EMS_STATE_DIR={state.path}   log {self._log.name}", flush=True)
 
     def _spawn_daemon(self) -> None:
-        options = ["--state-dir", str(self.state.path), "--loopback", str(self._base), "--mode", "control", "--keep-clock", "--tied"]
+        options = ["--state-dir", str(self.state.path), "--loopback", str(self._ports.base), "--mode", "control", "--keep-clock", "--tied"]
         address = ["--port", str(self._run_file.port), "--db", self._run_file.db_url]
         self._spawn("run", ["-m", "ems.app.cli", "run", self._run_file.source, *options, *address])
 
@@ -172,12 +173,37 @@ def refuse_busy_port(port: int) -> None:
         raise EmsError(f"port {port} of 127.0.0.1 is in use; --port names another")
 
 
-def free_base() -> int:
-    """The first port of a free row, for the simulated devices."""
-    for base in range(FIRST_PORT, LAST_PORT, PORT_STEP):
-        if all(is_free(base + n) for n in range(PORT_STEP)):
-            return base
-    raise EmsError(f"no {PORT_STEP} free ports in a row between {FIRST_PORT} and {LAST_PORT} for the simulated devices")
+class PortRow:
+    """Free ports in a row for the simulated devices, kept from other demos until `let_go`.
+
+    The sockets are bound and do not listen: a server that asks for address reuse may still listen there, another row may not begin there.
+    """
+
+    def __init__(self) -> None:
+        self._sockets: list[socket.socket] = []
+        for base in range(FIRST_PORT, LAST_PORT, PORT_STEP):
+            if self._take(base):
+                self.base = base
+                return
+        raise EmsError(f"no {PORT_STEP} free ports in a row between {FIRST_PORT} and {LAST_PORT} for the simulated devices")
+
+    def let_go(self) -> None:
+        """Gives the ports free; those in use stay with their servers."""
+        for held in self._sockets:
+            held.close()
+        self._sockets = []
+
+    def _take(self, base: int) -> bool:
+        for port in range(base, base + PORT_STEP):
+            held = socket.socket()
+            self._sockets.append(held)
+            try:
+                held.bind(("127.0.0.1", port))
+            except OSError:
+                self.let_go()
+                return False
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return True
 
 
 def is_free(port: int) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ems.app.demo import BEGINS_AT, free_base, is_listening
+from ems.app.demo import BEGINS_AT, PortRow, is_listening
 from ems.app.prepare import prepared_run
 from ems.app.statedir import StateDir
 from ems.clock import Clock
@@ -44,7 +44,8 @@ class Rig:
 
     def __init__(self, folder: Path, speed: float, mode: Mode) -> None:
         self.state = StateDir(folder)
-        self.run_file = prepared_run("demo-2mw", self.state, free_base(), mode, 1, None)
+        row = PortRow()
+        self.run_file = prepared_run("demo-2mw", self.state, row.base, mode, 1, None)
         self.run_file.save(self.state.site)
         self.clock = Clock.starting_at(BEGINS_AT, speed)
         self.clock.save(self.state.clock)
@@ -52,6 +53,7 @@ class Rig:
         self.equipment = spawn(["-m", "ems.app.simulate", str(folder)], folder / "log")
         ports = [link.port for link in self.run_file.site.links.values()]
         until(lambda: all(map(is_listening, ports)), 20, "the simulated equipment listens")
+        row.let_go()
         self.control: Process | None = None
 
     def __enter__(self) -> "Rig":

@@ -1,13 +1,14 @@
 """Parts of the demo that need no processes: made-up signals, the summary, counters."""
 
 import json
+import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from ems.app.counts import Counts
-from ems.app.demo import BEGINS_AT
+from ems.app.demo import BEGINS_AT, PortRow
 from ems.app.generated import minute_frames, post_generated, price_rows
 from ems.app.simulate import DEMO_SEED
 from ems.app.statedir import StateDir
@@ -51,6 +52,19 @@ def test_everything_made_up_says_that_it_is(tmp_path: Path):
     assert {m.body["label"] for topic in ("prices", "weather") for m in mailbox.since(topic, 0)} == {"generated"}
     frames = [MinuteFrame.decode(m.body) for m in mailbox.since("minute", 0, 10_000)]
     assert len(frames) == 2880
+
+
+def test_two_demos_at_once_never_take_the_same_ports_and_servers_may_listen_on_theirs():
+    first, second = PortRow(), PortRow()
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(("127.0.0.1", first.base))
+        server.listen()
+        first.let_go()
+        third = PortRow()
+        assert len({first.base, second.base, third.base}) == 3
+    for row in (second, third):
+        row.let_go()
 
 
 def test_the_summary_says_what_is_not_known(tmp_path: Path):
