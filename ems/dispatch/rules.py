@@ -40,8 +40,17 @@ def _battery_wish(site: Site, battery: Battery, state: SiteState, spare_kw: floa
     if spare_kw < 0:
         return Wish(max(-battery.power_kw, spare_kw), f"rules: shave above the month's hold of {hold_kw:.0f} kW")
     if is_night(state.now, site.time_zone):
-        return Wish(min(battery.power_kw, spare_kw), f"rules: night charging below the hold of {hold_kw:.0f} kW")
+        kw = min(battery.power_kw, spare_kw, _even_charge_kw(site, battery, state))
+        return Wish(kw, f"rules: night charging below the hold of {hold_kw:.0f} kW")
     return Wish(0.0, "rules: nothing to shave")
+
+
+def _even_charge_kw(site: Site, battery: Battery, state: SiteState) -> float:
+    """The power in kW that fills the battery evenly until the night ends: charging faster would set a peak of its own."""
+    local = state.now.astimezone(ZoneInfo(site.time_zone))
+    hours_left = max(0.25, NIGHT_ENDS_H - local.hour - local.minute / 60.0)
+    missing_kwh = max(0.0, battery.soc_max - state.batteries[battery.id].soc) * battery.energy_kwh
+    return missing_kwh / battery.charge_efficiency / hours_left
 
 
 def is_night(now: datetime, time_zone: str) -> bool:

@@ -16,6 +16,7 @@ from ems.assets.envelope import Envelope
 from ems.assets.fixed_load.envelope import fixed_envelope
 from ems.assets.grid_connection.envelope import momentary_limit
 from ems.assets.ups.envelope import ups_envelope
+from ems.assets.ups.model import Ups
 from ems.assets.workload.envelope import assumed_cap_kw, cap_envelope
 from ems.guard.room import Room
 from ems.guard.share import share_total
@@ -50,6 +51,7 @@ class Verdict:
     room: Room
     storage: dict[str, Envelope]
     caps: dict[str, Envelope]
+    carried_kw: dict[str, float]  # per UPS: the largest load its store can carry for the promised minutes now
     followers: dict[str, Envelope]  # what nobody commands: where cooling and fixed loads can be before the next answer
     confirmed_it_kw: float  # sum of the ceilings the clusters have now
     storage_now_kw: dict[str, float]  # per store: the larger of the power measured and the power last sent
@@ -90,6 +92,7 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
         room=room,
         storage=storage,
         caps=caps,
+        carried_kw={u.id: _carried_kw(u, state) for u in site.upses},
         followers=_followers(site, state, confirmed_kw),
         confirmed_it_kw=confirmed_kw,
         storage_now_kw=_storage_now(state, observed),
@@ -162,6 +165,11 @@ def _hold_export(site: Site, storage: dict[str, Envelope], observed: Observed) -
     return {k: e.narrowed(e.low_kw * part, e.high_kw, "export limit") for k, e in storage.items()}
 
 
+def _carried_kw(ups: Ups, state: SiteState) -> float:
+    """A silent UPS says nothing of its store; then its rating bounds the load."""
+    return ups.carried_kw(state.upses[ups.id].soc) if state.upses[ups.id].is_fresh else ups.rating_kw
+
+
 def _followers(site: Site, state: SiteState, confirmed_it_kw: float) -> dict[str, Envelope]:
     idle_kw = sum(c.idle_kw for c in site.clusters)
     fraction, ahead_s = cooling_fraction(site, state), _exposure_s(site)
@@ -193,10 +201,10 @@ def _under_feeders(
     site: Site, verdict: Verdict, ceiling: dict[str, float], floor: Mapping[str, float], want_kw: Mapping[str, float]
 ) -> dict[str, float]:
     """Ceilings lowered so that the clusters below each feeder fit it together with the worst cooling share and losses, and the clusters
-    behind each UPS its rating."""
+    behind each UPS what its store can carry: work is shed before the reserve falls short."""
     out = dict(ceiling)
     for ups in site.upses:
-        _fit(out, [c for c in out if c in ups.carries], ups.rating_kw, floor, want_kw)
+        _fit(out, [c for c in out if c in ups.carries], verdict.carried_kw[ups.id], floor, want_kw)
     for feeder in site.feeders:
         inside = [c for c in out if c in feeder.assets]
         other_kw = sum(a.power_kw for a in site.fixed_loads if a.id in feeder.assets)

@@ -99,6 +99,16 @@ def test_a_site_whose_idle_power_is_over_the_limit_says_so_and_does_all_it_can()
     assert loop.plant.devices["bess-1"].power_kw < -200.0
 
 
+def test_work_is_shed_before_the_load_outgrows_what_the_ups_can_carry() -> None:
+    site = demo_site(import_limit_kw=2000.0, assets={"ups-1": {"initial_soc": 0.66}})
+    loop = Loop(site, "capped")
+    carried_kw = site.upses[0].carried_kw(0.66)
+    loop.run(60, lambda k: {"hall-a": even(800.0), "hall-b": even(400.0)})
+    caps = [s.power_kw for s in loop.decisions[-1].setpoints if s.command == "power_cap_kw"]
+    assert 1300.0 < carried_kw < site.upses[0].rating_kw
+    assert sum(caps) <= carried_kw * 1.01
+
+
 def test_a_cluster_in_local_keeps_its_power_and_the_other_makes_room() -> None:
     loop = Loop(demo_site(), "capped")
     loop.run(60, lambda k: {"hall-a": even(300.0), "hall-b": even(100.0)})

@@ -51,6 +51,10 @@ class Ups:
         carried_kw = min(max(critical_kw, self.reserve_floor_kw), self.rating_kw)
         return carried_kw * self.ride_through_min / 60.0 / self.discharge_efficiency
 
+    def carried_kw(self, soc: float) -> float:
+        """The largest load in kW that can be carried for the promised minutes from a measured state of charge, at most the rating."""
+        return min(self.rating_kw, self.usable_kwh(soc) * self.discharge_efficiency * 60.0 / self.ride_through_min)
+
     def reserve_soc(self, critical_kw: float) -> float:
         """The measured state of charge at which exactly the reserve is left."""
         share = (self.blocks - self.redundant_blocks) / self.blocks
