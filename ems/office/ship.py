@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -29,6 +28,7 @@ from ems.office.journal_tail import JournalTail
 from ems.plan.plan import decode_plan
 from ems.site.model import Site
 
+MAILBOX = "mailbox"
 PAGE = 500  # messages or entries per transaction
 PAGES_AT_ONCE = 8  # per run of the job
 HOSTILE = (EmsError, KeyError, TypeError, ValueError, AttributeError, IndexError)
@@ -55,16 +55,22 @@ class Shipper:
         return rows
 
     def _ship_mailbox(self, topic: str, now: datetime) -> int:
-        identity, rows = str(_inode(self._mailbox.path)), 0
+        rows = 0
         for _ in range(PAGES_AT_ONCE):
             with self._engine.begin() as connection:
-                position, _ = read_mark(connection, topic, identity)
-                messages = self._mailbox.since(topic, position, PAGE)
+                messages = self._mailbox.since(topic, self._resumed(topic, *read_mark(connection, topic, MAILBOX)), PAGE)
                 if not messages:
                     break
                 rows += self._put_minutes(connection, messages) if topic == "minute" else self._put_plans(connection, messages)
-                write_mark(connection, topic, identity, messages[-1].sequence, {}, now)
+                write_mark(connection, topic, MAILBOX, messages[-1].sequence, {"written_at": messages[-1].written_at.isoformat()}, now)
         return rows
+
+    def _resumed(self, topic: str, position: int, memory: Mapping[str, Any]) -> int:
+        """The position to read on from: the mark while its message is still there and the same, else the beginning (the mailbox was
+        replaced, or went on too far without us). Reading anew doubles nothing."""
+        found = self._mailbox.since(topic, position - 1, 1)
+        is_same = bool(found) and found[0].sequence == position and found[0].written_at.isoformat() == memory.get("written_at")
+        return position if is_same else 0
 
     def _put_minutes(self, connection: Connection, messages: Sequence[Message]) -> int:
         tables: dict[Table, dict[tuple[Any, ...], dict[str, Any]]] = defaultdict(dict)
@@ -167,10 +173,3 @@ def _answer(connection: Connection, journal: str, entry: Entry) -> None:
     if found is not None:
         same = (t.journal == journal) & (t.sequence == found.sequence) & (t.position == found.position)
         connection.execute(update(person_order).where(same).values(answer=str(entry.body.get("answer"))))
-
-
-def _inode(path: Path) -> int:
-    try:
-        return os.stat(path).st_ino
-    except FileNotFoundError:
-        return 0
