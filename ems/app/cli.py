@@ -300,7 +300,7 @@ def db_upgrade(db: DbOption = None, state_dir: StateOption = None) -> None:
     schema.upgrade(db_url(db, state_dir))
 
 
-@db_app.command("downgrade")
+@db_app.command("downgrade", context_settings={"ignore_unknown_options": True})  # -1 is a revision here
 def db_downgrade(
     revision: Annotated[str, typer.Argument(help="A revision, -1 for one back, base for none.")] = "-1",
     db: DbOption = None,

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib.metadata
 import logging
 import os
 import signal
+import sqlite3
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -205,7 +207,7 @@ class ControlLoop:
             "modes": {asset: mode.value for asset, mode in modes.items()},
             "memory": memory.get("controller"),
             "pid": os.getpid(),
-            "python": sys.version.split()[0],
+            "versions": versions(),
         }
         self.journal.append("start", self.clock.now(), body)
         self.journal.commit()
@@ -247,6 +249,15 @@ class ControlLoop:
         messages = self.mailbox.since("snapshot", 0)
         counters = messages[-1].body.get("counters") if messages else None
         return counters if isinstance(counters, dict) else None
+
+
+def versions() -> dict[str, str]:
+    """What decided: a journal is re-run with the same."""
+    try:
+        ours = importlib.metadata.version("aidc-ems")
+    except importlib.metadata.PackageNotFoundError:
+        ours = "not installed"
+    return {"aidc-ems": ours, "python": sys.version.split()[0], "sqlite": sqlite3.sqlite_version}
 
 
 def remembered(state: StateDir, site: str) -> dict[str, Any]:

@@ -31,10 +31,10 @@ def supervise(state: StateDir, resolve_run: Callable[[], RunFile], clock: Clock 
 
     Raises EmsError or ConfigError when the site or the state directory cannot be used, or another instance runs on it.
     """
-    setproctitle("ems supervisor")
     run_file = resolve_run()
     prepare(state)
     hold_lock(state, "run")
+    setproctitle("ems supervisor")
     run_file.save(state.site)
     (clock or Clock.load(state.clock)).save(state.clock)
     with open(log_file or os.devnull, "ab") as log:

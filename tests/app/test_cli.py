@@ -131,6 +131,30 @@ def test_a_state_directory_that_cannot_be_written_is_one_clear_line(run_ems, pla
     assert status == 1 and f"{place}: the state directory cannot be written" in err and len(err.splitlines()) == 1
 
 
+def test_the_schema_goes_up_and_down_from_the_command_line(run_ems, tmp_path: Path):
+    database = ["--db", f"sqlite:///{tmp_path / 'history.sqlite'}"]
+    assert run_ems("db", "check", *database)[0] == 1
+    assert run_ems("db", "upgrade", *database)[0] == 0
+    assert run_ems("db", "check", *database) == (0, "the schema is at the newest revision\n", "")
+    assert run_ems("db", "downgrade", "base", *database)[0] == 0
+    assert run_ems("db", "current", *database)[1] == "no schema\n"
+    assert run_ems("db", "upgrade", *database)[0] == 0
+    assert run_ems("db", "downgrade", "-1", *database)[0] == 0
+    assert run_ems("db", "check", *database)[0] == 1
+
+
+def test_simulated_equipment_on_taken_ports_and_wrong_faults_are_clear_lines(run_ems, tmp_path: Path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        status, _, err = run_ems("simulate", "demo-2mw", "--loopback", str(taken.getsockname()[1]))
+    assert status == 1 and "poc: 127.0.0.1" in err
+    faults = tmp_path / "faults.yaml"
+    faults.write_text("faults:\n  - {at: 1, device: bess-9, fault: silent, for_s: 3}\n")
+    status, _, err = run_ems("simulate", "demo-2mw", "--faults", str(faults))
+    assert status == 2 and f"{faults}:2" in err and "bess-1" in err
+
+
 def test_a_busy_dashboard_port_stops_the_demo_with_one_line(run_ems):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
