@@ -14,7 +14,7 @@ from ems.app.demo import is_free
 from ems.app.rerun import rerun_journal
 from ems.app.statedir import StateDir
 from ems.clock import Clock
-from ems.journal.read import verify_journal
+from ems.journal.read import read_journal, verify_journal
 from ems.mailbox import Mailbox
 from ems.resources import bundled
 from ems.site.load import load_site
@@ -52,6 +52,7 @@ def test_each_process_may_be_killed_and_the_site_stays_within_its_limits(tmp_pat
         until(lambda: state.clock.exists() and all(pids(state).get(name) for name in VICTIMS), 30, "the demo starts")
         clock = Clock.load(state.clock)
         until(lambda: is_l0(state, clock.epoch), 30, "a fresh plan is followed")
+        assert {name: title(pids(state)[name]) for name in VICTIMS} == {name: f"ems {name}" for name in VICTIMS}
         for name in VICTIMS:
             quiet_until = clock.now() + QUIET
             until(lambda quiet_until=quiet_until: clock.now() > quiet_until, 10, "a quiet minute of site time")
@@ -69,6 +70,8 @@ def test_each_process_may_be_killed_and_the_site_stays_within_its_limits(tmp_pat
     assert verify_journal(tmp_path) is None
     rerun = rerun_journal(tmp_path)
     assert rerun.differing == 0 and rerun.starts == 3
+    stops = [entry.body for entry in read_journal(tmp_path, "stop")]
+    assert [stop["cause"] for stop in stops] == ["the supervisor is gone", "SIGTERM"] and all(stop["was_confirmed"] for stop in stops)
     assert not any(is_alive(pid) for pid in pids(state).values())
 
 
@@ -88,6 +91,11 @@ def killed_and_back(state: StateDir, clock: Clock, name: str) -> tuple[datetime,
         until(lambda: has_plan_since(state, clock, killed_at), L0_WITHIN_S, f"a plan after the death of {name}")
     print(f"{name}: new process after {new_s:.2f} s, L0 after {time.perf_counter() - killed:.2f} s of wall time")
     return killed_at, clock.now()
+
+
+def title(pid: int | None) -> str:
+    """The name `ps` shows."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
 
 
 def has_plan_since(state: StateDir, clock: Clock, instant: datetime) -> bool:
