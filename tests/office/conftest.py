@@ -45,7 +45,7 @@ async def served(running: Running, speed: float = 1.0) -> AsyncIterator[Served]:
 def running(tmp_path: Path) -> Running:
     """A site with a plan and a few cycles."""
     site = Running(tmp_path)
-    site.plan()
+    site.forecast(site.plan())
     for _ in range(5):
         site.cycle()
     return site

@@ -66,6 +66,20 @@ class Running:
         self.mailbox.post("plan", body, self.now, plan.valid_until)
         return plan
 
+    def forecast(self, plan: Plan, **changes: Any) -> None:
+        """The fans the plan was made for, as the planner posts them."""
+        series = {
+            hall: {
+                "starts": [t.isoformat() for t in plan.starts],
+                "q10": [0.9 * v for v in row],
+                "q50": list(row),
+                "q90": [1.1 * v for v in row],
+            }
+            for hall, row in plan.load_q50_kw.items()
+        }
+        body = {"made_at": plan.made_at.isoformat(), "series": series, **changes}
+        self.mailbox.post("forecast", body, self.now, self.now + timedelta(hours=1))
+
     def minutes(self, count: int) -> None:
         """Minute means of the time before now."""
         first = self.now - timedelta(minutes=count)

@@ -62,6 +62,7 @@ async def test_the_page_is_live_draws_everything_and_complains_of_nothing(office
         legend = seen.page.locator("#chart-import .u-legend")
         await playwright.expect(legend).to_contain_text("1,234 kW")
         await playwright.expect(legend).to_contain_text("1,370 kW")
+        await playwright.expect(seen.page.locator("#chart-ahead .u-legend")).to_contain_text("demand q10")
         picture = tmp_path / "page.png"
         await seen.page.screenshot(path=picture, full_page=True)
         assert picture.stat().st_size > 50_000
@@ -69,8 +70,11 @@ async def test_the_page_is_live_draws_everything_and_complains_of_nothing(office
 
 
 async def test_a_phone_shows_the_page_without_scrolling_sideways(office: Served, tmp_path: Path):
+    office.running.loop.now += timedelta(minutes=1)
+    office.running.plan()  # newer than the forecast: its own quantiles are drawn
     async with opened(office, 390, 844, dark=True) as seen:
         await seen.page.wait_for_selector("#chart-store canvas")
+        await playwright.expect(seen.page.locator("#ahead-note")).to_contain_text("q50–q90")
         assert await seen.page.evaluate("document.documentElement.scrollWidth") <= 390
         await seen.page.screenshot(path=tmp_path / "phone.png", full_page=True)
         assert seen.complaints == []

@@ -46,9 +46,9 @@ class Charts {
     }
     if (rows.at(-1)[0] < until) rows.push([until, null, limit, null, null]);
     this.draw("chart-import", transpose(rows), {
-      scales: { x: { range: () => [this.now - PAST_S, this.now + AHEAD_S] }, y: { range: (u, a, b) => [0, Math.ceil((b || 1) * 1.08 / 100) * 100] } },
+      scales: { x: { range: () => [this.now - PAST_S, this.now + AHEAD_S] }, y: { range: around } },
       axes: [timeAxis(), axis("kW", (v) => whole.format(v))],
-      series: [{}, line("import", "import", kw, { width: 2, fill: css("import") + "1c" }), line("limit", "limit", kw, { width: 2, dash: [8, 4], paths: steps() }),
+      series: [{}, line("import", "import", kw, { width: 2 }), line("limit", "limit", kw, { width: 2, dash: [8, 4], paths: steps() }),
         line("planned import", "plan", kw, { width: 2, dash: [3, 3], paths: steps() }), line("peak the plan defends", "muted", kw, { dash: [1, 4] })],
       hooks: { draw: [(u) => mark(u, this.now)] },
     });
@@ -62,8 +62,8 @@ class Charts {
     const edge = { stroke: "transparent", swatch: css("fan"), paths: steps(), points: { show: false }, value: (u, v) => kw(v) };
     this.draw("chart-ahead", [p.t, low, p.load_q90, p.load_q50, p.import_kw, p.t.map(() => limit), p.price], {
       scales: { y: { range: (u, a, b) => [0, Math.max(b, limit ?? 0) * 1.06 || 1] }, price: { range: (u, a, b) => [Math.min(0, a), Math.max(b * 1.15, 0.01)] } },
-      axes: [timeAxis(), axis("kW", (v) => whole.format(v)), axis(document.body.dataset.currency + "/kWh", (v) => v.toFixed(2), { side: 1, scale: "price", stroke: css("price"), grid: { show: false } })],
-      series: [{}, { ...edge, label: "demand q10", class: p.load_q10 ? "" : "unlisted" }, { ...edge, label: "demand q90" },
+      axes: [timeAxis(), axis("kW", (v) => whole.format(v)), axis(document.body.dataset.currency + "/kWh", (v) => v.toFixed(3), { side: 1, scale: "price", size: 50, stroke: css("price"), grid: { show: false } })],
+      series: [{}, { ...edge, label: "demand q10", ...(p.load_q10 ? {} : { class: "unlisted" }) }, { ...edge, label: "demand q90" },
         line("demand q50", "demand", kw, { paths: steps() }), line("planned import", "import", kw, { width: 2, paths: steps() }),
         line("limit", "limit", kw, { dash: [8, 4] }), line("price", "price", money, { scale: "price", dash: [2, 2], paths: steps() })],
       bands: [{ series: [2, 1], fill: css("fan") }],
@@ -83,7 +83,7 @@ class Charts {
     const most = Math.max(50, ...p.stores.flatMap((s) => (s.power_kw ?? []).map(Math.abs)));
     this.draw("chart-store", data, {
       scales: { y: { range: [-most * 1.1, most * 1.1] }, soc: { range: [0, 105] } },
-      axes: [timeAxis(), axis("← discharge kW charge →", (v) => whole.format(Math.abs(v))), axis("% charged", (v) => v, { side: 1, scale: "soc", grid: { show: false } })],
+      axes: [timeAxis(), axis("← out · kW · in →", (v) => whole.format(Math.abs(v)), { space: 22 }), axis("% charged", (v) => v, { side: 1, scale: "soc", grid: { show: false } })],
       series, hooks: { draw: [(u) => mark(u, this.now)] },
     });
   }
@@ -110,6 +110,12 @@ class Charts {
   }
 }
 
+// A scale around what is drawn, on whole hundreds: what matters is the distance to the limit, not to zero.
+function around(u, low, high) {
+  if (low == null) return [0, 100];
+  const room = Math.max(50, (high - low) * 0.12);
+  return [Math.max(0, Math.floor((low - room) / 100) * 100), Math.ceil((high + room) / 100) * 100];
+}
 function line(label, colour, words, more = {}) {
   return { label, stroke: css(colour), width: 1.5, points: { show: false }, value: (u, v) => words(v), ...more };
 }
