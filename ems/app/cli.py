@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from ems.app.cli_orders import COMMANDS
+from ems.app.cli_tools import db_app, devices_app
+from ems.app.options import DbOption, StateOption, instant_of, mode_of, show
 from ems.errors import ConfigError, EmsError
-
-if TYPE_CHECKING:
-    from datetime import timedelta
-
-    from ems.messages import Mode, OrderKind
 
 app = typer.Typer(
     name="ems",
@@ -25,21 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-db_app = typer.Typer(help="The schema of the history database.", no_args_is_help=True)
-devices_app = typer.Typer(help="Device pages and live readings.", no_args_is_help=True)
 app.add_typer(db_app, name="db")
 app.add_typer(devices_app, name="devices")
-
-StateOption = Annotated[
-    Path | None,
-    typer.Option("--state-dir", help="State directory of the run; default EMS_STATE_DIR, else ./var/ems.", show_default=False),
-]
-ByOption = Annotated[str, typer.Option("--by", help="Your name; it goes into the journal.", show_default=False)]
-WhyOption = Annotated[str, typer.Option("--why", help="The reason; it goes into the journal.", show_default=False)]
-AssetArgument = Annotated[str, typer.Argument(help="An asset id, or all.", show_default=False)]
-DbOption = Annotated[
-    str | None, typer.Option("--db", envvar="EMS_DB_URL", help="Database URL; default SQLite in the state directory.", show_default=False)
-]
 
 
 def main() -> None:
@@ -61,12 +45,6 @@ def fail(lines: Iterable[str], status: int) -> None:
     for line in lines:
         print(line, file=sys.stderr)
     sys.exit(status)
-
-
-def show(lines: Iterable[str]) -> None:
-    """Prints lines."""
-    for line in lines:
-        typer.echo(line)
 
 
 # Running
@@ -166,81 +144,8 @@ def why(
     show(why_lines(running_state_dir(state_dir), asset, instant_of(at) if at else None))
 
 
-# Ordering
-
-
-@app.command()
-def stop(asset: AssetArgument, by: ByOption, why: WhyOption, state_dir: StateOption = None) -> None:
-    """Safe values by ramp, then let go. `ems release` resets it."""
-    from ems.messages import OrderKind
-
-    order(OrderKind.STOP, asset, by, why, state_dir)
-
-
-@app.command()
-def hold(asset: AssetArgument, by: ByOption, why: WhyOption, state_dir: StateOption = None) -> None:
-    """Keep the present power, inside what the guard allows."""
-    from ems.messages import OrderKind
-
-    order(OrderKind.HOLD, asset, by, why, state_dir)
-
-
-@app.command()
-def release(asset: AssetArgument, by: ByOption, why: WhyOption, state_dir: StateOption = None) -> None:
-    """Ends stop, hold and override."""
-    from ems.messages import OrderKind
-
-    order(OrderKind.RELEASE, asset, by, why, state_dir)
-
-
-@app.command()
-def mode(
-    asset: AssetArgument,
-    mode: Annotated[str, typer.Argument(help="observe, advise or control.", show_default=False)],
-    by: ByOption,
-    why: WhyOption,
-    state_dir: StateOption = None,
-) -> None:
-    """Hands an asset over, or takes it back."""
-    from ems.messages import OrderKind
-
-    order(OrderKind.MODE, asset, by, why, state_dir, mode=mode_of(mode))
-
-
-@app.command()
-def override(
-    asset: AssetArgument,
-    kw: Annotated[float, typer.Option("--kw", help="Power in kW, positive into the asset.", show_default=False)],
-    lasts: Annotated[str, typer.Option("--for", help="A duration such as 90s, 15m or 1h30m.", show_default=False)],
-    by: ByOption,
-    why: WhyOption,
-    state_dir: StateOption = None,
-) -> None:
-    """A power for a time, inside what the guard allows."""
-    from ems.app.ordering import duration
-    from ems.messages import OrderKind
-
-    order(OrderKind.OVERRIDE, asset, by, why, state_dir, kw=finite(kw), lasts=duration(lasts))
-
-
-def order(
-    kind: OrderKind,
-    asset: str,
-    by: str,
-    why: str,
-    state_dir: Path | None,
-    mode: Mode | None = None,
-    kw: float | None = None,
-    lasts: timedelta | None = None,
-) -> None:
-    """Gives an order to the running site and prints its answer."""
-    from ems.app.ordering import give_order
-    from ems.app.statedir import running_state_dir
-    from ems.app.wrong_usage import WrongUsage
-
-    if not by.strip() or not why.strip():
-        raise WrongUsage("--by and --why: expected a name and a reason")
-    show([give_order(running_state_dir(state_dir), kind, asset, by, why, mode, kw, lasts)])
+for order_command in COMMANDS:
+    app.command()(order_command)
 
 
 # Replaying and checking
@@ -287,124 +192,6 @@ def verify_journal(state_dir: Annotated[Path, typer.Argument(help="A state direc
     if broken is not None:
         fail([f"{state_dir}: {broken}"], 1)
     typer.echo(f"{state_dir}: the journal is whole")
-
-
-# History
-
-
-@db_app.command("upgrade")
-def db_upgrade(db: DbOption = None, state_dir: StateOption = None) -> None:
-    """Brings the schema to the newest version."""
-    from ems.history import schema
-
-    schema.upgrade(db_url(db, state_dir))
-
-
-@db_app.command("downgrade", context_settings={"ignore_unknown_options": True})  # -1 is a revision here
-def db_downgrade(
-    revision: Annotated[str, typer.Argument(help="A revision, -1 for one back, base for none.")] = "-1",
-    db: DbOption = None,
-    state_dir: StateOption = None,
-) -> None:
-    """Takes the schema back."""
-    from ems.history import schema
-
-    schema.downgrade(db_url(db, state_dir), revision)
-
-
-@db_app.command("current")
-def db_current(db: DbOption = None, state_dir: StateOption = None) -> None:
-    """The revision of the database."""
-    from ems.history import schema
-
-    typer.echo(schema.current(db_url(db, state_dir)) or "no schema")
-
-
-@db_app.command("check")
-def db_check(db: DbOption = None, state_dir: StateOption = None) -> None:
-    """Exit 1 when the database is not at the newest revision."""
-    from ems.history import schema
-
-    complaint = schema.check(db_url(db, state_dir))
-    if complaint:
-        fail([f"ems: {complaint}"], 1)
-    typer.echo("the schema is at the newest revision")
-
-
-def db_url(given: str | None, state_dir: Path | None) -> str:
-    """The database meant: as given, else SQLite in the state directory."""
-    from ems.app.statedir import find_state_dir, prepare
-
-    if given:
-        return given
-    state = find_state_dir(state_dir)
-    prepare(state)
-    return state.history_url
-
-
-# Devices
-
-
-@devices_app.command("list")
-def devices_list(
-    site: Annotated[str | None, typer.Argument(help="Only the devices of this site.", show_default=False)] = None,
-) -> None:
-    """The pages known, or the devices of a site."""
-    from ems.app.probing import page_lines, site_lines
-
-    show(site_lines(site) if site else page_lines())
-
-
-@devices_app.command("probe")
-def devices_probe(
-    site: Annotated[str, typer.Argument(help="A site file, or the name of a shipped one.", show_default=False)],
-    loopback: Annotated[
-        int | None, typer.Option("--loopback", min=1, max=65000, help="Maps the n-th endpoint to 127.0.0.1:BASE+n.", show_default=False)
-    ] = None,
-    state_dir: StateOption = None,
-) -> None:
-    """Live readings of every device; through the running controller when there is one. Writes nothing."""
-    from ems.app.probing import probe_lines
-
-    show(probe_lines(site, loopback, state_dir))
-
-
-# Words into values
-
-
-def mode_of(text: str) -> Mode:
-    """The mode of that name."""
-    from ems.app.wrong_usage import WrongUsage
-    from ems.messages import Mode
-
-    try:
-        return Mode(text)
-    except ValueError:
-        raise WrongUsage(f"{text}: expected observe, advise or control") from None
-
-
-def finite(number: float) -> float:
-    """The number, when it is one."""
-    import math
-
-    from ems.app.wrong_usage import WrongUsage
-
-    if not math.isfinite(number):
-        raise WrongUsage(f"--kw {number}: expected a finite number of kW")
-    return number
-
-
-def instant_of(text: str) -> datetime:
-    """An aware instant."""
-    from ems.app.wrong_usage import WrongUsage
-
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise WrongUsage(f"--at {text}: expected an instant such as 2026-01-31T12:00:00Z") from None
-    if at.tzinfo is None:
-        raise WrongUsage(f"--at {text}: expected an offset too, as {text}Z")
-    return at
 
 
 if __name__ == "__main__":

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import importlib.metadata
 import logging
 import os
 import signal
-import sqlite3
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,6 +25,7 @@ from ems.app.drain import Drain
 from ems.app.health import HEALTH_EVERY, HEALTH_VALID, health_body
 from ems.app.inbox import ACK_VALID, MailboxInbox
 from ems.app.log import log_line
+from ems.app.resume import remembered, versions
 from ems.app.runfile import RunFile
 from ems.app.statedir import StateDir, hold_lock
 from ems.clock import Clock
@@ -36,9 +35,8 @@ from ems.control.decision import Decision
 from ems.control.ladder import NAMES, Level
 from ems.control.minutes import MinuteMeans
 from ems.control.snapshot import encode_snapshot
-from ems.errors import DataError, EmsError, InvariantBroken
+from ems.errors import EmsError, InvariantBroken
 from ems.journal.journal import Journal
-from ems.journal.read import last_entry
 from ems.mailbox import Mailbox
 from ems.messages import Mode
 from ems.state.image import SiteImage
@@ -249,25 +247,6 @@ class ControlLoop:
         messages = self.mailbox.since("snapshot", 0)
         counters = messages[-1].body.get("counters") if messages else None
         return counters if isinstance(counters, dict) else None
-
-
-def versions() -> dict[str, str]:
-    """What decided: a journal is re-run with the same."""
-    try:
-        ours = importlib.metadata.version("aidc-ems")
-    except importlib.metadata.PackageNotFoundError:
-        ours = "not installed"
-    return {"aidc-ems": ours, "python": sys.version.split()[0], "sqlite": sqlite3.sqlite_version}
-
-
-def remembered(state: StateDir, site: str) -> dict[str, Any]:
-    """What the last control process of this state directory remembered of this site; {} on a first start or when it cannot be read."""
-    try:
-        entry = last_entry(state.path, "memory")
-    except DataError as error:
-        log_line(NAME, "memory not read", fields={"error": str(error)})
-        return {}
-    return entry.body if entry and entry.body.get("site") == site else {}
 
 
 if __name__ == "__main__":

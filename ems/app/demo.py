@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ems.app.generated import post_generated
+from ems.app.ports import PortRow, is_listening, refuse_busy_port
 from ems.app.prepare import prepared_run
 from ems.app.runfile import RunFile
 from ems.app.show import fresh_snapshot
@@ -29,7 +29,6 @@ from ems.mailbox import Mailbox
 from ems.messages import Mode
 
 BEGINS_AT = datetime(2024, 8, 20, 19, 30, tzinfo=UTC)  # the load of the generator rises towards its evening crest
-FIRST_PORT, PORT_STEP, LAST_PORT = 15020, 20, 25000
 UP_WITHIN_S = 20.0
 END_WITHIN_S = 12.0
 LOOK_EVERY_S = 0.2
@@ -165,60 +164,3 @@ def beginning(state: StateDir) -> datetime:
         return BEGINS_AT
     seen = last_entry(state.path, "memory")
     return max(BEGINS_AT, seen.at + timedelta(minutes=1)) if seen else BEGINS_AT
-
-
-def refuse_busy_port(port: int) -> None:
-    """EmsError when something listens on the dashboard's port."""
-    if not is_free(port):
-        raise EmsError(f"port {port} of 127.0.0.1 is in use; --port names another")
-
-
-class PortRow:
-    """Free ports in a row for the simulated devices, kept from other demos until `let_go`.
-
-    The sockets are bound and do not listen: a server that asks for address reuse may still listen there, another row may not begin there.
-    """
-
-    def __init__(self) -> None:
-        self._sockets: list[socket.socket] = []
-        for base in range(FIRST_PORT, LAST_PORT, PORT_STEP):
-            if self._take(base):
-                self.base = base
-                return
-        raise EmsError(f"no {PORT_STEP} free ports in a row between {FIRST_PORT} and {LAST_PORT} for the simulated devices")
-
-    def let_go(self) -> None:
-        """Gives the ports free; those in use stay with their servers."""
-        for held in self._sockets:
-            held.close()
-        self._sockets = []
-
-    def _take(self, base: int) -> bool:
-        for port in range(base, base + PORT_STEP):
-            held = socket.socket()
-            self._sockets.append(held)
-            try:
-                held.bind(("127.0.0.1", port))
-            except OSError:
-                self.let_go()
-                return False
-            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        return True
-
-
-def is_free(port: int) -> bool:
-    """True when a server could listen on the port of 127.0.0.1."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def is_listening(port: int) -> bool:
-    """True when something accepts connections on the port of 127.0.0.1."""
-    with socket.socket() as probe:
-        probe.settimeout(0.5)
-        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -12,7 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ems.app.demo import BEGINS_AT, PortRow, is_listening
+from ems.app.demo import BEGINS_AT
+from ems.app.ports import PortRow, is_listening
 from ems.app.prepare import prepared_run
 from ems.app.statedir import StateDir
 from ems.clock import Clock

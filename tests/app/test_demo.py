@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from ems.app.counts import Counts
-from ems.app.demo import BEGINS_AT, PortRow
+from ems.app.demo import BEGINS_AT
 from ems.app.generated import minute_frames, post_generated, price_rows
+from ems.app.ports import PortRow
 from ems.app.simulate import DEMO_SEED
 from ems.app.statedir import StateDir
 from ems.app.summary import status_line, summary_lines

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ems.app.demo import is_free
+from ems.app.ports import is_free
 from ems.app.rerun import rerun_journal
 from ems.app.statedir import StateDir
 from ems.clock import Clock

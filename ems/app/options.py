@@ -1,0 +1,65 @@
+"""Options that many commands share, and the words people write turned into values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ems.messages import Mode
+
+StateOption = Annotated[
+    Path | None,
+    typer.Option("--state-dir", help="State directory of the run; default EMS_STATE_DIR, else ./var/ems.", show_default=False),
+]
+ByOption = Annotated[str, typer.Option("--by", help="Your name; it goes into the journal.", show_default=False)]
+WhyOption = Annotated[str, typer.Option("--why", help="The reason; it goes into the journal.", show_default=False)]
+AssetArgument = Annotated[str, typer.Argument(help="An asset id, or all.", show_default=False)]
+DbOption = Annotated[
+    str | None, typer.Option("--db", envvar="EMS_DB_URL", help="Database URL; default SQLite in the state directory.", show_default=False)
+]
+
+
+def show(lines: Iterable[str]) -> None:
+    """Prints lines."""
+    for line in lines:
+        typer.echo(line)
+
+
+def mode_of(text: str) -> Mode:
+    """The mode of that name."""
+    from ems.app.wrong_usage import WrongUsage
+    from ems.messages import Mode
+
+    try:
+        return Mode(text)
+    except ValueError:
+        raise WrongUsage(f"{text}: expected observe, advise or control") from None
+
+
+def finite(number: float) -> float:
+    """The number, when it is one."""
+    import math
+
+    from ems.app.wrong_usage import WrongUsage
+
+    if not math.isfinite(number):
+        raise WrongUsage(f"--kw {number}: expected a finite number of kW")
+    return number
+
+
+def instant_of(text: str) -> datetime:
+    """An aware instant."""
+    from ems.app.wrong_usage import WrongUsage
+
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise WrongUsage(f"--at {text}: expected an instant such as 2026-01-31T12:00:00Z") from None
+    if at.tzinfo is None:
+        raise WrongUsage(f"--at {text}: expected an offset too, as {text}Z")
+    return at
