@@ -38,10 +38,11 @@ class Health:
 
 
 def judge(live: Live, now: datetime, notes: Sequence[str] = ()) -> Health:
-    """The health of the site at `now` (site time)."""
+    """The health of the site at `now` (site time); what the processes say of themselves comes before the office's own notes."""
     reasons = [*_control_reasons(live, now), *_planner_reasons(live, now)]
     level = str(live.snapshot["level"]) if live.snapshot else None
-    return Health(tuple(reasons), tuple(notes), _rounded(live.age_s(now)), _rounded(live.plan_age_s(now)), level)
+    told = (f"{name}: {body['note']}" for name, body in sorted(live.health.items()) if body.get("note"))
+    return Health(tuple(reasons), (*told, *notes), _rounded(live.age_s(now)), _rounded(live.plan_age_s(now)), level)
 
 
 def _control_reasons(live: Live, now: datetime) -> list[str]:

@@ -123,9 +123,16 @@ class Service:
         self._looking_glass.close()
 
     async def _keep_looking(self) -> None:
+        trouble = ""
         while True:
-            if self.live.look(self.clock.now()):
-                await self.feed.tell()
+            try:
+                if self.live.look(self.clock.now()):
+                    await self.feed.tell()
+                trouble = ""
+            except (EmsError, OSError) as error:  # the page shows its age until the mailbox can be read again
+                if str(error) != trouble:
+                    log.warning("the mailbox cannot be read", error=str(error))
+                trouble = str(error)
             await asyncio.sleep(LOOK_EVERY_S)
 
     def _prepare_history(self, engine: Engine) -> None:

@@ -71,7 +71,8 @@ class Feed:
         if live.plan_body is not seen.plan or live.forecast is not seen.forecast:
             texts += [event("plan", plan_rows(live) if for_page else live.plan_body)] if live.plan is not None else []
         if for_page:
-            texts.append(event("panels", self._renderer.panels(now, health)))
+            panels = seen.changed(self._renderer.panels(now, health))
+            texts += [event("panels", panels)] if panels else []
         texts.append(event("beat", {"now": now.isoformat(), "is_fresh": live.is_fresh(now), **health.encode()}))
         seen.take(live)
         return texts
@@ -84,6 +85,13 @@ class _Seen:
         self.sequence = sequence
         self.plan: dict[str, Any] = {}
         self.forecast: dict[str, Any] | None = None
+        self._panels: dict[str, str] = {}
+
+    def changed(self, panels: dict[str, str]) -> dict[str, str]:
+        """The panels that differ from what this stream had."""
+        changed = {name: html for name, html in panels.items() if self._panels.get(name) != html}
+        self._panels = panels
+        return changed
 
     def take(self, live: Live) -> None:
         self.sequence, self.plan, self.forecast = live.sequence, live.plan_body, live.forecast

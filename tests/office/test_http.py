@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from ems.errors import EmsError
+from ems.errors import DataError, EmsError
 from ems.messages import Order, OrderKind
 from ems.office.service import listen, resolved_site
 from ems.site.resolved import site_to_json
@@ -67,6 +67,28 @@ async def test_health_is_bad_when_the_plan_is_old_though_control_turns(running: 
         answer = await office.client.get("/healthz")
     assert answer.status_code == 503
     assert answer.json()["reasons"] == ["the newest plan is 29 min old"]
+
+
+async def test_what_a_process_says_of_itself_is_a_note_and_no_alarm(office: Served):
+    said = {"process": "control", "pid": 1, "at": office.running.now.isoformat(), "note": "journal commit took 250 ms"}
+    office.running.mailbox.post("health", said, office.running.now, office.running.now + timedelta(minutes=2))
+    office.service.live.look(office.running.now)
+    answer = await office.client.get("/healthz")
+    assert (answer.status_code, answer.json()["notes"]) == (200, ["control: journal commit took 250 ms"])
+
+
+async def test_a_mailbox_that_cannot_be_read_for_a_while_does_not_blind_the_office(office: Served, monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(office.service.live, "look", _unreadable)
+        await asyncio.sleep(0.3)
+        assert (await office.client.get("/")).status_code == 200
+    sequence = office.service.live.sequence
+    office.running.cycle()
+    for _ in range(100):
+        if office.service.live.sequence != sequence:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("the office never looked again")
 
 
 async def test_before_the_first_cycle_everything_answers_and_says_so(tmp_path: Path):
@@ -255,6 +277,10 @@ def test_the_site_is_read_from_the_runs_file_or_refused_in_one_line(tmp_path: Pa
     plain.write_text("[1, 2]")
     with pytest.raises(EmsError, match="not a resolved site"):
         resolved_site(plain)
+
+
+def _unreadable(now: object) -> set[str]:
+    raise DataError("the mailbox cannot be opened")
 
 
 async def cycle_seen(office: Served, **changes: object) -> None:
