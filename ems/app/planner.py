@@ -22,13 +22,14 @@ from ems.app.health import HEALTH_EVERY, HEALTH_VALID, health_body
 from ems.app.log import log_line
 from ems.app.runfile import RunFile
 from ems.app.statedir import StateDir
+from ems.app.surprise import is_surprise
 from ems.clock import Clock
 from ems.control.controller import decode_obligation
 from ems.errors import EmsError
 from ems.mailbox import Mailbox, Message
 from ems.messages import MinuteFrame
 from ems.plan.loop import PlanLoop
-from ems.plan.plan import encode_plan
+from ems.plan.plan import Plan, encode_plan
 from ems.plan.state import PlanState
 from ems.signals.prices import PriceRow
 from ems.signals.weather import WeatherRow
@@ -37,6 +38,7 @@ NAME = "planner"
 LOOK_EVERY_S = 0.1  # wall seconds between two looks into the mailbox
 PAGE = 500
 STATE_MAX_AGE = timedelta(minutes=2)  # an older snapshot is no state to plan from
+SURPRISE_AFTER = timedelta(minutes=1)  # a plan is given so long before a surprise replaces it
 FORECAST_VALID = timedelta(hours=1)
 FAN = (0.1, 0.5, 0.9)
 HOSTILE = (EmsError, KeyError, TypeError, ValueError, AttributeError)  # a message from another process is never trusted
@@ -75,6 +77,8 @@ class PlannerProcess:
         self._next_plan_at = self._next_health_at = self.clock.now()
         self._trouble = ""  # why there was no plan last time
         self._limit_kw: float | None = None
+        self._last_plan: Plan | None = None
+        self._last_frame: MinuteFrame | None = None
 
     def look(self) -> None:
         """Takes what has arrived; plans when it is time or when the news ask for it."""
@@ -85,8 +89,16 @@ class PlannerProcess:
         if state is None:
             return
         is_news |= self._limit_kw is not None and state.import_limit_kw != self._limit_kw
+        is_news |= self._is_surprised(now)
         if is_news or now >= self._next_plan_at:
             self._plan(now, state)
+
+    def _is_surprised(self, now: datetime) -> bool:
+        """True when the last minute left the band of the last plan, which is not brand-new."""
+        plan, frame = self._last_plan, self._last_frame
+        if plan is None or frame is None or now - plan.made_at < SURPRISE_AFTER:
+            return False
+        return frame.start >= plan.made_at and is_surprise(self.site, plan, frame)
 
     def _tell_health(self, now: datetime) -> None:
         if now >= self._next_health_at:
@@ -104,7 +116,7 @@ class PlannerProcess:
             log_line(NAME, "no plan", now, {"error": str(error)})
             self._next_plan_at = now + every / 5
             return
-        self._trouble = ""
+        self._trouble, self._last_plan = "", plan
         now = self.clock.now()
         self.mailbox.post("plan", encode_plan(plan), now, plan.valid_until)
         self.mailbox.post("forecast", self._forecast(now), now, now + FORECAST_VALID)
@@ -149,7 +161,8 @@ class PlannerProcess:
 
     def _take_body(self, topic: str, body: dict[str, Any]) -> None:
         if topic == "minute":
-            self.plans.observe(MinuteFrame.decode(body))
+            self._last_frame = MinuteFrame.decode(body)
+            self.plans.observe(self._last_frame)
         elif topic == "prices":
             self.plans.add_prices([PriceRow(**_instants(row)) for row in body["rows"]])
         elif topic == "weather":

@@ -10,6 +10,7 @@ from ems.app import planner as planner_module
 from ems.app.planner import PlannerProcess
 from ems.app.prepare import prepared_run
 from ems.app.statedir import StateDir
+from ems.app.surprise import is_surprise
 from ems.clock import Clock
 from ems.errors import PlanInfeasible
 from ems.mailbox import Mailbox
@@ -129,3 +130,39 @@ def test_an_infeasible_plan_is_said_and_tried_again_soon(bench: Bench, capsys: p
     assert "reserve against limit" in capsys.readouterr().err
     assert bench.mailbox.latest("plan", bench.clock.now()) is None
     assert bench.process._next_plan_at < bench.clock.now() + timedelta(seconds=bench.run_file.site.plan.every_s / 2)
+
+
+def a_plan(site: Any, q90_kw: float) -> Plan:
+    starts = tuple(NOON + timedelta(minutes=15 * i) for i in range(4))
+    band = {c.id: (q90_kw,) * 4 for c in site.clusters}
+    four = (0.0,) * 4
+    return Plan(NOON, NOON + HOUR, starts, (0.25,) * 4, {}, {}, {}, four, band, band, four, four, ("",) * 4, 0.0, 0.0)
+
+
+def a_frame(site: Any, start: datetime, kw: float | None) -> MinuteFrame:
+    return MinuteFrame(start, None, {}, {c.id: kw for c in site.clusters}, {}, {}, None)
+
+
+@pytest.mark.parametrize(
+    ("minute", "kw", "surprises"),
+    [(5, 500.0, False), (5, 541.0, False), (5, 543.0, True), (50, 900.0, True), (61, 900.0, False), (5, None, False)],
+)
+def test_demand_far_above_the_planned_band_is_a_surprise(bench: Bench, minute: int, kw: float | None, surprises: bool):
+    site = bench.run_file.site  # 1,680 kW of rating: the margin is 84 kW over both halls
+    frame = a_frame(site, NOON + timedelta(minutes=minute), kw)
+    assert is_surprise(site, a_plan(site, 500.0), frame) is surprises
+
+
+def test_a_surprise_makes_a_new_plan_but_not_a_storm_of_them(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    site = bench.run_file.site
+    bench.tell_state()
+    bench.process.look()
+    bench.process._last_plan = a_plan(site, 500.0)
+    monkeypatch.setattr(planner_module, "SURPRISE_AFTER", timedelta(0))
+    bench.say("minute", a_frame(site, NOON + timedelta(minutes=1), 900.0).encode())
+    bench.process.look()
+    assert len(bench.loop.planned) == 2
+    monkeypatch.setattr(planner_module, "SURPRISE_AFTER", timedelta(minutes=1))
+    bench.process._last_plan = a_plan(site, 500.0)
+    bench.process.look()
+    assert len(bench.loop.planned) == 2
