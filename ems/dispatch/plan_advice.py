@@ -30,7 +30,7 @@ def advise_from_plan(
         name=level,
         storage=storage,
         limits=limits,
-        goal_kw=max(plan.peak_kw, month_peak_kw),
+        goal_kw=max(plan.peak_kw, month_peak_kw) * (1.0 - site.control.import_margin),  # else each small overshoot raises the next goal
         relieve="demand" in plan.binding[k],
         spend_storage_at_limit=True,
     )
