@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -121,7 +121,7 @@ def view_of(live: Live, now: datetime, health: Health) -> SiteView | None:
         is_plan_fresh=live.is_plan_fresh(now),
         assets=tuple(_asset(site, a) for a in snapshot["assets"]),
         alarms=tuple(str(a) for a in snapshot["alarms"]),
-        orders=tuple(_order(o, zone) for o in snapshot["orders"]),
+        orders=tuple(_order(o, snapshot["assets"], zone) for o in snapshot["orders"]),
         health=health,
     )
 
@@ -212,10 +212,11 @@ def _plan_text(live: Live, now: datetime) -> str:
     return f"{text}, valid for {words.age((live.plan.valid_until - now) / timedelta(seconds=1))}"
 
 
-def _order(order: Mapping[str, Any], zone: str) -> str:
+def _order(order: Mapping[str, Any], assets: Sequence[Mapping[str, Any]], zone: str) -> str:
     what = f"{order.get('kind')} {order.get('asset')}"
     if order.get("kw") is not None:
-        what += f" at {order['kw']:,.0f} kW until {words.clock(_instant(order.get('until')), zone)}"
+        kind = next((str(a["kind"]) for a in assets if a["id"] == order.get("asset")), "")
+        what += f": {words.asked(kind, 'power_cap_kw', order['kw'])} until {words.clock(_instant(order.get('until')), zone)}"
     return f"{what} – {order.get('by')}: {order.get('why')}"
 
 

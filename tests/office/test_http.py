@@ -146,6 +146,14 @@ async def test_names_and_reasons_are_text_never_markup(office: Served):
     assert "<img" not in page
 
 
+async def test_standing_orders_are_told_in_words(office: Served):
+    override = {"kind": "override", "asset": "bess-1", "by": "Ada", "why": "trial", "kw": -150.0, "until": "2024-08-19T05:30:00+00:00"}
+    await cycle_seen(office, orders=[override, HOLD])
+    page = (await office.client.get("/")).text
+    assert "override bess-1: discharge 150 kW until 00:30:00 – Ada: trial" in page
+    assert "hold bess-1 – Ada: works on the busbar" in page
+
+
 async def test_a_snapshot_that_is_none_is_refused_and_the_last_one_stays(office: Served):
     before = office.service.live.snapshot
     for body in ({}, {"at": "yesterday", "import_kw": 1, "limit_kw": 2}, {**(before or {}), "assets": [1]}):
