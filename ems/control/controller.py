@@ -38,6 +38,7 @@ from ems.state.interval import IntervalMeter
 
 FLOOR = {"plan": Level.L0, "rules": Level.L2, "capped": Level.L3}
 RAMP_LEAD_S = 10.0
+HOLD_MIN = 1  # the rules' peak-hold follows means of this length; longer ones empty the battery before a long surge ends
 RESIDUAL_SAMPLES = 15
 UNBALANCED_CYCLES = 3  # readings of one cycle are not of one instant: a single contradiction may be a jump of the load
 NOT_HANDED_OVER_MARGIN = 1.05  # on the 24-h peak of a cluster that nobody caps
@@ -62,7 +63,7 @@ class Controller:
         self.orders = OrderBook({a: (modes or {}).get(a, Mode.OBSERVE) for a in commandable})
         self.ladder = Ladder(site.control.ramp_up_dwell_s)
         self.billing = IntervalMeter(site.tariff.demand_interval_min, site.time_zone)
-        self.minute = IntervalMeter(1, site.time_zone)  # its month peak is the peak-hold of the import seen
+        self.seen = IntervalMeter(HOLD_MIN, site.time_zone)  # its month peak is the peak-hold of the import seen
         self.windows = {
             w: IntervalMeter(int(w // 60), site.time_zone) for w in {x.window_s for x in site.point_of_connection.limits if x.window_s > 1}
         }
@@ -120,7 +121,7 @@ class Controller:
         return {
             "orders": self.orders.encode(),
             "billing": self.billing.encode(),
-            "minute": self.minute.encode(),
+            "seen": self.seen.encode(),
             "windows": {str(w): m.encode() for w, m in self.windows.items()},
             "critical": {str(k): v for k, v in self.critical.buckets.items()},
             "last_caps": dict(self.last_caps),
@@ -131,7 +132,7 @@ class Controller:
     def _restore(self, memory: Mapping[str, Any]) -> None:
         self.orders.restore(memory["orders"])
         self.billing.restore(memory["billing"])
-        self.minute.restore(memory["minute"])
+        self.seen.restore(memory["seen"])
         for w, meter in self.windows.items():
             if str(w) in memory["windows"]:
                 meter.restore(memory["windows"][str(w)])
@@ -178,7 +179,7 @@ class Controller:
             self.residuals.append(residual)
         import_kw = max(0.0, state.poc_kw)
         self.billing.update(state.now, import_kw)
-        for meter in (self.minute, *self.windows.values()):
+        for meter in (self.seen, *self.windows.values()):
             meter.update(state.now, import_kw)
         self.import_hold.update(state.now, import_kw)
         self.critical.update(state.now, state.it_kw)
@@ -281,7 +282,7 @@ class Controller:
             return advise_from_plan(self.site, self.plan, rung.level.name, state, trends, self.billing.peak_kw), rung
         if rung.level is Level.L2:
             load_held_kw = self.load_hold.update(state.now, verdict.room.load_kw(sum(t.held_kw for t in trends.values())))
-            return advise_by_rules(self.site, state, verdict.limit_kw, self.minute.peak_kw, load_held_kw), rung
+            return advise_by_rules(self.site, state, verdict.limit_kw, self.seen.peak_kw, load_held_kw), rung
         return advise_limits_only(self.site), rung
 
     def _setpoints(self, rung: Rung, state: SiteState, verdict: Verdict, advice: Advice, trends: dict[str, ClusterTrend]) -> list[Setpoint]:

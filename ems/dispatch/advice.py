@@ -11,6 +11,7 @@ class Wish:
 
     kw: float
     reason: str
+    is_ordered: bool = False  # by a person: above the plan, below the limits
 
 
 @dataclass(frozen=True)

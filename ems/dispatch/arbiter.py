@@ -25,7 +25,7 @@ class Need:
 
     held_kw: dict[str, float]
     mean_kw: float
-    recovery_kw: float  # part of the mean that is recovery of backlog
+    fresh_kw: dict[str, float]  # in the next seconds, recovery of backlog left out
     cheap_kw: float  # part of the held power that is cheaper to defer than to serve from storage
 
 
@@ -44,6 +44,7 @@ def arbitrate(
     if allowed_kw is not None:
         wishes, limits = _hold_interval(site, state, verdict, advice, trends, allowed_kw, wishes, limits)
     need = _need(site, state, trends, limits)
+    wishes = _yield_charging(verdict, need, wishes)
     if advice.spend_storage_at_limit:
         wishes = _serve_at_limit(verdict, need, wishes)
     wishes = _stay_under_load(site, state, verdict, limits, wishes)
@@ -72,7 +73,9 @@ def _hold_interval(
     if over_kw < 0.0:
         return (_relieve(wishes, -over_kw, why) if advice.relieve else wishes), limits
     limits, over_kw = _cut(site, state, trends, limits, over_kw, per_it, why, recovery_only=True)
-    wishes, over_kw = _discharge(verdict, wishes, over_kw, why)
+    free = {k: w for k, w in wishes.items() if not w.is_ordered}
+    freed, over_kw = _discharge(verdict, free, over_kw, why)
+    wishes = {**wishes, **freed}
     limits, _ = _cut(site, state, trends, limits, over_kw, per_it, why, recovery_only=False)
     return wishes, limits
 
@@ -80,7 +83,7 @@ def _hold_interval(
 def _relieve(wishes: dict[str, Wish], spare_kw: float, why: str) -> dict[str, Wish]:
     out = dict(wishes)
     for store, wish in wishes.items():
-        if wish.kw < 0.0 and spare_kw > 0.0:
+        if wish.kw < 0.0 and spare_kw > 0.0 and not wish.is_ordered:
             kw = min(0.0, wish.kw + spare_kw)
             spare_kw -= kw - wish.kw
             out[store] = Wish(kw, f"{wish.reason}; less is enough to {why}")
@@ -132,7 +135,7 @@ def _class_draw_kw(cluster: Cluster, name: str, state: SiteState, demand_kw: flo
 
 
 def _need(site: Site, state: SiteState, trends: Mapping[str, ClusterTrend], limits: Mapping[str, Mapping[str, Wish]]) -> Need:
-    held, mean, recovery, cheap = {}, 0.0, 0.0, 0.0
+    held, fresh_kw, mean, cheap = {}, {}, 0.0, 0.0
     for cluster in site.clusters:
         trend, own = trends[cluster.id], limits[cluster.id]
         fresh = state.clusters[cluster.id].is_fresh
@@ -140,14 +143,34 @@ def _need(site: Site, state: SiteState, trends: Mapping[str, ClusterTrend], limi
         held[cluster.id] = min(cluster.rating_kw, peak) if fresh else cluster.rating_kw
         draw = {k: _class_draw_kw(cluster, k, state, trend.mean_kw[k], own) for k in cluster.classes}
         mean += min(cluster.rating_kw, cluster.idle_kw + sum(draw.values()))
-        recovery += sum(max(0.0, draw[k] - trend.mean_kw[k]) for k in draw)
+        asked = cluster.idle_kw + sum(min(own[k].kw, v) if k in own else v for k, v in trend.class_held_kw.items())
+        fresh_kw[cluster.id] = min(cluster.rating_kw, asked) if fresh else cluster.rating_kw
         cheap += sum(min(own[k].kw, v) if k in own else v for k, v in trend.class_held_kw.items() if k == DEFERRABLE[0])
-    return Need(held, mean, recovery, cheap)
+    return Need(held, mean, fresh_kw, cheap)
+
+
+def _short_it_kw(verdict: Verdict, need: Need, wishes: dict[str, Wish]) -> float:
+    """IT power, recovery of backlog aside, that the standing caps would cut with these storage powers."""
+    return sum(need.fresh_kw.values()) - verdict.room.it_kw(sum(w.kw for w in wishes.values()))
+
+
+def _yield_charging(verdict: Verdict, need: Need, wishes: dict[str, Wish]) -> dict[str, Wish]:
+    """Charging, whoever asked for it, gives way before any work is cut at the import limit."""
+    short_kw = _short_it_kw(verdict, need, wishes) * (
+        1.0 + verdict.room.loss_fraction + verdict.room.growth * verdict.room.cooling_fraction
+    )
+    out = dict(wishes)
+    for store, wish in wishes.items():
+        if short_kw > 0.0 and wish.kw > 0.0:
+            kw = max(0.0, verdict.storage[store].low_kw, wish.kw - short_kw)
+            short_kw -= wish.kw - kw
+            out[store] = Wish(kw, f"{wish.reason}; charging gives way to work at the import limit")
+    return out
 
 
 def _serve_at_limit(verdict: Verdict, need: Need, wishes: dict[str, Wish]) -> dict[str, Wish]:
     """Discharges for work that the standing caps would cut, except what is cheaper to defer than to serve from storage."""
-    short_it_kw = sum(need.held_kw.values()) - verdict.room.it_kw(sum(w.kw for w in wishes.values())) - need.cheap_kw - need.recovery_kw
+    short_it_kw = _short_it_kw(verdict, need, wishes) - need.cheap_kw
     if short_it_kw <= 0.0:
         return wishes
     return _discharge(verdict, wishes, short_it_kw * (1.0 + verdict.room.loss_fraction), "serve work at the import limit")[0]
@@ -188,7 +211,7 @@ def _caps(
 ) -> dict[str, float]:
     """Caps that hold with the storage power already measured, still on its way, or about to be sent, whichever imports more."""
     counted_kw = sum(max(kw, wanted_kw[k], storage[k].kw) for k, kw in verdict.storage_now_kw.items())
-    return share_caps(site, verdict, verdict.room.it_kw(counted_kw), need.held_kw)
+    return share_caps(site, verdict, verdict.room.it_kw(counted_kw), need.fresh_kw, need.held_kw)
 
 
 def _cap_setpoints(site: Site, state: SiteState, verdict: Verdict, caps: Mapping[str, float]) -> list[Setpoint]:

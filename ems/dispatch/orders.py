@@ -21,7 +21,7 @@ def apply_orders(site: Site, state: SiteState, advice: Advice, standing: Mapping
         kw = _ordered_kw(site, state, asset, order)
         reason = f"{order.kind.value} by {order.by}: {order.why}"
         if asset in storage:
-            storage[asset] = Wish(kw, reason)
+            storage[asset] = Wish(kw, reason, is_ordered=True)
         elif order.kind is not OrderKind.STOP:
             limits[asset] = _spread(site.assets[asset], kw, reason)
     return replace(advice, storage=storage, limits=limits)

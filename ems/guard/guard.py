@@ -103,11 +103,16 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
     )
 
 
-def share_caps(site: Site, verdict: Verdict, it_kw: float, want_kw: Mapping[str, float]) -> dict[str, float]:
-    """Caps in kW that sum to at most `it_kw` (or to the idle power, where the limit lies under it), feeders respected."""
+def share_caps(site: Site, verdict: Verdict, it_kw: float, fresh_kw: Mapping[str, float], want_kw: Mapping[str, float]) -> dict[str, float]:
+    """Caps in kW that sum to at most `it_kw` (or to the idle power, where the limit lies under it), feeders respected: fresh work first,
+    then what recovery wants on top of it, then room for the next rise."""
     floor = {k: e.low_kw for k, e in verdict.caps.items()}
     ceiling = {k: e.high_kw for k, e in verdict.caps.items()}
-    return share_total(it_kw, floor, want_kw, _under_feeders(site, verdict, ceiling, floor, want_kw))
+    ceiling = _under_feeders(site, verdict, ceiling, floor, fresh_kw)
+    fresh = {k: min(max(fresh_kw[k], floor[k]), ceiling[k]) for k in floor}
+    if it_kw <= sum(fresh.values()):
+        return share_total(it_kw, floor, fresh, ceiling)
+    return share_total(it_kw, fresh, want_kw, ceiling)
 
 
 def loss_fraction(site: Site, state: SiteState) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -107,3 +108,25 @@ def test_an_override_is_followed_inside_the_envelope_and_ends_by_itself() -> Non
     assert "override by Ada" in next(s.reason for s in loop.decisions[-1].setpoints if s.asset == "bess-1")
     loop.run(15, lambda k: CALM)
     assert "override" not in next(s.reason for s in loop.decisions[-1].setpoints if s.asset == "bess-1")
+
+
+def test_charging_ordered_by_a_person_gives_way_to_work_at_the_import_limit() -> None:
+    loop = Loop(demo_site(), "rules")
+    busy = {"hall-a": even(400.0), "hall-b": even(170.0)}
+    loop.run(600, lambda k: busy)
+    before = loop.truth.deferred_kwh
+    order = Order(OrderKind.OVERRIDE, "bess-1", "Ada", "test", loop.now, kw=400.0, until=loop.now + timedelta(minutes=5))
+    loop.run(200, lambda k: busy, lambda k: [("order", order.encode())] if k == 0 else ())
+    assert loop.truth.deferred_kwh - before < 0.1, "work was deferred for an order to charge"
+    assert loop.truth.throttled_kwh == 0.0
+    assert 0.0 < loop.plant.devices["bess-1"].power_kw < 250.0
+
+
+def test_a_discharge_ordered_by_a_person_is_not_relieved_for_the_billing_mean() -> None:
+    site = demo_site()
+    loop = Loop(site)
+    plan = replace(flat_plan(site, loop.now, -50.0), binding=("demand charge",) * 12)
+    loop.run(30, lambda k: CALM, lambda k: [("plan", encode_plan(plan))] if k == 0 else ())
+    order = Order(OrderKind.OVERRIDE, "bess-1", "Ada", "trial", loop.now, kw=-150.0, until=loop.now + timedelta(minutes=5))
+    loop.run(30, lambda k: CALM, lambda k: [("order", order.encode())] if k == 0 else ())
+    assert loop.plant.devices["bess-1"].power_kw == pytest.approx(-150.0, abs=1.0)
