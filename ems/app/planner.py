@@ -22,7 +22,6 @@ from ems.app.health import HEALTH_EVERY, HEALTH_VALID, health_body
 from ems.app.log import log_line
 from ems.app.runfile import RunFile
 from ems.app.statedir import StateDir
-from ems.app.surprise import is_surprise
 from ems.clock import Clock
 from ems.control.controller import decode_obligation
 from ems.errors import EmsError
@@ -31,6 +30,7 @@ from ems.messages import MinuteFrame
 from ems.plan.loop import PlanLoop
 from ems.plan.plan import Plan, encode_plan
 from ems.plan.state import PlanState
+from ems.plan.surprise import is_surprise
 from ems.signals.prices import PriceRow
 from ems.signals.weather import WeatherRow
 
@@ -38,7 +38,6 @@ NAME = "planner"
 LOOK_EVERY_S = 0.1  # wall seconds between two looks into the mailbox
 PAGE = 500
 STATE_MAX_AGE = timedelta(minutes=2)  # an older snapshot is no state to plan from
-SURPRISE_AFTER = timedelta(minutes=1)  # a plan is given so long before a surprise replaces it
 FORECAST_VALID = timedelta(hours=1)
 FAN = (0.1, 0.5, 0.9)
 HOSTILE = (EmsError, KeyError, TypeError, ValueError, AttributeError)  # a message from another process is never trusted
@@ -89,16 +88,14 @@ class PlannerProcess:
         if state is None:
             return
         is_news |= self._limit_kw is not None and state.import_limit_kw != self._limit_kw
-        is_news |= self._is_surprised(now)
+        is_news |= self._is_surprised()
         if is_news or now >= self._next_plan_at:
             self._plan(now, state)
 
-    def _is_surprised(self, now: datetime) -> bool:
+    def _is_surprised(self) -> bool:
         """True when the last minute left the band of the last plan, which is not brand-new."""
         plan, frame = self._last_plan, self._last_frame
-        if plan is None or frame is None or now - plan.made_at < SURPRISE_AFTER:
-            return False
-        return frame.start >= plan.made_at and is_surprise(self.site, plan, frame)
+        return plan is not None and frame is not None and is_surprise(self.site, plan, frame)
 
     def _tell_health(self, now: datetime) -> None:
         if now >= self._next_health_at:

@@ -1,16 +1,15 @@
-"""The import envelope: every source of a limit merged into one limit per step, which remembers who set it."""
+"""The import envelope of a plan: every source of a limit merged, with the limit control holds now, less the margin control keeps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-import numpy as np
-
 from ems.horizon import Horizon
-from ems.limit import Limit
+from ems.limit import Limit, LimitKind
 from ems.obligation import Obligation
 from ems.plan.inputs import ImportEnvelope
+from ems.signals.envelope import import_envelope as merged_limits
 
 PRESENT_LIMIT_HOLDS = timedelta(minutes=15)  # a limit control holds now, whose end the planner does not know, is kept this long
 
@@ -24,19 +23,9 @@ def import_envelope(
     margin: float,
 ) -> ImportEnvelope:
     """The smallest limit in force at any time of each step, less a margin (fraction), in kW. Events count from their notice on."""
-    ends = [s + timedelta(hours=h) for s, h in zip(horizon.starts, horizon.duration_h, strict=True)]
-    kw, source = np.full(horizon.n, np.inf), ["none"] * horizon.n
-
-    def lay(limit_kw: float, name: str, begin: datetime | None, end: datetime | None) -> None:
-        for i, (start, stop) in enumerate(zip(horizon.starts, ends, strict=True)):
-            if (begin is None or begin < stop) and (end is None or end > start) and limit_kw < kw[i]:
-                kw[i], source[i] = limit_kw, name
-
-    for limit in limits:
-        lay(limit.kw, f"{limit.kind.value} limit ({limit.source})", limit.valid_from, limit.valid_to)
-    for event in obligations:
-        if event.notice_at <= now:
-            lay(event.import_limit_kw(), f"event {event.id}", event.start, event.end)
+    known = list(limits)
     if present_limit_kw is not None:
-        lay(present_limit_kw, "limit held by control", None, now + PRESENT_LIMIT_HOLDS)
-    return ImportEnvelope(kw * (1.0 - margin), tuple(source))
+        until = now + PRESENT_LIMIT_HOLDS
+        known.append(Limit(present_limit_kw, LimitKind.ORDER, source="held by control", valid_to=until))
+    kw, sources = merged_limits(known, obligations, horizon.starts, horizon.duration_h, now)
+    return ImportEnvelope(kw * (1.0 - margin), sources)

@@ -20,6 +20,7 @@ from ems.obligation import Obligation
 from ems.plan.loop import PlanLoop
 from ems.plan.plan import Plan, encode_plan
 from ems.plan.sources import LoadSource
+from ems.plan.surprise import is_surprise
 from ems.replay.announced import WithAnnounced
 from ems.replay.bound import solve_window
 from ems.replay.future import TrueLoad, TruePeak, TruePrices, TrueWeather, true_loads, true_prices, true_weather
@@ -45,6 +46,7 @@ class Planning:
         self.every = timedelta(seconds=world.scenario.model.plan_every_s)
         self.delay = timedelta(seconds=max(world.scenario.control_step_s, SOLVE_DELAY_S))
         self.next_at = world.scenario.start
+        self.last: Plan | None = None
         self.waiting: list[tuple[datetime, Plan]] = []
         self.solves = self.fallbacks = self.verify_failures = 0
         self.ms: list[float] = []
@@ -68,10 +70,12 @@ class Planning:
         frame = self.minutes.update(decision.state, image)
         if frame is not None:
             self.loop.observe(frame)
-        if now < self.next_at:
+        surprised = frame is not None and self.last is not None and is_surprise(self.world.site, self.last, frame)
+        if now < self.next_at and not surprised:
             return None
         self.next_at = now + self.every
-        return self._plan(now, decision, interval_start)
+        self.last = self._plan(now, decision, interval_start) or self.last
+        return self.last if self.last is not None and self.last.made_at == now else None
 
     def _plan(self, now: datetime, decision: Decision, interval_start: datetime | None) -> Plan | None:
         state = plan_state(self.world.site, decision, interval_start)

@@ -44,5 +44,5 @@ Bound = tuple[float, str, datetime | None, datetime | None]
 
 def _bounds(limits: Iterable[Limit], obligations: Iterable[Obligation], now: datetime) -> list[Bound]:
     fixed: list[Bound] = [(x.kw, f"{x.kind} limit ({x.source})", x.valid_from, x.valid_to) for x in limits if x.kind != "billing"]
-    asked: list[Bound] = [(o.import_limit_kw(), f"{o.program} {o.id}", o.start, o.end) for o in known_obligations(obligations, now)]
+    asked: list[Bound] = [(o.import_limit_kw(), f"event {o.id}", o.start, o.end) for o in known_obligations(obligations, now)]
     return fixed + asked

@@ -122,7 +122,7 @@ def test_the_envelope_is_the_least_limit_of_each_step_and_names_its_source() -> 
         800.0, LimitKind.CONNECTION, source="non-firm", valid_from=MONDAY + timedelta(hours=1), valid_to=MONDAY + timedelta(hours=2)
     )
     envelope = import_envelope(horizon, MONDAY, [Limit(1000.0), tonight], [], 900.0, margin=0.0)
-    assert (envelope.kw[0], envelope.source[0]) == (900.0, "limit held by control")
+    assert (envelope.kw[0], envelope.source[0]) == (900.0, "order limit (held by control)")
     assert (envelope.kw[5], envelope.source[5]) == (1000.0, "protective limit (site file)")
     assert (envelope.kw[13], envelope.source[13]) == (800.0, "connection limit (non-firm)")
     assert envelope.kw[-1] == 1000.0

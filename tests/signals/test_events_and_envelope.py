@@ -78,7 +78,7 @@ def test_an_obligation_is_known_from_its_notice_until_its_end_and_the_newest_ver
 def test_the_lowest_bound_holds_in_each_step_and_is_named():
     kw, sources = import_envelope([Limit(1370.0), Limit(1500.0, LimitKind.CONNECTION)], [asked(1200)], STARTS, HOURS, NOW)
     assert list(kw) == [1370.0, 1200.0, 1370.0, 1370.0]
-    assert sources == ("protective limit (site file)", "manual e1", "protective limit (site file)", "protective limit (site file)")
+    assert sources == ("protective limit (site file)", "event e1", "protective limit (site file)", "protective limit (site file)")
 
 
 def test_an_obligation_above_the_limit_loosens_nothing():
