@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
-from pathlib import Path
 
 import cvxpy as cp
 import numpy as np
@@ -19,9 +18,9 @@ from ems.plan.planner import Planner
 from ems.plan.problem import PlanProblem
 from ems.site.model import Site
 from ems.timegrid import TimeGrid
+from tests.benchmarks.table import SECTIONS, machine, write_section
 from tests.plan.given import MONDAY, demo_site, plan_inputs
 
-RESULTS = Path(__file__).parent / "results.md"
 SOLVES, WARM_UP = 100, 3
 COMMAND = "OMP_NUM_THREADS=1 python -m pytest tests/benchmarks/test_resolve.py -m bench"
 
@@ -114,9 +113,7 @@ def write_results(times: dict[str, list[float]], problem: PlanProblem, engine: E
         for name, v in times.items()
     ]
     lines = [
-        "# Measured figures of the planner",
-        "",
-        f"{date.today()}, two shared cores, one thread. Written by `{COMMAND}`.",
+        f"{date.today()}, {machine()}, one thread. Written by `{COMMAND}`.",
         "",
         f"The demo site's own problem: {problem.grid.n} steps, {a.shape[1]} columns, {a.shape[0]} rows, {a.nnz} non-zeros; {SOLVES} plans,",
         "each 5 min after the one before with a revised forecast; the four ways interleaved in one process; equal objectives to 1e-6.",
@@ -124,6 +121,5 @@ def write_results(times: dict[str, list[float]], problem: PlanProblem, engine: E
         "| way | median ms | p99 ms | of rebuilt |",
         "|---|---|---|---|",
         *rows,
-        "",
     ]
-    RESULTS.write_text("\n".join(lines))
+    write_section(SECTIONS[0], lines)
