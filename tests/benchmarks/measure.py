@@ -11,9 +11,9 @@ import numpy as np
 from tests.benchmarks.table import SECTIONS, Figure, write_figures
 
 INTRO = (
-    "Absolute figures are never asserted, ratios are. p50/p99 are of single cycles, rounds or posts, in wall time unless it says processor;\n"
-    "of several runs the quietest, with the worst p99 beside it. Other work on the cores is in all of them: whole time slices (about 4 ms) in\n"
-    "the wall time, slower cores and lost caches in the processor time too.\n"
+    "Absolute figures are never asserted, ratios are. p50/p99 are of single cycles, rounds or posts, in wall time unless it says\n"
+    "processor; of several runs the quietest, with the worst p99 beside it. Other work on the cores is in all of them: whole time slices\n"
+    "(about 4 ms) in the wall time, slower cores and lost caches in the processor time too.\n"
     "`bench -k x` stands for `OMP_NUM_THREADS=1 python -m pytest tests/benchmarks -m bench -k x`."
 )
 
