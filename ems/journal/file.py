@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from ems.errors import DataError
 from ems.journal.entry import FIRST_HASH, PackedEntry
 
 FILE_NAME = "journal.db"
+MAGIC = b"SQLite format 3\0"
+DRAFT = ".restored"
 _SCHEMA = """
 create table if not exists entry (
     sequence integer primary key, at_us integer not null, kind text not null,
@@ -56,6 +59,33 @@ def _set_aside(path: Path) -> None:
         part = path.with_name(path.name + suffix)
         if part.exists():
             part.replace(path.with_name(f"{path.name}.broken-{n}{suffix}"))
+
+
+def stands(db_file: os.stat_result, path: Path) -> bool:
+    """True while the file at `path` is the one that was opened and begins as a database does. SQLite itself goes on writing into a file
+    that was removed, and notices an overwritten one late."""
+    try:
+        with path.open("rb") as now:
+            return os.path.samestat(os.fstat(now.fileno()), db_file) and now.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
+def restored(db: sqlite3.Connection, path: Path) -> sqlite3.Connection:
+    """Everything an open connection still holds of a journal that was removed or replaced, written to `path` again; what stands there is
+    kept under another name. Raises sqlite3.Error or OSError when it cannot be saved."""
+    draft = path.with_name(path.name + DRAFT)
+    draft.unlink(missing_ok=True)
+    copy = sqlite3.connect(draft)
+    try:
+        db.backup(copy)
+        if head(copy) != head(db) or copy.execute("pragma quick_check").fetchone() != ("ok",):
+            raise sqlite3.DatabaseError("what is left of it is not whole")
+    finally:
+        copy.close()
+    _set_aside(path)
+    draft.replace(path)
+    return _connect(path)
 
 
 def head(db: sqlite3.Connection) -> tuple[int, bytes]:

@@ -34,6 +34,8 @@ class Journal:
         self.dropped = 0  # entries not taken since the disk failed for too long
         self._wall_s, self._deadline_s = wall_s, deadline_s
         self._db = file.open_for_append(path)
+        self._file = path.stat()
+        self._lost = ""  # why the file is lost for this run, "" while it is not
         self._sequence, self._hash = file.head(self._db)
         self.durable = self._sequence  # sequence of the last entry that is safe on disk
         self._given = self._sequence
@@ -108,12 +110,28 @@ class Journal:
         """Makes what is packed durable; gives the trouble in words, "" when there was none."""
         try:
             if self._packed:
+                self._find_again()
                 file.append(self._db, self._packed)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, DataError) as error:
             return f"journal not written: {error}"
         self._packed = []
         took_s = self._wall_s() - self._writing_since if self._writing_since is not None else 0.0
         return f"journal commit took {took_s * 1000:.0f} ms" if took_s > self._deadline_s else ""
+
+    def _find_again(self) -> None:
+        """Puts a journal back that was removed or replaced under the run. DataError when it is lost: entries wait, none is durable."""
+        if self._lost:
+            raise DataError(self._lost)
+        if file.stands(self._file, self.path):
+            return
+        try:
+            found = file.restored(self._db, self.path)
+            self._file = self.path.stat()
+        except (sqlite3.Error, OSError) as error:
+            self._lost = f"{self.path} was removed or overwritten and cannot be put back ({error}); a restart of control begins a new one"
+            raise DataError(self._lost) from error
+        self._db.close()
+        self._db = found
 
     def _finish(self, trouble: str) -> None:
         with self._wake:

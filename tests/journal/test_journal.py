@@ -228,3 +228,43 @@ def test_a_place_without_a_journal_is_an_error_that_names_it(tmp_path: Path):
         verify_journal(tmp_path)
     with pytest.raises(DataError, match="cannot be opened for writing"):
         Journal(tmp_path / "nowhere" / FILE_NAME, time.perf_counter)
+
+
+@pytest.mark.parametrize("becomes", ["removed", "renamed", "another journal", "no database"])
+def test_a_journal_taken_away_under_the_run_is_put_back_whole(tmp_path: Path, becomes: str):
+    journal = Journal(tmp_path / FILE_NAME, time.perf_counter, deadline_s=5.0)
+    journal.append("start", NOON, {"n": 0})
+    assert journal.flush()
+    taken = (tmp_path / FILE_NAME).rename(tmp_path / "taken")
+    if becomes != "renamed":
+        taken.unlink()
+    if becomes == "another journal":
+        (tmp_path / "other").mkdir()
+        small_journal(tmp_path / "other").rename(tmp_path / FILE_NAME)
+    if becomes == "no database":
+        (tmp_path / FILE_NAME).write_bytes(b"scribble" * 1000)
+    journal.append("order", NOON, {"n": 1})
+    assert journal.flush() and journal.is_healthy
+    journal.close()
+    assert [e.body for e in read_journal(tmp_path)] == [{"n": 0}, {"n": 1}]
+    assert verify_journal(tmp_path) is None
+    assert (tmp_path / f"{FILE_NAME}.broken-1").exists() == (becomes in ("another journal", "no database"))
+
+
+@pytest.mark.parametrize("left", [b"", b"scribble" * 1000])
+def test_a_journal_overwritten_in_place_is_admitted_and_nothing_more_is_called_durable(tmp_path: Path, left: bytes):
+    journal = Journal(tmp_path / FILE_NAME, time.perf_counter)
+    journal.append("start", NOON, {"n": 0})
+    assert journal.flush()
+    journal._db.execute("pragma wal_checkpoint(truncate)")
+    journal._db.execute("pragma shrink_memory")  # nothing of it is left but the file
+    (tmp_path / FILE_NAME).write_bytes(left)
+    at = journal.append("order", NOON, {"n": 1})
+    assert not journal.flush(0.3)
+    assert "removed or overwritten" in journal.trouble and not journal.is_healthy and journal.durable < at
+    journal.close(0.2)
+    again = Journal(tmp_path / FILE_NAME, time.perf_counter)
+    again.append("start", NOON, {"n": 2})
+    assert again.flush()
+    again.close()
+    assert verify_journal(tmp_path) is None
