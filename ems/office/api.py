@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Header, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import AwareDatetime
@@ -54,6 +55,7 @@ class Office:
 def build_app(office: Office) -> FastAPI:
     """The application of one office."""
     app = FastAPI(title="aidc-ems office", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
+    app.add_exception_handler(RequestValidationError, _refused)
     if office.is_loopback:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOOPBACK))  # a foreign name that resolves to us is not us
     static = files("ems.office.dashboard") / "static"
@@ -140,6 +142,12 @@ def _add_orders(app: FastAPI, office: Office) -> None:
     @app.get("/api/orders/{sequence}")
     def order_answer(sequence: int) -> dict[str, Any]:
         return answer(sequence, office.mailbox)
+
+
+async def _refused(request: Request, error: Exception) -> JSONResponse:
+    """What is wrong with a request, without what was sent: that may hold numbers JSON has no words for."""
+    assert isinstance(error, RequestValidationError)
+    return JSONResponse({"detail": [{key: fault[key] for key in ("type", "loc", "msg")} for fault in error.errors()]}, 422)
 
 
 def _is_own(request: Request) -> bool:

@@ -8,7 +8,13 @@ import sys
 import structlog
 from structlog.typing import Processor
 
-QUIET = {"apscheduler": logging.WARNING, "uvicorn": logging.WARNING, "uvicorn.access": logging.ERROR, "alembic": logging.WARNING}
+QUIET = {
+    "apscheduler": logging.WARNING,
+    "apscheduler.executors": logging.CRITICAL,  # a job that fails is told once, by our own listener
+    "uvicorn": logging.WARNING,
+    "uvicorn.access": logging.ERROR,
+    "alembic": logging.WARNING,
+}
 
 
 def set_up_logs() -> None:

@@ -18,7 +18,9 @@ ANSWER_WITHIN_S = 3.0  # wall; afterwards the order stands and the answer comes 
 LOOK_EVERY_S = 0.05
 LONGEST_MIN = 7 * 24 * 60.0
 
-Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+SHOWABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"  # one line, nothing that steers a terminal
+
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=SHOWABLE)]
 
 
 class OrderForm(BaseModel):

@@ -190,6 +190,8 @@ async def test_an_order_nobody_answers_is_told_to_stand(office: Served, monkeypa
         ({"by": ""}, 422),
         ({"why": "   "}, 422),
         ({"by": None}, 422),
+        ({"why": "two\nlines"}, 422),
+        ({"by": "\x1b[31mred"}, 422),
         ({"kind": "explode"}, 422),
         ({"asset": "bess-9"}, 422),
         ({"asset": "house"}, 422),
@@ -206,6 +208,13 @@ async def test_an_order_that_is_not_whole_is_refused_and_not_sent(office: Served
     answer = await office.client.post("/api/orders", json={**HOLD, **change})
     assert answer.status_code == status
     assert office.running.mailbox.since("order", 0) == []
+
+
+@pytest.mark.parametrize("kw", ["NaN", "1e999", "-Infinity"])
+async def test_a_number_json_has_no_words_for_is_refused_and_no_fault_of_ours(office: Served, kw: str):
+    body = '{"kind":"override","asset":"bess-1","by":"a","why":"b","for_minutes":5,"kw":' + kw + "}"
+    answer = await office.client.post("/api/orders", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 422 and answer.json()["detail"][0]["loc"] == ["body", "kw"]
 
 
 @pytest.mark.parametrize(
