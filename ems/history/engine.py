@@ -19,7 +19,7 @@ def open_engine(url: str) -> Engine:
         engine = create_engine(url, **_options(url))
     except ImportError as error:
         raise DataError(f"{shown(url)}: no driver for this database ({error}); PostgreSQL needs the extra `postgres`") from None
-    except (ArgumentError, SQLAlchemyError) as error:
+    except (ArgumentError, SQLAlchemyError, ValueError) as error:
         raise DataError(f"{shown(url)}: expected a database URL such as sqlite:///history.sqlite ({error})") from None
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
@@ -30,7 +30,7 @@ def shown(url: str) -> str:
     """The URL without its password, for messages."""
     try:
         return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         return "the given address"
 
 

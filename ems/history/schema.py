@@ -44,7 +44,10 @@ def check(url: str) -> str | None:
 
 
 def _misfit(config: Config, connection: Connection) -> str | None:
-    at, newest = MigrationContext.configure(connection).get_current_revision(), ScriptDirectory.from_config(config).get_current_head()
+    scripts = ScriptDirectory.from_config(config)
+    at, newest = MigrationContext.configure(connection).get_current_revision(), scripts.get_current_head()
+    if at is not None and at not in {script.revision for script in scripts.walk_revisions()}:
+        return f"the schema is at revision {at}, which this version does not know; its newest is {newest}: use the version that made it"
     if at != newest:
         return f"the schema is at revision {at or 'none'}, the newest is {newest}: run `ems db upgrade`"
     return "; ".join(_in_words(d) for d in compare_metadata(_context(connection), metadata)) or None

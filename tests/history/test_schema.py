@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -115,3 +116,14 @@ def tables_of(url: str) -> list[str]:
     found = inspect(engine).get_table_names()
     engine.dispose()
     return found
+
+
+def test_a_schema_of_a_newer_version_is_told_as_that(tmp_path: Path):
+    url = f"sqlite:///{tmp_path / 'history.sqlite'}"
+    schema.upgrade(url)
+    with sqlite3.connect(tmp_path / "history.sqlite") as db:
+        db.execute("update alembic_version set version_num = '9999'")
+    db.close()
+    assert "9999, which this version does not know" in (schema.check(url) or "")
+    with pytest.raises(DataError, match="9999"):
+        schema.upgrade(url)
