@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -38,6 +39,12 @@ def main() -> None:
         fail([f"ems: {error}"], 2 if isinstance(error, WrongUsage) else 1)
     except KeyboardInterrupt:
         fail(["ems: interrupted"], 130)
+    except OSError as error:
+        fail([f"ems: {error}"], 1)
+    except Exception as error:
+        if os.environ.get("EMS_TRACEBACK"):
+            raise
+        fail([f"ems: a defect of this program: {type(error).__name__}: {error}; EMS_TRACEBACK=1 shows where"], 1)
 
 
 def fail(lines: Iterable[str], status: int) -> None:
@@ -77,7 +84,7 @@ def run(
     mode: Annotated[
         str | None, typer.Option("--mode", help="Mode every asset starts in: observe, advise or (on loopback) control.", show_default=False)
     ] = None,
-    speed: Annotated[float, typer.Option("--speed", hidden=True)] = 1.0,
+    speed: Annotated[float, typer.Option("--speed", min=0.1, max=100, hidden=True)] = 1.0,
     keep_clock: Annotated[bool, typer.Option("--keep-clock", hidden=True)] = False,
     is_tied: Annotated[bool, typer.Option("--tied", hidden=True)] = False,
     log: Annotated[Path | None, typer.Option("--log", help="Log file; default standard error.", show_default=False)] = None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ems.app.options import AssetArgument, ByOption, StateOption, WhyOption, finite, mode_of, show
+from ems.app.options import AssetArgument, ByOption, StateOption, WhyOption, finite, mode_of, show, words
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -77,10 +77,8 @@ def order(
     """Gives an order to the running site and prints its answer."""
     from ems.app.ordering import give_order
     from ems.app.statedir import running_state_dir
-    from ems.app.wrong_usage import WrongUsage
 
-    if not by.strip() or not why.strip():
-        raise WrongUsage("--by and --why: expected a name and a reason")
+    by, why = words(by, why)
     show([give_order(running_state_dir(state_dir), kind, asset, by, why, mode, kw, lasts)])
 
 

@@ -27,8 +27,7 @@ from ems.app.inbox import ACK_VALID, MailboxInbox
 from ems.app.log import log_line
 from ems.app.resume import remembered, versions
 from ems.app.runfile import RunFile
-from ems.app.statedir import StateDir, hold_lock
-from ems.clock import Clock
+from ems.app.statedir import StateDir, hold_lock, shared_clock
 from ems.control.controller import Controller
 from ems.control.cycle import run_cycle
 from ems.control.decision import Decision
@@ -83,7 +82,7 @@ class ControlLoop:
     def __init__(self, state: StateDir) -> None:
         self.run_file = RunFile.load(state.site)
         self.site = self.run_file.site
-        self.clock = Clock.load(state.clock)
+        self.clock = shared_clock(state)
         self.mailbox = Mailbox(state.mailbox, checkpoints=False)
         self.journal = Journal(state.journal, self.clock.wall_s)
         memory = remembered(state, self.site.name)

@@ -54,6 +54,7 @@ class Demo:
 
     def __init__(self, site: str, speed: float, seconds: float | None, port: int, state: StateDir) -> None:
         hold_lock(state, "demo")
+        os.close(hold_lock(state, "run"))  # a daemon on this state directory keeps its site and its clock
         self.state, self._seconds = state, seconds
         self._ports = PortRow()
         self._run_file = prepared_run(site, state, self._ports.base, Mode.CONTROL, port, None)

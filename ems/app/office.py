@@ -13,8 +13,7 @@ from setproctitle import setproctitle
 from ems.app.beat import watch_supervisor
 from ems.app.log import log_line
 from ems.app.runfile import RunFile
-from ems.app.statedir import StateDir
-from ems.clock import Clock
+from ems.app.statedir import StateDir, shared_clock
 from ems.errors import EmsError
 from ems.office.service import serve
 
@@ -41,7 +40,7 @@ async def until_told(state: StateDir, run_file: RunFile) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     try:
-        await serve(state.path, state.site, run_file.port, Clock.load(state.clock), run_file.db_url)
+        await serve(state.path, state.site, run_file.port, shared_clock(state), run_file.db_url)
     except asyncio.CancelledError:
         pass  # told to stop: the service has closed its files
 

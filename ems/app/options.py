@@ -12,6 +12,9 @@ import typer
 if TYPE_CHECKING:
     from ems.messages import Mode
 
+MOST_KW = 1e6
+LONGEST_WORDS = 200
+
 StateOption = Annotated[
     Path | None,
     typer.Option("--state-dir", help="State directory of the run; default EMS_STATE_DIR, else ./var/ems.", show_default=False),
@@ -42,14 +45,24 @@ def mode_of(text: str) -> Mode:
 
 
 def finite(number: float) -> float:
-    """The number, when it is one."""
-    import math
-
+    """The number, when it is one a site can have."""
     from ems.app.wrong_usage import WrongUsage
 
-    if not math.isfinite(number):
-        raise WrongUsage(f"--kw {number}: expected a finite number of kW")
+    if not abs(number) <= MOST_KW:
+        raise WrongUsage(f"--kw {number}: expected a finite number of kW, at most {MOST_KW:.0f}")
     return number
+
+
+def words(by: str, why: str) -> tuple[str, str]:
+    """Name and reason as they go into the journal and onto screens: one line each, of letters that can be shown."""
+    from ems.app.wrong_usage import WrongUsage
+
+    by, why = by.strip(), why.strip()
+    if not by or not why:
+        raise WrongUsage("--by and --why: expected a name and a reason")
+    if not (by.isprintable() and why.isprintable()) or max(len(by), len(why)) > LONGEST_WORDS:
+        raise WrongUsage(f"--by and --why: expected one line each, at most {LONGEST_WORDS} characters")
+    return by, why
 
 
 def instant_of(text: str) -> datetime:

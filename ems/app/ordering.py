@@ -6,9 +6,8 @@ import re
 import time
 from datetime import timedelta
 
-from ems.app.statedir import StateDir
+from ems.app.statedir import StateDir, shared_clock
 from ems.app.wrong_usage import WrongUsage
-from ems.clock import Clock
 from ems.errors import EmsError
 from ems.mailbox import Mailbox
 from ems.messages import Mode, Order, OrderKind
@@ -16,6 +15,7 @@ from ems.messages import Mode, Order, OrderKind
 ANSWER_WITHIN_S = 10.0  # wall
 ORDER_VALID = timedelta(minutes=10)  # of site time: an order nobody took by then is void
 LOOK_EVERY_S = 0.05
+LONGEST_S = 7 * 86400.0
 UNITS_S = {"s": 1, "m": 60, "min": 60, "h": 3600}
 
 
@@ -30,7 +30,7 @@ def give_order(
     lasts: timedelta | None = None,
 ) -> str:
     """Sends an order and returns the site's answer once it stands in the journal. EmsError when refused or not answered in time."""
-    clock = Clock.load(state.clock)
+    clock = shared_clock(state)
     mailbox = Mailbox(state.mailbox, busy_ms=3000)
     now = clock.now()
     order = Order(kind, asset, by, why, now, mode, kw, now + lasts if lasts else None)
@@ -58,4 +58,6 @@ def duration(text: str) -> timedelta:
     seconds = sum(float(number) * UNITS_S[unit] for number, unit in parts)
     if seconds <= 0:
         raise WrongUsage(f"--for {text}: expected a duration above zero")
+    if seconds > LONGEST_S:
+        raise WrongUsage(f"--for {text}: expected a duration of at most 7 days")
     return timedelta(seconds=seconds)

@@ -21,8 +21,7 @@ from ems.app.beat import Beat, watch_supervisor
 from ems.app.health import HEALTH_EVERY, HEALTH_VALID, health_body
 from ems.app.log import log_line
 from ems.app.runfile import RunFile
-from ems.app.statedir import StateDir
-from ems.clock import Clock
+from ems.app.statedir import StateDir, shared_clock
 from ems.control.controller import decode_obligation
 from ems.errors import EmsError
 from ems.mailbox import Mailbox, Message
@@ -69,7 +68,7 @@ class PlannerProcess:
     def __init__(self, state: StateDir) -> None:
         run_file = RunFile.load(state.site)
         self.site = run_file.site
-        self.clock = Clock.load(state.clock)
+        self.clock = shared_clock(state)
         self.mailbox = Mailbox(state.mailbox, busy_ms=2000)
         self.plans = PlanLoop(self.site, budget_s=self.site.plan.budget_s)
         self._positions = dict.fromkeys(TOPICS, 0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +14,9 @@ from rich.progress import Progress, TaskID
 from ems.app.prepare import find_file
 from ems.app.rerun import rerun_journal
 from ems.app.wrong_usage import WrongUsage
+from ems.errors import EmsError
 
+MOST_SEED = 2**63 - 1
 TOLD_EVERY = 0.25  # share of a replay, where progress goes into a log
 
 
@@ -33,8 +37,20 @@ def replay_scenario(given: str, out: Path, policy: str, seeds: str | None, jobs:
     unknown = [name for name in policies if name not in (*ALL, "all")]
     if unknown:
         raise WrongUsage(f"--policy {unknown[0]}: expected some of {', '.join(ALL)}, or all")
-    with Advances() as advances:
-        return run_replay(find_file("scenarios", given), out, policies, _seeds(seeds), jobs, advances.show, advances.say)
+    path, numbers = find_file("scenarios", given), _seeds(seeds)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with Advances() as advances:
+            return run_replay(path, out, policies, numbers, jobs, advances.show, advances.say)
+    except BrokenProcessPool:
+        raise EmsError(f"{out}: the process of a replay was killed, perhaps for want of memory; with --jobs 1 it needs less") from None
+    except OSError as error:
+        raise EmsError(f"{out}: cannot be written ({error.strerror or error})") from None
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """SIGTERM ends a replay as Ctrl-C does: its worker processes end too."""
+    raise KeyboardInterrupt
 
 
 class Advances:
@@ -72,6 +88,9 @@ class Advances:
 
 def _seeds(text: str | None) -> list[int]:
     try:
-        return [int(seed) for seed in text.split(",")] if text else []
+        seeds = [int(seed) for seed in text.split(",")] if text else []
+        if not all(0 <= seed <= MOST_SEED for seed in seeds):
+            raise ValueError
     except ValueError:
-        raise WrongUsage(f"--seeds {text}: expected whole numbers with commas, as 7,8") from None
+        raise WrongUsage(f"--seeds {text}: expected whole numbers from 0 with commas, as 7,8") from None
+    return seeds

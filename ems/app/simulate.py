@@ -15,7 +15,7 @@ from adapters.modbus.page import Page
 from ems.app.beat import watch_supervisor
 from ems.app.log import log_line
 from ems.app.runfile import RunFile
-from ems.app.statedir import StateDir
+from ems.app.statedir import StateDir, shared_clock
 from ems.clock import Clock
 from ems.errors import EmsError
 from ems.site.model import Site
@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
     try:
         run_file = RunFile.load(state.site)
         watch_supervisor(lambda: os.kill(os.getpid(), signal.SIGTERM))
-        simulate(run_file.site, run_file.pages, Clock.load(state.clock), DEMO_SEED, (), state.path)
+        simulate(run_file.site, run_file.pages, shared_clock(state), DEMO_SEED, (), state.path)
     except EmsError as error:
         log_line(NAME, "could not run", fields={"error": str(error)})
         return 1

@@ -9,7 +9,7 @@ import typer
 from ems.app.prepare import find_file, load_pages
 from ems.app.runfile import on_loopback
 from ems.app.simulate import simulate
-from ems.app.statedir import StateDir, prepare
+from ems.app.statedir import StateDir, prepare, shared_clock
 from ems.clock import Clock
 from ems.errors import EmsError
 from ems.site.load import load_site
@@ -29,7 +29,7 @@ def simulate_site(given: str, speed: float, faults: Path | None, loopback: int |
     if state_dir is not None:
         state = StateDir(state_dir.absolute())
         prepare(state)
-        clock = Clock.load(state.clock) if state.clock.exists() else clock
+        clock = shared_clock(state) if state.clock.exists() else clock
     injected = load_faults(faults, site, clock.now()) if faults else ()
     for asset, link in site.links.items():
         typer.echo(f"{asset:<12} {link.page:<32} {link.host}:{link.port} unit {link.unit_id}")

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from ems.clock import Clock
 from ems.errors import EmsError
 from ems.journal.file import FILE_NAME as JOURNAL
 
@@ -66,6 +67,14 @@ def running_state_dir(given: Path | None) -> StateDir:
     return state
 
 
+def shared_clock(state: StateDir) -> Clock:
+    """The clock of the run; EmsError when its file is gone or none."""
+    try:
+        return Clock.load(state.clock)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EmsError(f"{state.clock}: not the clock of a run ({error}); a restart of `ems run` writes it anew") from None
+
+
 def prepare(state: StateDir) -> None:
     """Makes the directory and proves that it can be written; EmsError in one line when not."""
     try:
@@ -78,7 +87,10 @@ def prepare(state: StateDir) -> None:
 
 def hold_lock(state: StateDir, name: str, wait_s: float = 0.0) -> int:
     """A lock held until this process ends, however it ends. EmsError when another process holds it after `wait_s` wall seconds."""
-    descriptor = os.open(state.path / f"{name}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    try:
+        descriptor = os.open(state.path / f"{name}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise EmsError(f"{state.path / name}.lock: cannot be opened: {error.strerror}") from None
     give_up_at = time.monotonic() + wait_s
     while True:
         try:

@@ -15,7 +15,7 @@ from setproctitle import setproctitle
 from ems.app.child import Child, ChildSpec
 from ems.app.log import log_line
 from ems.app.runfile import RunFile
-from ems.app.statedir import StateDir, hold_lock, prepare, write_whole
+from ems.app.statedir import StateDir, hold_lock, prepare, shared_clock, write_whole
 from ems.clock import Clock
 from ems.mailbox import Mailbox
 
@@ -36,7 +36,7 @@ def supervise(state: StateDir, resolve_run: Callable[[], RunFile], clock: Clock 
     hold_lock(state, "run")
     setproctitle("ems supervisor")
     run_file.save(state.site)
-    (clock or Clock.load(state.clock)).save(state.clock)
+    (clock or shared_clock(state)).save(state.clock)
     with open(log_file or os.devnull, "ab") as log:
         Supervisor(state, run_file, log if log_file else None).run()
     return 0

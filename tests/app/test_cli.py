@@ -1,5 +1,7 @@
 """The command line: a problem is a line on stderr with the promised exit status, never a traceback."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -59,6 +61,14 @@ def test_every_promised_command_has_help(run_ems, command: str):
         (["mode", "bess-1", "fly", "--by", "A", "--why", "x"], 2, "expected observe, advise or control"),
         (["override", "bess-1", "--kw", "nan", "--for", "1h", "--by", "A", "--why", "x"], 2, "finite"),
         (["override", "bess-1", "--kw", "10", "--for", "soon", "--by", "A", "--why", "x"], 2, "90s, 15m or 1h30m"),
+        (["override", "bess-1", "--kw", "1e308", "--for", "1h", "--by", "A", "--why", "x"], 2, "finite"),
+        (["override", "bess-1", "--kw", "1", "--for", "999999999999h", "--by", "A", "--why", "x"], 2, "at most 7 days"),
+        (["hold", "bess-1", "--by", "A\nB", "--why", "x"], 2, "one line each"),
+        (["hold", "bess-1", "--by", "A", "--why", "\x1b[31mred"], 2, "one line each"),
+        (["hold", "bess-1", "--by", "A", "--why", "x" * 201], 2, "one line each"),
+        (["run", str(DEMO_SITE), "--speed", "0"], 2, "--speed"),
+        (["replay", "generated-day", "--out", "o", "--seeds", "-5"], 2, "--seeds -5: expected whole numbers from 0"),
+        (["db", "current", "--db", "postgresql://u:p@h:no-port/x"], 1, "expected a database URL"),
         (["run", "nowhere.yaml"], 2, "nowhere.yaml: no such file"),
         (["run", "no-such-site"], 2, "no-such-site"),
         (["run", str(DEMO_SITE), "--mode", "fast"], 2, "expected observe, advise or control"),
@@ -200,6 +210,76 @@ def test_a_duration_is_read_as_written(text: str, seconds: float):
 def test_what_is_no_duration_is_refused(text: str):
     with pytest.raises(WrongUsage, match="expected a duration"):
         duration(text)
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "{}", "[]", '{"epoch": "noon", "epoch_monotonic_s": 0, "speed": 1}'])
+def test_a_lost_or_broken_clock_is_one_clear_line(run_ems, tmp_path: Path, text: str | None):
+    state = StateDir(tmp_path)
+    state.site.write_text("{}")
+    if text is not None:
+        state.clock.write_text(text)
+    for words in (["status"], ["stop", "all", "--by", "A", "--why", "x"]):
+        status, _, err = run_ems(*words, "--state-dir", str(tmp_path))
+        assert status == 1 and "not the clock of a run" in err and err.count("\n") == 1
+
+
+def test_a_demo_leaves_a_running_daemons_state_directory_alone(run_ems, tmp_path: Path):
+    state = StateDir(tmp_path)
+    state.site.write_text("theirs")
+    held = hold_lock(state, "run")
+    try:
+        status, _, err = run_ems("demo", "--state-dir", str(tmp_path), "--seconds", "1", "--port", str(a_free_port()))
+    finally:
+        os.close(held)
+    assert status == 1 and "another instance runs" in err
+    assert state.site.read_text() == "theirs" and not state.clock.exists()
+
+
+def a_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_defect_of_ours_is_one_line_too(run_ems, monkeypatch: pytest.MonkeyPatch):
+    def broken(file: str) -> list[str]:
+        raise IndexError(file)
+
+    monkeypatch.setattr("ems.app.checking.complaints_of", broken)
+    monkeypatch.delenv("EMS_TRACEBACK", raising=False)
+    status, _, err = run_ems("check", "x.yaml")
+    assert status == 1 and err == "ems: a defect of this program: IndexError: x.yaml; EMS_TRACEBACK=1 shows where\n"
+    monkeypatch.setenv("EMS_TRACEBACK", "1")
+    monkeypatch.setattr(sys, "argv", ["ems", "check", "x.yaml"])
+    with pytest.raises(IndexError):
+        cli.main()
+
+
+def test_a_result_folder_that_cannot_be_replaced_is_one_line(run_ems, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("ems.replay.command.run_replay", full)
+    status, _, err = run_ems("replay", "generated-day", "--out", str(tmp_path))
+    signal.signal(signal.SIGTERM, before)
+    assert status == 1 and "cannot be written (No space left on device)" in err
+
+
+def test_sigterm_ends_a_replay_and_all_its_processes(tmp_path: Path):
+    started = [sys.executable, "-m", "ems.app.cli", "replay", "generated-day", "--policy", "capped,plan", "--jobs", "2"]
+    replay = subprocess.Popen([*started, "--out", str(tmp_path)], stderr=subprocess.PIPE, start_new_session=True)
+    try:
+        assert replay.stderr is not None and b"25%" in replay.stderr.readline()
+        replay.terminate()
+        _, rest = replay.communicate(timeout=20)  # ends only when the workers, which hold this pipe too, have ended
+    finally:
+        try:
+            os.killpg(replay.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    assert replay.returncode == 130 and b"Traceback" not in rest
+    assert not list(tmp_path.glob(".*.part"))
 
 
 def test_looking_and_ordering_load_no_solver_frame_or_web_framework():
