@@ -34,11 +34,10 @@ from ems.site.model import Site
 from ems.state.estimate import SiteState, estimate_state, measured_residual_kw
 from ems.state.hold import DayHold, PeakHold, ValleyHold
 from ems.state.image import SiteImage
-from ems.state.interval import IntervalMeter
+from ems.state.interval import IntervalMeter, MonthPeak
 
 FLOOR = {"plan": Level.L0, "rules": Level.L2, "capped": Level.L3}
 RAMP_LEAD_S = 10.0
-HOLD_MIN = 1  # the rules' peak-hold follows means of this length; longer ones empty the battery before a long surge ends
 RESIDUAL_SAMPLES = 15
 UNBALANCED_CYCLES = 3  # readings of one cycle are not of one instant: a single contradiction may be a jump of the load
 NOT_HANDED_OVER_MARGIN = 1.05  # on the 24-h peak of a cluster that nobody caps
@@ -63,7 +62,7 @@ class Controller:
         self.orders = OrderBook({a: (modes or {}).get(a, Mode.OBSERVE) for a in commandable})
         self.ladder = Ladder(site.control.ramp_up_dwell_s)
         self.billing = IntervalMeter(site.tariff.demand_interval_min, site.time_zone)
-        self.seen = IntervalMeter(HOLD_MIN, site.time_zone)  # its month peak is the peak-hold of the import seen
+        self.seen = MonthPeak(site.time_zone)
         self.windows = {
             w: IntervalMeter(int(w // 60), site.time_zone) for w in {x.window_s for x in site.point_of_connection.limits if x.window_s > 1}
         }
@@ -121,7 +120,7 @@ class Controller:
         return {
             "orders": self.orders.encode(),
             "billing": self.billing.encode(),
-            "seen": self.seen.encode(),
+            "seen": [self.seen.month, self.seen.kw],
             "windows": {str(w): m.encode() for w, m in self.windows.items()},
             "critical": {str(k): v for k, v in self.critical.buckets.items()},
             "last_caps": dict(self.last_caps),
@@ -132,7 +131,7 @@ class Controller:
     def _restore(self, memory: Mapping[str, Any]) -> None:
         self.orders.restore(memory["orders"])
         self.billing.restore(memory["billing"])
-        self.seen.restore(memory["seen"])
+        self.seen.month, self.seen.kw = memory["seen"]
         for w, meter in self.windows.items():
             if str(w) in memory["windows"]:
                 meter.restore(memory["windows"][str(w)])
@@ -179,7 +178,8 @@ class Controller:
             self.residuals.append(residual)
         import_kw = max(0.0, state.poc_kw)
         self.billing.update(state.now, import_kw)
-        for meter in (self.seen, *self.windows.values()):
+        self.seen.update(state.now, import_kw)
+        for meter in self.windows.values():
             meter.update(state.now, import_kw)
         self.import_hold.update(state.now, import_kw)
         self.critical.update(state.now, state.it_kw)
@@ -282,7 +282,7 @@ class Controller:
             return advise_from_plan(self.site, self.plan, rung.level.name, state, trends, self.billing.peak_kw), rung
         if rung.level is Level.L2:
             load_held_kw = self.load_hold.update(state.now, verdict.room.load_kw(sum(t.held_kw for t in trends.values())))
-            return advise_by_rules(self.site, state, verdict.limit_kw, self.seen.peak_kw, load_held_kw), rung
+            return advise_by_rules(self.site, state, verdict.limit_kw, self.seen.kw, load_held_kw), rung
         return advise_limits_only(self.site), rung
 
     def _setpoints(self, rung: Rung, state: SiteState, verdict: Verdict, advice: Advice, trends: dict[str, ClusterTrend]) -> list[Setpoint]:
@@ -290,7 +290,8 @@ class Controller:
             return stopped_setpoints(self.site, state, list(self.orders.modes), rung.cause)
         allowed_kw = None
         if advice.goal_kw is not None:
-            allowed_kw = min(self.billing.allowed_kw(state.now, advice.goal_kw), verdict.room.target_kw)
+            free_kw = max(self.billing.allowed_kw(state.now, advice.free_goal_kw), advice.planned_kw)
+            allowed_kw = min(free_kw, self.billing.allowed_kw(state.now, advice.goal_kw), verdict.room.target_kw)
         standing = {a: o for a in self.orders.modes if (o := self.orders.order_for(a, state.now)) is not None}
         advice = apply_orders(self.site, state, advice, standing)
         setpoints = arbitrate(self.site, state, verdict, advice, trends, allowed_kw)

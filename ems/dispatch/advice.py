@@ -19,13 +19,16 @@ class Advice:
     """Wishes of one adviser (plan, rules, limits only).
 
     `storage` is battery power per store, charging positive. `limits` are ceilings per cluster and class, recovery included; a class that is
-    absent is free. `goal_kw` is the mean import the running billing interval should hold, None when nobody cares. `relieve` tells that
-    discharge is only meant to hold the goal and may shrink when the load is lower than foreseen.
+    absent is free. `goal_kw` is the mean import the running billing interval may reach at most, None when nobody cares; between
+    `free_goal_kw`, which costs nothing more, and the goal it goes only as high as planned for now (`planned_kw`): a peak once set stays.
+    `relieve` tells that discharge is only meant to hold the goal and may shrink when the load is lower than foreseen.
     """
 
     name: str
     storage: dict[str, Wish]
     limits: dict[str, dict[str, Wish]] = field(default_factory=dict)
     goal_kw: float | None = None
+    free_goal_kw: float = 0.0
+    planned_kw: float = 0.0
     relieve: bool = False
     spend_storage_at_limit: bool = False  # storage may serve work that would be cut at the import limit

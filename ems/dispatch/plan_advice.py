@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 from ems.assets.workload.model import DEFERRABLE, Cluster
 from ems.dispatch.advice import Advice, Wish
@@ -26,14 +27,31 @@ def advise_from_plan(
     why = f"{level} plan {plan.made_at:%H:%M} step {plan.starts[k]:%H:%M} ({driver}, 1 kWh worth {worth:.3f})"
     storage = {store: Wish(powers[k], why) for store, powers in plan.power_kw.items() if store in _stores(site)}
     limits = {c.id: _class_limits(c, plan, k, state, trends[c.id], why) for c in site.clusters if c.id in plan.classes}
+    aim = 1.0 - site.control.import_margin  # else each small overshoot raises the next goal
+    free_kw = plan.peak_kw if plan.free_peak_kw is None else plan.free_peak_kw
     return Advice(
         name=level,
         storage=storage,
         limits=limits,
-        goal_kw=max(plan.peak_kw, month_peak_kw) * (1.0 - site.control.import_margin),  # else each small overshoot raises the next goal
+        goal_kw=max(plan.peak_kw, month_peak_kw) * aim,
+        free_goal_kw=max(free_kw, month_peak_kw) * aim,
+        planned_kw=_planned_rest_kw(plan, state.now, site.tariff.demand_interval_min * 60),
         relieve="demand" in plan.binding[k],
         spend_storage_at_limit=True,
     )
+
+
+def _planned_rest_kw(plan: Plan, now: datetime, interval_s: int) -> float:
+    """The mean import planned from `now` to the end of the billing interval."""
+    end = now + timedelta(seconds=interval_s - now.timestamp() % interval_s)
+    energy, seconds = 0.0, 0.0
+    for start, hours, kw in zip(plan.starts, plan.duration_h, plan.import_kw, strict=True):
+        if start >= end:
+            break
+        overlap_s = (min(end, start + timedelta(hours=hours)) - max(now, start)).total_seconds()
+        if overlap_s > 0.0:
+            energy, seconds = energy + kw * overlap_s, seconds + overlap_s
+    return energy / seconds if seconds > 0.0 else 0.0
 
 
 def _stores(site: Site) -> set[str]:

@@ -23,9 +23,9 @@ def advise_limits_only(site: Site) -> Advice:
 def advise_by_rules(site: Site, state: SiteState, limit_kw: float, seen_peak_kw: float, load_held_kw: float) -> Advice:
     """Discharge above a peak-hold of the import seen this month, charge between 00:00 and 06:00 local below it (L2).
 
-    `seen_peak_kw` is the highest 1-min mean import of the month; with holds on 5- and 15-min means the battery is empty before a long surge
-    ends, and two replayed weeks of twelve cost more than without any storage. `load_held_kw` is the import without storage, as held over
-    the last seconds. No forecast, no prices.
+    `seen_peak_kw` is the highest import read this month: the hold gives way to a pulsing load before a long surge has emptied the battery
+    (with a hold on 5- or 15-min means it is empty first, and two replayed weeks of twelve cost more than without storage).
+    `load_held_kw` is the import without storage, as held over the last seconds. No forecast, no prices.
     """
     hold_kw = max(FIRST_HOLD * limit_kw, seen_peak_kw)
     spare_kw = hold_kw - load_held_kw

@@ -44,6 +44,7 @@ class Plan:
     peak_kw: float
     objective: float
     stored_value_per_kwh: dict[str, float] = field(default_factory=dict)  # worth of one more kWh in a store now
+    free_peak_kw: float | None = None  # the mean that costs nothing more this month; None: the peak defended
     critical_q99_kw: float | None = None  # upper quantile of the critical load until the store could be refilled
     explain: tuple[str, ...] = ()
     status: str = "optimal"
@@ -104,6 +105,7 @@ def decode_plan(data: dict[str, Any]) -> Plan:
         peak_kw=body["peak_kw"],
         objective=body["objective"],
         stored_value_per_kwh=dict(body.get("stored_value_per_kwh", {})),
+        free_peak_kw=body.get("free_peak_kw"),
         critical_q99_kw=body.get("critical_q99_kw"),
         explain=tuple(body.get("explain", ())),
         status=body.get("status", "optimal"),

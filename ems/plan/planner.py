@@ -77,6 +77,7 @@ class Planner:
             peak_kw=peak_kw,
             objective=solution.objective,
             stored_value_per_kwh=stored_value,
+            free_peak_kw=max(inputs.meter.peak_so_far_kw, inputs.meter.expected_peak_kw),
             critical_q99_kw=inputs.critical_q99_kw,
             explain=explain(inputs, import_kw, marginal, binding, peak_kw, stored_value),
             cost=self._cost(inputs, values, solution, import_kw),

@@ -102,7 +102,7 @@ class PlanProblem:
         assert energy.per is Per.STEP
         self.energy.update(energy, v.duration_h * v.open_share)
         weights = interval_weights(inputs.horizon, self.intervals.interval_s)
-        self.intervals.update(weights, inputs.meter.interval_energy_kwh, v.interval_margin_kw)
+        self.intervals.update(weights, inputs.meter.interval_energy_kwh)
         averaged, direct = v.months(self.intervals.interval_s, len(weights), self.intervals.columns)
         self.peak.update(demand, averaged == 1, direct == 1)
         self.next_peak.update(next_demand, averaged == 2, direct == 2)

@@ -14,7 +14,6 @@ from ems.timegrid import interval_start
 
 Array = NDArray[np.float64]
 READINESS_PER_KWH_H = 0.005  # worth of a stored kWh standing ready for an hour; 0.002-0.02 did equally well in nine replayed weeks
-INTERVAL_MARGIN = 0.25  # of the upper quantile above the median: how far the highest billing interval stands above an hour's mean
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,6 @@ class PlanValues:
     gain: Array  # kW of import per kW of IT
     extra_kw: Array  # import at the upper load quantile above import at the median
     deferrable_kw: Array  # IT demand of deferrable classes
-    interval_margin_kw: Array
     stored_value: dict[str, float]  # money per kWh left in each store at the end
     readiness: Array  # money per kWh in a store at the end of each step
     recovery_price: float  # money per kWh of work left waiting at the end
@@ -68,7 +66,6 @@ def plan_values(site: Site, inputs: PlanInputs) -> PlanValues:
         gain=gain,
         extra_kw=extra_kw,
         deferrable_kw=deferrable_kw(site, inputs),
-        interval_margin_kw=INTERVAL_MARGIN * extra_kw,
         stored_value={s.id: max(mean_price, 0.0) * s.discharge_efficiency for s in stores_of(site)},
         readiness=readiness,
         recovery_price=max(mean_price, 0.0) * float(gain.max()),

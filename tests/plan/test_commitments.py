@@ -56,7 +56,7 @@ def peak_of(now: datetime, import_kw: np.ndarray, metered_kwh: float) -> float:
     intervals = BillingIntervals(cp.Constant(import_kw), 15)
     term = PeakTerm(intervals)
     weights = interval_weights(grid.at(now), 900)
-    intervals.update(weights, metered_kwh, np.zeros(grid.n))
+    intervals.update(weights, metered_kwh)
     everything = np.ones(len(weights), bool), np.ones(grid.n - intervals.columns, bool)
     term.update(Commitment("demand", Per.PEAK, (0.0,), (12.0,), (0.0,)), *everything)
     cp.Problem(cp.Minimize(term.cost), list(term.constraints.values())).solve(solver=cp.HIGHS, warm_start=False)

@@ -99,8 +99,10 @@ def test_a_fresh_site_without_any_history_gets_a_plan() -> None:
 def test_the_true_future_can_stand_in_for_the_forecasters() -> None:
     plan = oracle_loop().plan(MONDAY, state())
     assert plan.load_q50_kw["hall-a"] == plan.load_q90_kw["hall-a"]
-    dear = plan.horizon.index_at(MONDAY + timedelta(hours=7, minutes=30))
-    assert dear is not None and sum(plan.power_kw["bess-1"][dear : dear + 8]) < -300  # from noon on the price is tenfold
+    noon, midnight = (plan.horizon.index_at(MONDAY + timedelta(hours=h)) for h in (7, 19))
+    assert noon is not None and midnight is not None
+    dear = zip(plan.power_kw["bess-1"][noon:midnight], plan.duration_h[noon:midnight], strict=True)
+    assert sum(kw * hours for kw, hours in dear) < -300  # kWh: from noon to midnight the price is tenfold
 
 
 def test_an_event_counts_from_its_notice_on_and_a_newer_one_replaces_it() -> None:
