@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from adapters.field import refuse_assumed_commands
@@ -10,11 +11,15 @@ from adapters.modbus.page_file import load_page
 from ems.app.runfile import RunFile, on_loopback
 from ems.app.statedir import StateDir
 from ems.app.wrong_usage import WrongUsage
-from ems.errors import ConfigError, EmsError
+from ems.assets.catalogue import KINDS
+from ems.errors import Complaint, ConfigError, EmsError
 from ems.messages import Mode
 from ems.resources import bundled, is_bare, resolve
 from ems.site.load import load_site
 from ems.site.model import Site
+from ems.site.source import read_source
+
+METER = "grid_connection"
 
 
 def find_file(kind: str, given: str) -> Path:
@@ -41,9 +46,21 @@ def load_pages(site: Site, path: Path) -> dict[str, Page]:
             complaints += error.complaints
         except FileNotFoundError as error:
             raise EmsError(f"{path}: no device page {name!r} ({error})") from None
+    complaints = complaints or list(_of_another_kind(site, pages, path))
     if complaints:
         raise ConfigError(complaints)
     return pages
+
+
+def _of_another_kind(site: Site, pages: Mapping[str, Page], path: Path) -> Iterator[Complaint]:
+    """Links whose page describes another kind of device than the asset is."""
+    names = {kind: name for name, kind in KINDS.items()}
+    for asset, link in site.links.items():
+        is_meter = asset == site.point_of_connection.id
+        kind = METER if is_meter else names[type(site.assets[asset])]
+        if pages[link.page].asset_kind != kind:
+            where = ("point_of_connection", "meter", "page") if is_meter else ("assets", asset, "link", "page")
+            yield read_source(path).complaint(where, f"a page for a {kind}; this one is for a {pages[link.page].asset_kind}", link.page)
 
 
 def prepared_run(given: str, state: StateDir, loopback: int | None, mode: Mode | None, port: int, db_url: str | None) -> RunFile:

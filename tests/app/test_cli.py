@@ -110,6 +110,16 @@ def test_check_accepts_every_shipped_site_device_tariff_and_generated_scenario(r
     assert run_ems("check", *map(str, files)) == (0, "", "")
 
 
+@pytest.mark.parametrize("page", ["sunspec-der-battery", "janitza-umg-96pa"])
+def test_a_page_for_another_kind_of_device_is_refused_with_its_place(run_ems, tmp_path: Path, page: str):
+    site = tmp_path / "site.yaml"
+    site.write_text(DEMO_SITE.read_text().replace(page, "generic-it-cluster"))
+    for words in (("check", str(site)), ("run", str(site), "--state-dir", str(tmp_path / "state"))):
+        status, _, err = run_ems(*words)
+        assert status == 2 and "page = generic-it-cluster: expected a page for a" in err and err.startswith(f"{site}:")
+    assert not (tmp_path / "state").exists()
+
+
 def test_a_broken_site_stops_the_daemon_before_it_starts(run_ems, tmp_path: Path):
     broken = tmp_path / "site.yaml"
     broken.write_text("name: x\n")
@@ -271,8 +281,7 @@ def test_sigterm_ends_a_replay_and_all_its_processes(tmp_path: Path):
     replay = subprocess.Popen([*started, "--out", str(tmp_path)], stderr=subprocess.PIPE, start_new_session=True)
     try:
         assert replay.stderr is not None and b"25%" in replay.stderr.readline()
-        replay.terminate()
-        _, rest = replay.communicate(timeout=20)  # ends only when the workers, which hold this pipe too, have ended
+        rest = after_sigterm(replay)
     finally:
         try:
             os.killpg(replay.pid, signal.SIGKILL)
@@ -280,6 +289,18 @@ def test_sigterm_ends_a_replay_and_all_its_processes(tmp_path: Path):
             pass
     assert replay.returncode == 130 and b"Traceback" not in rest
     assert not list(tmp_path.glob(".*.part"))
+
+
+def after_sigterm(process: subprocess.Popen[bytes], asked: int = 4) -> bytes:
+    """What it still said. Asked again like an impatient person: a worker killed while it tells its progress can hold the parent up.
+    Ends only when the workers, which hold the same pipe, have ended."""
+    for _ in range(asked):
+        process.terminate()
+        try:
+            return process.communicate(timeout=5)[1]
+        except subprocess.TimeoutExpired:
+            continue
+    raise AssertionError("still running")
 
 
 def test_looking_and_ordering_load_no_solver_frame_or_web_framework():
