@@ -23,6 +23,7 @@ from ems.replay.world import build_world
 BOUND = "bound"
 ALL = (*POLICIES, BOUND)
 NEEDS_BOUND = ("capped", "rules", "plan", "oracle")
+RESULTS = {"summary.json", "timeseries.parquet", "decisions.jsonl"}  # what a finished task's folder holds
 PART = ".part"  # ending of a folder whose replay is not finished
 WRONG = 2
 INTERRUPTED = 130
@@ -53,6 +54,10 @@ def run_replay(scenario: Path, out: Path, policies: list[str], seeds: list[int],
     checked = load_scenario(scenario)
     seeds = seeds or [checked.model.seed]
     tasks = plan_tasks(scenario, out, policies or ["plan"], seeds)
+    for task in tasks:
+        if not _is_replaceable(task.folder):
+            say(f"{task.folder}: holds something else than an earlier result; name another --out")
+            return WRONG
     try:
         build_world(checked, seeds[0])  # every data file is read once here, so that a bad one is one clear line
         out.mkdir(parents=True, exist_ok=True)
@@ -77,6 +82,13 @@ def run_replay(scenario: Path, out: Path, policies: list[str], seeds: list[int],
         say(line)
     found = finish(checked, out, results, say)
     return code or int(bool(found or failed))
+
+
+def _is_replaceable(folder: Path) -> bool:
+    """True when nothing stands there, or what stands there is an earlier result (of one seed, or of several)."""
+    if not folder.exists():
+        return not folder.is_symlink()
+    return folder.is_dir() and all(p.name in RESULTS or p.name.startswith("seed-") or p.name.endswith(PART) for p in folder.iterdir())
 
 
 def plan_tasks(scenario: Path, out: Path, policies: Iterable[str], seeds: list[int]) -> list[Task]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -18,6 +18,7 @@ from ems.site.load import load_site
 from ems.site.model import Site
 from ems.site.source import FileModel, Instant, Source, in_order, read_source, validated
 
+LONGEST = timedelta(days=3 * 366)
 DATA_DIR = "EMS_DATA_DIR"
 MONEY_PER = {"kWh": 1.0, "MWh": 1e-3}  # -> per kWh
 CARBON_PER = {"g/kWh": 1.0, "kg/kWh": 1000.0, "kg/MWh": 1.0, "lb/MWh": 0.45359237}  # -> g per kWh
@@ -181,7 +182,7 @@ class ScenarioModel(FileModel):
     end: Instant
     control_step_s: Annotated[float, Field(ge=1, le=300)] = 5
     plan_every_s: Annotated[float, Field(ge=60, le=3600)] = 300
-    seed: int = 7
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 7
     peak_so_far_kw: NotNegative = 0
     load: Annotated[list[Load], Field(min_length=1)]
     prices: PriceFile | None = None
@@ -285,6 +286,8 @@ def _clashes(source: Source, model: ScenarioModel, site: Site) -> Iterator[Compl
         yield source.complaint(("end",), "an instant after start")
     elif (model.end - model.start).total_seconds() < model.control_step_s:
         yield source.complaint(("end",), "a window of at least one control step")
+    elif model.end - model.start > LONGEST:
+        yield source.complaint(("end",), f"a window of at most {LONGEST.days} days")
     clusters = {cluster.id for cluster in site.clusters}
     named = [load.cluster for load in model.load]
     for i, name in enumerate(named):

@@ -128,7 +128,7 @@ def _steps(
         "gaps": int(np.maximum(0, np.round(np.diff(seconds) / step) - 1).sum()) if len(seconds) > 1 else 0,
     }
     if not usable.any():
-        raise DataError(f"{path}: holds no usable row between {begin_s:.0f} and {end_s:.0f} (seconds since 1970)")
+        raise DataError(f"{path}: holds no usable row between {_instant(begin_s):%Y-%m-%dT%H:%MZ} and {_instant(end_s):%Y-%m-%dT%H:%MZ}")
     seconds, value = seconds[usable], value[usable]
     lasts = np.minimum(np.append(np.diff(seconds), step), step * 1.5)
     return Steps(seconds, seconds + lasts, value)

@@ -6,6 +6,8 @@ Nothing here repairs silently: what was dropped or held is in the returned count
 from __future__ import annotations
 
 import gzip
+import warnings
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +19,7 @@ import pandas as pd
 
 from ems.errors import DataError
 
+EPOCH = pd.Timestamp(0, tz="UTC").as_unit("us")  # in nanoseconds it could not be set against far years
 TIME_NAMES = ("time", "timestamp", "t_utc", "interval_start", "t_s")
 
 
@@ -64,7 +67,7 @@ def read_frame(path: Path) -> pd.DataFrame:
         frame = _parse(path)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except (ValueError, OSError, UnicodeDecodeError) as error:  # pandas and pyarrow raise ValueError kinds on malformed files
+    except (ValueError, TypeError, OSError, EOFError, zlib.error) as error:  # pandas and pyarrow raise ValueError kinds on malformed files
         raise DataError(f"{path}: not readable as {''.join(path.suffixes[-2:]) or 'a table'} ({_first_line(error)})") from error
     if frame.empty:
         raise DataError(f"{path}: holds no rows")
@@ -100,16 +103,26 @@ def to_seconds(column: pd.Series, path: Path, time_zone: str | None) -> tuple[np
     time zone (an hour that local time repeats is taken as standard time, one it skips is unreadable)."""
     if pd.api.types.is_numeric_dtype(column):
         return column.to_numpy(dtype=float), False
-    stamps = pd.to_datetime(column, errors="coerce", utc=False, format="ISO8601") if column.dtype == object or _is_text(column) else column
-    if stamps.dtype == object:  # mixed offsets
-        stamps = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
+    stamps = _stamps(column) if column.dtype == object or _is_text(column) else column
     if getattr(stamps.dt, "tz", None) is None:
         if time_zone is None:
             raise DataError(f"{path}: times carry no zone; say `time_zone:`")
         stamps = stamps.dt.tz_localize(ZoneInfo(time_zone), ambiguous=np.zeros(len(stamps), dtype=bool), nonexistent="NaT")
     utc = stamps.dt.tz_convert("UTC")
-    seconds = (utc - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(dtype=float)
+    seconds = (utc - EPOCH).dt.total_seconds().to_numpy(dtype=float)
     return seconds, True
+
+
+def _stamps(column: pd.Series) -> pd.Series:
+    """Text as instants, NaT where unreadable. Among instants with differing offsets one without any is unreadable."""
+    try:
+        stamps = pd.to_datetime(column, errors="coerce", utc=False, format="ISO8601")
+    except ValueError:  # differing offsets
+        stamps = None
+    if stamps is not None and stamps.dtype != object:
+        return stamps
+    text = column.astype(str)
+    return pd.to_datetime(text.where(text.str.contains(r"(?:Z|[+-]\d\d:?\d\d)$")), errors="coerce", utc=True, format="ISO8601")
 
 
 def numbers(column: pd.Series) -> np.ndarray:
@@ -136,9 +149,17 @@ def _parse(path: Path) -> pd.DataFrame:
         return pd.read_parquet(path)
     if name.endswith((".jsonl", ".jsonl.gz")):
         with gzip.open(path, "rb") if name.endswith(".gz") else path.open("rb") as lines:
-            return pd.DataFrame.from_records([orjson.loads(line) for line in lines if line.strip()])
+            records = [orjson.loads(line) for line in lines if line.strip()]
+        if not all(isinstance(record, dict) for record in records):
+            raise ValueError("expected an object on each line")
+        return pd.DataFrame.from_records(records)
     if name.endswith((".csv", ".csv.gz")):
-        return pd.read_csv(path, on_bad_lines="error")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            try:
+                return pd.read_csv(path, on_bad_lines="error", index_col=False)  # else the first column may become labels, all others shift
+            except pd.errors.ParserWarning:
+                raise ValueError("its rows have more fields than its header") from None
     raise ValueError("expected .csv, .csv.gz, .jsonl or .parquet")
 
 

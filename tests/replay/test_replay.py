@@ -233,3 +233,16 @@ def test_an_unusable_data_file_is_one_clear_line_and_exit_2(tmp_path: Path):
     assert run_replay(path, tmp_path / "out", ["none"], [], 1, quiet, said.append) == 2
     assert len(said) == 1 and "rates-a.csv" in said[0]
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_a_folder_of_somebody_else_is_never_replaced(tmp_path: Path, kind: str):
+    out = tmp_path / "out"
+    out.mkdir()
+    theirs = out / "none" / "thesis.tex" if kind == "folder" else out / "none"
+    theirs.parent.mkdir(exist_ok=True)
+    theirs.write_text("years of work")
+    said: list[str] = []
+    assert run_replay(made.write_scenario(tmp_path), out, ["none"], [], 1, quiet, said.append) == 2
+    assert said == [f"{out / 'none'}: holds something else than an earlier result; name another --out"]
+    assert theirs.read_text() == "years of work"

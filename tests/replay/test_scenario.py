@@ -49,6 +49,9 @@ def test_every_fault_is_reported_at_once_with_its_line(tmp_path: Path):
     ("change", "expected"),
     [
         ({"end": made.START.isoformat()}, "an instant after start"),
+        ({"end": "9999-12-31T00:00:00Z"}, "a window of at most"),
+        ({"seed": "-7"}, "a number >= 0"),
+        ({"seed": "99999999999999999999999"}, "a number < "),
         ({"site": "../sites/nowhere.yaml"}, "the path of a site file"),
         ({"prices": "{path: nowhere.csv, currency: USD}"}, "EMS_DATA_DIR"),
         ({"prices": "{path: prices.csv, currency: EUR}"}, "the site's currency USD"),

@@ -83,6 +83,7 @@ def test_negative_and_absurd_values_are_held_and_counted(tmp_path: Path):
     [
         ("t_s,requests_per_s\n0,1\n600,2,3,4\n", "not readable"),
         ("t_s,requests_per_s\n", "no rows"),
+        ("t_s,requests_per_s\n0,1,5\n600,2,5\n", "more fields than its header"),
         ("t_s,other\n0,1\n600,2\n", "no column for kind rates"),
         ("when,requests_per_s\n0,1\n", "no time column"),
         ("t_s,requests_per_s\n0,0\n600,0\n1200,x\n", "no usable value"),
@@ -124,3 +125,28 @@ def test_a_repeat_stays_within_ten_percent_and_is_reported(tmp_path: Path):
     assert longer.level[:30].tolist() == trace.level.tolist()
     assert 0.9 * trace.level.min() <= longer.level.min() and longer.level.max() <= 1.1 * trace.level.max()
     assert again.level.tolist() == longer.level.tolist()
+
+
+@pytest.mark.parametrize("name", ["cut.csv.gz", "junk.csv.gz", "numbers.jsonl", "objects.jsonl"])
+def test_a_damaged_archive_or_foreign_jsonl_is_a_clear_error(tmp_path: Path, name: str):
+    whole = gzip.compress(b"t_s,requests_per_s\n" + b"".join(b"%d,%d\n" % (600 * i, i % 7) for i in range(2000)))
+    texts = {
+        "cut.csv.gz": whole[: len(whole) // 2],
+        "junk.csv.gz": b"\x1f\x8bjunk",
+        "numbers.jsonl": b"1\n2\n",
+        "objects.jsonl": b'{"time":{"a":1}}\n',
+    }
+    (tmp_path / name).write_bytes(texts[name])
+    with pytest.raises(DataError, match=name):
+        read(tmp_path / name)
+
+
+def test_differing_offsets_are_read_and_a_stamp_without_one_among_them_is_unreadable(tmp_path: Path):
+    rows = "2024-08-20T05:00:00Z,1\n2024-08-20T07:10:00+02:00,2\n2024-08-20T05:20:00,9\n2024-08-20T05:20:00Z,3\n"
+    trace = read(table(tmp_path / "r.csv", rows, "time,requests_per_s"))
+    assert trace.level.tolist() == [1.0, 2.0, 3.0] and trace.quality["unreadable_times"] == 1
+
+
+def test_a_far_year_is_a_date_like_any_other(tmp_path: Path):
+    trace = read(table(tmp_path / "r.csv", "9999-08-20T05:00:00Z,1\n9999-08-20T05:10:00Z,2\n", "time,requests_per_s"))
+    assert trace.level.tolist() == [1.0, 2.0]
