@@ -171,11 +171,11 @@ def _in_processes(tasks: list[Task], jobs: int, advance: Advance, failed: list[s
     except BaseException:
         for process in list(getattr(pool, "_processes", {}).values()):
             process.terminate()
-        raise
-    finally:
         pool.shutdown(wait=True, cancel_futures=True)
-        queue.put(None)
-        listener.join()
+        raise  # the queue stays as it is: a worker that was ended while it wrote holds its lock for ever
+    pool.shutdown(wait=True)
+    queue.put(None)
+    listener.join()
 
 
 _queue: Any = None

@@ -281,7 +281,8 @@ def test_sigterm_ends_a_replay_and_all_its_processes(tmp_path: Path):
     replay = subprocess.Popen([*started, "--out", str(tmp_path)], stderr=subprocess.PIPE, start_new_session=True)
     try:
         assert replay.stderr is not None and b"25%" in replay.stderr.readline()
-        rest = after_sigterm(replay)
+        replay.terminate()
+        _, rest = replay.communicate(timeout=20)  # ends only when the workers, which hold this pipe too, have ended
     finally:
         try:
             os.killpg(replay.pid, signal.SIGKILL)
@@ -289,18 +290,6 @@ def test_sigterm_ends_a_replay_and_all_its_processes(tmp_path: Path):
             pass
     assert replay.returncode == 130 and b"Traceback" not in rest
     assert not list(tmp_path.glob(".*.part"))
-
-
-def after_sigterm(process: subprocess.Popen[bytes], asked: int = 4) -> bytes:
-    """What it still said. Asked again like an impatient person: a worker killed while it tells its progress can hold the parent up.
-    Ends only when the workers, which hold the same pipe, have ended."""
-    for _ in range(asked):
-        process.terminate()
-        try:
-            return process.communicate(timeout=5)[1]
-        except subprocess.TimeoutExpired:
-            continue
-    raise AssertionError("still running")
 
 
 def test_looking_and_ordering_load_no_solver_frame_or_web_framework():
