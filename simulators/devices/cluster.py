@@ -197,7 +197,7 @@ class ClusterDevice(Device):
         within(self.id, command, value, 0.0, self.rating.rating_kw)
 
     def _obey(self, command: str, value: float) -> None:
-        self._limits[command] = value
+        self._limits[command] = max(0.0, value)  # a limit a rounding error below zero is zero
 
     def _to_defaults(self) -> None:
         self._registers = dict.fromkeys(COMMANDS, self.rating.rating_kw)

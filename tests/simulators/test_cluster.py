@@ -165,3 +165,12 @@ def test_a_backlog_rounds_dues_down_never_up() -> None:
     assert backlog.first_due_s == 600.0
     assert backlog.drop_before(600.0) == 0.0
     assert backlog.drop_before(600.1) == 5.0
+
+
+@pytest.mark.parametrize("demand", [NOTHING, DEMAND])
+def test_a_limit_a_rounding_error_below_zero_counts_as_zero(demand: Demand) -> None:
+    device = hall(batch_limit_kw=-0.001953125)
+    device.step(1.0, 0.0, demand)
+    batch = device.work["batch"]
+    assert batch.served_kwh == 0.0
+    assert batch.deferred_kwh == pytest.approx(demand.batch_kw / HOUR_S)
