@@ -75,7 +75,7 @@ def reference_complaints(source: Source, parts: Parts) -> list[Complaint]:
 
 
 def limit_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:
-    """A site needs one protective limit that always holds; the meter's id is no asset's."""
+    """A site needs one protective limit that always holds; the meter's id is no asset's, and neither is the word for all of them."""
     if parts.connection is None:
         return
     where: KeyPath = ("point_of_connection",)
@@ -83,6 +83,8 @@ def limit_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:
         yield source.complaint((*where, "import_limit_kw"), "a limit in kW, or a protective record with window_s <= 1 in limits")
     if parts.connection.id in parts.ids:
         yield source.complaint(("assets", parts.connection.id), "an id other than the point of connection's", parts.connection.id)
+    if "all" in parts.ids:
+        yield source.complaint(("assets", "all"), "an id other than all, which means every asset in an order", "all")
 
 
 def membership_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:
