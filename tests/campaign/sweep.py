@@ -10,6 +10,7 @@ interrupted sweep goes on where it stopped. The table of a whole sweep is writte
 from __future__ import annotations
 
 import argparse
+import datetime
 import hashlib
 import json
 import os
@@ -182,7 +183,8 @@ def failures(rows: list[tuple[Case, dict[str, Any]]]) -> list[str]:
 def table(rows: list[tuple[Case, dict[str, Any]]], faults: list[str]) -> str:
     """sweep.md."""
     head = "| week | seed | skip d | limit kW | capped | rules | plan | bound | share | s over: capped, rules, plan | reserve short s |"
-    lines = ["# Seeds, weeks and limits", "", summary(rows, faults), "", head, "|" + "---|" * 11]
+    written = f"Written {datetime.date.today()} by `make sweep`, code {rows[0][1]['code'] if rows else 'none'}."
+    lines = ["# Seeds, weeks and limits", "", summary(rows, faults), "", written, "", head, "|" + "---|" * 11]
     for case, r in rows:
         t = r["total"]
         share = "" if r["share"] is None else f"{100 * r['share']:.0f} %"
