@@ -9,6 +9,7 @@ from ems.replay.scenario import load_scenario
 from tests.campaign.sweep import LIMITS, SEEDS, WEEKS, Case, failures, scenario_text, table
 
 GOOD = {
+    "code": "0123456789abcdef",
     "limit_kw": 1370.0,
     "total": {"capped": 200.0, "rules": 190.0, "plan": 150.0, "bound": 120.0},
     "share": 0.62,
