@@ -43,6 +43,7 @@ UNBALANCED_CYCLES = 3  # readings of one cycle are not of one instant: a single 
 NOT_HANDED_OVER_MARGIN = 1.05  # on the 24-h peak of a cluster that nobody caps
 FRESH_PLANS = 2.5  # a plan is fresh for so many planning periods
 STORAGE_COMMANDS = (*BATTERY_COMMANDS, *UPS_COMMANDS)
+ABSURD_KW = 1e9  # no site is that large; beyond it sums overflow
 HOSTILE_PLAN = (KeyError, ValueError, TypeError, IndexError, AttributeError)
 
 
@@ -89,7 +90,7 @@ class Controller:
         trends = self._follow(state)
         verdict = guard_site(self.site, state, self._in_force(now), self._observed(state))
         rung = self.ladder.step(*self._best_level(state, now, journal_ok), now)
-        advice, rung = self._advise(rung, state, verdict, trends)
+        advice = self._advise(rung, state, verdict, trends)
         setpoints = self._setpoints(rung, state, verdict, advice, trends)
         withdraw = tuple(self.orders.modes) if rung.level is Level.L5 else ()
         written = () if withdraw else tuple(s for s in setpoints if self.orders.modes[s.asset] is Mode.CONTROL)
@@ -277,13 +278,13 @@ class Controller:
         storage = [b.power_kw for b in state.batteries.values()] + [u.battery_kw for u in state.upses.values()]
         return capped and all(abs(p) < 0.02 * self.site.point_of_connection.import_limit_kw for p in storage)
 
-    def _advise(self, rung: Rung, state: SiteState, verdict: Verdict, trends: dict[str, ClusterTrend]) -> tuple[Advice, Rung]:
+    def _advise(self, rung: Rung, state: SiteState, verdict: Verdict, trends: dict[str, ClusterTrend]) -> Advice:
         if rung.level <= Level.L1 and self.plan is not None:
-            return advise_from_plan(self.site, self.plan, rung.level.name, state, trends, self.billing.peak_kw), rung
+            return advise_from_plan(self.site, self.plan, rung.level.name, state, trends, self.billing.peak_kw)
         if rung.level is Level.L2:
             load_held_kw = self.load_hold.update(state.now, verdict.room.load_kw(sum(t.held_kw for t in trends.values())))
-            return advise_by_rules(self.site, state, verdict.limit_kw, self.seen.kw, load_held_kw), rung
-        return advise_limits_only(self.site), rung
+            return advise_by_rules(self.site, state, verdict.limit_kw, self.seen.kw, load_held_kw)
+        return advise_limits_only(self.site)
 
     def _setpoints(self, rung: Rung, state: SiteState, verdict: Verdict, advice: Advice, trends: dict[str, ClusterTrend]) -> list[Setpoint]:
         if rung.level >= Level.L4:
@@ -303,12 +304,15 @@ class Controller:
 def checked_plan(plan: Plan, site: Site, now: datetime) -> Plan:
     """The plan, if it is one that can be followed at all; ValueError names what is wrong with it."""
     n = len(plan.starts)
-    rows = [*plan.power_kw.values(), plan.marginal_price_per_kwh, *plan.load_q50_kw.values()]
+    rows = [*plan.power_kw.values(), plan.marginal_price_per_kwh, plan.import_kw, *plan.load_q50_kw.values()]
     rows += [r for c in plan.classes.values() for k in c.values() for r in (k.defer_kw, k.recover_kw, k.throttle_kw)]
     if any(len(r) != n for r in rows) or len(plan.binding) != n or not n:
         raise ValueError("plan rows differ in length")
-    if not all(math.isfinite(v) for r in rows for v in r) or not math.isfinite(plan.peak_kw):
-        raise ValueError("plan holds a number that is not finite")
+    single = [v for v in (plan.peak_kw, plan.free_peak_kw, plan.critical_q99_kw) if v is not None]
+    if not all(abs(v) <= ABSURD_KW for r in (*rows, single) for v in r):  # false for NaN too
+        raise ValueError("plan holds a number that is not finite, or absurd")
+    if not all(isinstance(name, str) for name in plan.binding):
+        raise ValueError("plan names what binds with something that is no word")
     if not set(plan.power_kw) <= set(site.assets) or not set(plan.classes) <= {c.id for c in site.clusters}:
         raise ValueError("plan names an asset the site does not have")
     if set(plan.classes) - set(plan.load_q50_kw) or any(

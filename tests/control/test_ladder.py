@@ -89,12 +89,24 @@ def test_an_order_that_cannot_be_applied_is_refused_with_the_reason(body: dict, 
     assert "refused" in decision.acknowledged[0] and word in decision.acknowledged[0]
 
 
-@pytest.mark.parametrize("spoil", ["peak_kw", "power_kw", "starts", "classes", "binding"])
+SPOILED = {
+    "peak_kw": float("nan"),
+    "free_peak_kw": float("nan"),
+    "critical_q99_kw": float("nan"),
+    "import_kw": [1.0],
+    "marginal_price_per_kwh": [1e308] * 12,
+    "power_kw": {},
+    "starts": "yesterday",
+    "classes": {"hall-z": {}},
+    "binding": [None] * 12,
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILED)
 def test_a_damaged_plan_is_refused_with_an_alarm_and_rules_go_on(spoil: str) -> None:
     site = demo_site()
     loop = Loop(site)
-    body = encode_plan(flat_plan(site, loop.now))
-    body[spoil] = {"peak_kw": float("nan"), "power_kw": {}, "starts": "yesterday", "classes": {"hall-z": {}}, "binding": ["x"]}[spoil]
+    body = {**encode_plan(flat_plan(site, loop.now)), spoil: SPOILED[spoil]}
     decision = loop.cycle(CALM, [("plan", body)])
     assert any(a.startswith("plan refused") for a in decision.alarms)
     assert decision.rung.level is Level.L2
