@@ -34,7 +34,7 @@ from ems.site.model import Site
 from ems.state.estimate import SiteState, estimate_state, measured_residual_kw
 from ems.state.hold import DayHold, PeakHold, ValleyHold
 from ems.state.image import SiteImage
-from ems.state.interval import IntervalMeter, MonthPeak
+from ems.state.interval import IntervalMeter
 
 FLOOR = {"plan": Level.L0, "rules": Level.L2, "capped": Level.L3}
 RAMP_LEAD_S = 10.0
@@ -63,12 +63,11 @@ class Controller:
         self.orders = OrderBook({a: (modes or {}).get(a, Mode.OBSERVE) for a in commandable})
         self.ladder = Ladder(site.control.ramp_up_dwell_s)
         self.billing = IntervalMeter(site.tariff.demand_interval_min, site.time_zone)
-        self.seen = MonthPeak(site.time_zone)
         self.windows = {
             w: IntervalMeter(int(w // 60), site.time_zone) for w in {x.window_s for x in site.point_of_connection.limits if x.window_s > 1}
         }
         self.trend = DemandTrend(site)
-        self.load_hold, self.load_valley = PeakHold(site.control.peak_hold_s), ValleyHold(site.control.peak_hold_s)
+        self.load_valley = ValleyHold(site.control.peak_hold_s)
         self.import_hold = PeakHold(60.0)
         self.critical = DayHold()
         self.day_hold = {c.id: DayHold() for c in site.clusters}
@@ -121,7 +120,6 @@ class Controller:
         return {
             "orders": self.orders.encode(),
             "billing": self.billing.encode(),
-            "seen": [self.seen.month, self.seen.kw],
             "windows": {str(w): m.encode() for w, m in self.windows.items()},
             "critical": {str(k): v for k, v in self.critical.buckets.items()},
             "last_caps": dict(self.last_caps),
@@ -132,7 +130,6 @@ class Controller:
     def _restore(self, memory: Mapping[str, Any]) -> None:
         self.orders.restore(memory["orders"])
         self.billing.restore(memory["billing"])
-        self.seen.month, self.seen.kw = memory["seen"]
         for w, meter in self.windows.items():
             if str(w) in memory["windows"]:
                 meter.restore(memory["windows"][str(w)])
@@ -179,7 +176,6 @@ class Controller:
             self.residuals.append(residual)
         import_kw = max(0.0, state.poc_kw)
         self.billing.update(state.now, import_kw)
-        self.seen.update(state.now, import_kw)
         for meter in self.windows.values():
             meter.update(state.now, import_kw)
         self.import_hold.update(state.now, import_kw)
@@ -282,8 +278,7 @@ class Controller:
         if rung.level <= Level.L1 and self.plan is not None:
             return advise_from_plan(self.site, self.plan, rung.level.name, state, trends, self.billing.peak_kw)
         if rung.level is Level.L2:
-            load_held_kw = self.load_hold.update(state.now, verdict.room.load_kw(sum(t.held_kw for t in trends.values())))
-            return advise_by_rules(self.site, state, verdict.limit_kw, self.seen.kw, load_held_kw)
+            return advise_by_rules(self.site, state, verdict.limit_kw, self.billing.peak_kw)
         return advise_limits_only(self.site)
 
     def _setpoints(self, rung: Rung, state: SiteState, verdict: Verdict, advice: Advice, trends: dict[str, ClusterTrend]) -> list[Setpoint]:

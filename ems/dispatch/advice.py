@@ -32,3 +32,5 @@ class Advice:
     planned_kw: float = 0.0
     relieve: bool = False
     spend_storage_at_limit: bool = False  # storage may serve work that would be cut at the import limit
+    only_shaves: bool = False  # no work is cut to hold the goal, and what is discharged lowers the import instead of widening the caps
+    deepest_kw: dict[str, float] = field(default_factory=dict)  # per store: the lowest power (discharging negative) spent to hold the goal

@@ -18,6 +18,8 @@ from ems.guard.guard import Verdict, share_caps
 from ems.site.model import Site
 from ems.state.estimate import SiteState
 
+NO_BOUND: Mapping[str, float] = {}
+
 
 @dataclass(frozen=True)
 class Need:
@@ -50,7 +52,7 @@ def arbitrate(
     wishes = _stay_under_load(site, state, verdict, limits, wishes)
     wanted_kw = {k: w.kw for k, w in wishes.items()}
     storage = _let_go_slowly(verdict, wishes)
-    caps = _caps(site, verdict, need, wanted_kw, storage)
+    caps = _caps(site, verdict, need, wanted_kw, storage, not advice.only_shaves)
     return [*_cap_setpoints(site, state, verdict, caps), *_limit_setpoints(site, state, limits), *_storage_setpoints(state, storage)]
 
 
@@ -73,9 +75,13 @@ def _hold_interval(
     if over_kw < 0.0:
         return (_relieve(wishes, -over_kw, why) if advice.relieve else wishes), limits
     limits, over_kw = _cut(site, state, trends, limits, over_kw, per_it, why, recovery_only=True)
+    if advice.only_shaves:  # what the standing caps cut anyway need not be shaved
+        over_kw = min(over_kw, verdict.room.target_kw + sum(w.kw for w in wishes.values()) - allowed_kw)
     free = {k: w for k, w in wishes.items() if not w.is_ordered}
-    freed, over_kw = _discharge(verdict, free, over_kw, why)
+    freed, over_kw = _discharge(verdict, free, over_kw, why, advice.deepest_kw)
     wishes = {**wishes, **freed}
+    if advice.only_shaves:
+        return wishes, limits
     limits, _ = _cut(site, state, trends, limits, over_kw, per_it, why, recovery_only=False)
     return wishes, limits
 
@@ -90,12 +96,14 @@ def _relieve(wishes: dict[str, Wish], spare_kw: float, why: str) -> dict[str, Wi
     return out
 
 
-def _discharge(verdict: Verdict, wishes: dict[str, Wish], over_kw: float, why: str) -> tuple[dict[str, Wish], float]:
+def _discharge(
+    verdict: Verdict, wishes: dict[str, Wish], over_kw: float, why: str, deepest_kw: Mapping[str, float] = NO_BOUND
+) -> tuple[dict[str, Wish], float]:
     out = dict(wishes)
     for store, wish in wishes.items():
         if over_kw <= 0.0:
             break
-        kw = max(verdict.storage[store].low_kw, wish.kw - over_kw)
+        kw = max(verdict.storage[store].low_kw, deepest_kw.get(store, -math.inf), wish.kw - over_kw)
         if kw < wish.kw:
             over_kw -= wish.kw - kw
             out[store] = Wish(kw, f"{wish.reason}; more to {why}")
@@ -118,7 +126,7 @@ def _cut(
         for cluster in site.clusters:
             if over_kw <= 0.0 or name not in cluster.classes:
                 continue
-            draw_kw = _class_draw_kw(cluster, name, state, trends[cluster.id].mean_kw[name], out[cluster.id])
+            draw_kw = _draws_kw(cluster, state, trends[cluster.id].mean_kw, out[cluster.id])[name]
             floor_kw = min(draw_kw, trends[cluster.id].mean_kw[name]) if recovery_only else 0.0
             kw = max(floor_kw, draw_kw - over_kw / per_it)
             if kw < draw_kw:
@@ -127,11 +135,17 @@ def _cut(
     return out, over_kw
 
 
-def _class_draw_kw(cluster: Cluster, name: str, state: SiteState, demand_kw: float, limits: Mapping[str, Wish]) -> float:
-    """What a class would draw: its demand and, while it has a backlog, as much recovery as its limit and the cluster's rating leave."""
-    recovers = name in DEFERRABLE and state.clusters[cluster.id].classes[name].backlog_kwh > 0.5
-    most_kw = cluster.rating_kw - cluster.idle_kw if recovers else demand_kw
-    return min(most_kw, limits[name].kw) if name in limits else most_kw
+def _draws_kw(cluster: Cluster, state: SiteState, demand_kw: Mapping[str, float], limits: Mapping[str, Wish]) -> dict[str, float]:
+    """What each class would draw: its demand and, while it has a backlog, as much recovery as its limit and the cluster's rating leave
+    (batch before training, as the clusters do)."""
+    draws = {k: min(demand_kw[k], limits[k].kw) if k in limits else demand_kw[k] for k in cluster.classes}
+    spare_kw = max(0.0, cluster.rating_kw - cluster.idle_kw - sum(draws.values()))
+    for name in DEFERRABLE:
+        if name in draws and state.clusters[cluster.id].classes[name].backlog_kwh > 0.5:
+            more_kw = min(spare_kw, limits[name].kw - draws[name]) if name in limits else spare_kw
+            draws[name] += more_kw
+            spare_kw -= more_kw
+    return draws
 
 
 def _need(site: Site, state: SiteState, trends: Mapping[str, ClusterTrend], limits: Mapping[str, Mapping[str, Wish]]) -> Need:
@@ -139,10 +153,9 @@ def _need(site: Site, state: SiteState, trends: Mapping[str, ClusterTrend], limi
     for cluster in site.clusters:
         trend, own = trends[cluster.id], limits[cluster.id]
         fresh = state.clusters[cluster.id].is_fresh
-        peak = cluster.idle_kw + sum(_class_draw_kw(cluster, k, state, trend.class_held_kw[k], own) for k in cluster.classes)
+        peak = cluster.idle_kw + sum(_draws_kw(cluster, state, trend.class_held_kw, own).values())
         held[cluster.id] = min(cluster.rating_kw, peak) if fresh else cluster.rating_kw
-        draw = {k: _class_draw_kw(cluster, k, state, trend.mean_kw[k], own) for k in cluster.classes}
-        mean += min(cluster.rating_kw, cluster.idle_kw + sum(draw.values()))
+        mean += min(cluster.rating_kw, cluster.idle_kw + sum(_draws_kw(cluster, state, trend.mean_kw, own).values()))
         asked = cluster.idle_kw + sum(min(own[k].kw, v) if k in own else v for k, v in trend.class_held_kw.items())
         fresh_kw[cluster.id] = min(cluster.rating_kw, asked) if fresh else cluster.rating_kw
         cheap += sum(min(own[k].kw, v) if k in own else v for k, v in trend.class_held_kw.items() if k == DEFERRABLE[0])
@@ -208,9 +221,13 @@ def _caps(
     need: Need,
     wanted_kw: Mapping[str, float],
     storage: Mapping[str, Wish],
+    widen: bool,
 ) -> dict[str, float]:
-    """Caps that hold with the storage power already measured, still on its way, or about to be sent, whichever imports more."""
+    """Caps that hold with the storage power already measured, still on its way, or about to be sent, whichever imports more; without any
+    discharge unless it may widen them."""
     counted_kw = sum(max(kw, wanted_kw[k], storage[k].kw) for k, kw in verdict.storage_now_kw.items())
+    if not widen:
+        counted_kw = max(0.0, counted_kw)
     return share_caps(site, verdict, verdict.room.it_kw(counted_kw), need.fresh_kw, need.held_kw)
 
 

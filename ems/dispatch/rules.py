@@ -12,6 +12,7 @@ from ems.state.estimate import SiteState
 
 FIRST_HOLD = 0.85  # of the import limit, before the month has shown a peak
 NIGHT_ENDS_H = 6  # local hour
+LASTS_H = 2.0  # the energy left is never spent faster than over this time: a store run empty lets the whole surge through
 
 
 def advise_limits_only(site: Site) -> Advice:
@@ -20,30 +21,34 @@ def advise_limits_only(site: Site) -> Advice:
     return Advice("limits", {**{b.id: idle for b in site.batteries}, **{u.id: idle for u in site.upses}})
 
 
-def advise_by_rules(site: Site, state: SiteState, limit_kw: float, seen_peak_kw: float, load_held_kw: float) -> Advice:
+def advise_by_rules(site: Site, state: SiteState, limit_kw: float, month_peak_kw: float) -> Advice:
     """Discharge above a peak-hold of the import seen this month, charge between 00:00 and 06:00 local below it (L2).
 
-    `seen_peak_kw` is the highest import read this month: the hold gives way to a pulsing load before a long surge has emptied the battery
-    (with a hold on 5- or 15-min means it is empty first, and two replayed weeks of twelve cost more than without storage).
-    `load_held_kw` is the import without storage, as held over the last seconds. No forecast, no prices.
+    `month_peak_kw` is the month's highest mean over a billing interval. Work is cut only as without storage, by the standing caps; backlog
+    recovers below the hold. No forecast, no prices.
     """
-    hold_kw = max(FIRST_HOLD * limit_kw, seen_peak_kw)
-    spare_kw = hold_kw - load_held_kw
-    wishes: dict[str, Wish] = {}
-    for battery in site.batteries:
-        wish = _battery_wish(site, battery, state, spare_kw, hold_kw)
-        spare_kw -= wish.kw
-        wishes[battery.id] = wish
-    return Advice("rules", {**wishes, **{u.id: Wish(0.0, "rules: reserve only") for u in site.upses}})
+    hold_kw = max(FIRST_HOLD * limit_kw, month_peak_kw)
+    aim_kw = hold_kw * (1.0 - site.control.import_margin)  # else each small overshoot raises the next hold
+    wishes = {b.id: _battery_wish(site, b, state, hold_kw) for b in site.batteries}
+    return Advice(
+        name="rules",
+        storage={**wishes, **{u.id: Wish(0.0, "rules: reserve only") for u in site.upses}},
+        goal_kw=aim_kw,
+        free_goal_kw=aim_kw,
+        only_shaves=True,
+        deepest_kw={**{b.id: -_usable_kwh(b, state) / LASTS_H for b in site.batteries}, **{u.id: 0.0 for u in site.upses}},
+    )
 
 
-def _battery_wish(site: Site, battery: Battery, state: SiteState, spare_kw: float, hold_kw: float) -> Wish:
-    if spare_kw < 0:
-        return Wish(max(-battery.power_kw, spare_kw), f"rules: shave above the month's hold of {hold_kw:.0f} kW")
+def _battery_wish(site: Site, battery: Battery, state: SiteState, hold_kw: float) -> Wish:
     if is_night(state.now, site.time_zone):
-        kw = min(battery.power_kw, spare_kw, _even_charge_kw(site, battery, state))
+        kw = min(battery.power_kw, _even_charge_kw(site, battery, state))
         return Wish(kw, f"rules: night charging below the hold of {hold_kw:.0f} kW")
-    return Wish(0.0, "rules: nothing to shave")
+    return Wish(0.0, f"rules: idle below the month's hold of {hold_kw:.0f} kW")
+
+
+def _usable_kwh(battery: Battery, state: SiteState) -> float:
+    return max(0.0, state.batteries[battery.id].soc - battery.soc_min) * battery.energy_kwh
 
 
 def _even_charge_kw(site: Site, battery: Battery, state: SiteState) -> float:

@@ -85,18 +85,3 @@ class IntervalMeter:
         self.start = datetime.fromisoformat(data["start"]) if data["start"] else None
         self.energy_kwh, self.covered_s = data["energy_kwh"], data["covered_s"]
         self.month, self.peak_kw = data["month"], data["peak_kw"]
-
-
-class MonthPeak:
-    """The highest import seen this local month, as read: a peak-hold."""
-
-    def __init__(self, time_zone: str) -> None:
-        self.zone = ZoneInfo(time_zone)
-        self.month = ""
-        self.kw = 0.0
-
-    def update(self, now: datetime, import_kw: float) -> None:
-        """Takes the import in kW read at `now`."""
-        month = now.astimezone(self.zone).strftime("%Y-%m")
-        self.kw = max(import_kw, self.kw if month == self.month else 0.0)
-        self.month = month
