@@ -45,12 +45,13 @@ class Matrices:
 
 
 class CompiledMatrices:
-    """Compiles a DPP problem once; `matrices()` applies the Parameters as they are now."""
+    """Compiles a DPP problem once; `matrices()` applies the Parameters as they are now. `integers` are the whole-number columns."""
 
     def __init__(self, problem: cp.Problem) -> None:
         data, _, _ = problem.get_problem_data(cp.HIGHS)
         self._program = data["param_prob"]
-        self._variables = {v.id: v for v in problem.variables()}
+        self._booleans = np.array(data["bool_vars_idx"], dtype=np.int64)
+        self.integers: Index = np.array(sorted([*data["bool_vars_idx"], *data["int_vars_idx"]]), dtype=np.int64)
         self._equalities = int(data["dims"].zero)
         _, _, a, _ = self._program.apply_parameters(keep_zeros=True)
         self._plan_rows(sp.csc_matrix(a))
@@ -68,15 +69,6 @@ class CompiledMatrices:
             touching = pattern.indices[pattern.indptr[column] : pattern.indptr[column + 1]]
             rows.append(int(touching[self._is_equality[touching]][0]))
         return np.array(rows)
-
-    def vector_of_values(self) -> Array:
-        """Column values taken from the cvxpy variables, after another solver filled them."""
-        x = np.zeros(self._kept_pattern.shape[1])
-        for id_, first in self._program.var_id_to_col.items():
-            value = self._variables[id_].value if id_ in self._variables else None
-            if value is not None:
-                x[first : first + self._variables[id_].size] = np.ravel(value, order="F")
-        return x
 
     def matrices(self) -> Matrices:
         """The numbers for the Parameters as they are now. Raises InvariantBroken when one is not finite."""
@@ -149,6 +141,7 @@ class CompiledMatrices:
             lower = np.maximum(lower, self._program.lower_bounds)
         if self._program.upper_bounds is not None:
             upper = np.minimum(upper, self._program.upper_bounds)
+        lower[self._booleans], upper[self._booleans] = np.maximum(lower[self._booleans], 0.0), np.minimum(upper[self._booleans], 1.0)
         coefficient = -data[self._single_data]
         if not np.abs(coefficient).min(initial=1.0) > 1e-12:
             raise InvariantBroken("a bound of the plan has a coefficient of zero")

@@ -88,3 +88,76 @@ def test_a_number_that_is_not_finite_is_refused_before_the_solver_sees_it() -> N
     price._value = np.array(np.nan)
     with pytest.raises(InvariantBroken, match="not finite"):
         engine.solve()
+
+
+def generator_problem(n: int = 24, minimum_up: int = 3) -> tuple[cp.Problem, dict[str, cp.Parameter], dict[str, cp.Variable]]:
+    """A load carried by the grid or by one generator that is on or off, with a start cost, a least load and a least time on."""
+    price, load, was_on = cp.Parameter(n), cp.Parameter(n, nonneg=True), cp.Parameter(nonneg=True)
+    on, start, generated, bought = cp.Variable(n, boolean=True), cp.Variable(n, nonneg=True), cp.Variable(n), cp.Variable(n, nonneg=True)
+    constraints = [
+        bought + generated == load,
+        generated <= 100 * on,
+        generated >= 40 * on,
+        start[0] >= on[0] - was_on,
+        start[1:] >= cp.diff(on),
+        *(on[t] >= cp.sum(start[max(0, t - minimum_up + 1) : t + 1]) for t in range(n)),
+    ]
+    problem = cp.Problem(cp.Minimize(price @ bought + 0.12 * cp.sum(generated) + 6.0 * cp.sum(start)), constraints)
+    return problem, {"price": price, "load": load, "was_on": was_on}, {"on": on, "generated": generated, "bought": bought}
+
+
+def test_on_off_decisions_cost_what_a_cold_branch_and_bound_costs_and_the_rest_is_the_linear_optimum_with_them_held() -> None:
+    problem, given, found = generator_problem()
+    engine = Engine(problem, mip_rel_gap=1e-6)
+    rng = np.random.default_rng(3)
+    ons = set()
+    for k in range(12):
+        price = 0.12 + 0.1 * np.sin((np.arange(24) + k) / 4) + rng.normal(0, 0.01, 24)
+        given["price"].value, given["load"].value, given["was_on"].value = price, rng.uniform(20, 160, 24), float(k % 2)
+        solution = engine.solve()
+        on, generated = engine.value(found["on"], solution), engine.value(found["generated"], solution)
+        assert np.abs(on - np.round(on)).max() < 1e-9
+        assert (generated <= 100 * on + 1e-6).all() and (generated >= 40 * on - 1e-6).all()
+        ons.add(float(on.sum()))
+        assert solution.gap <= 1e-6
+        assert solution.objective == pytest.approx(problem.solve(solver=cp.HIGHS, warm_start=False, mip_rel_gap=1e-7), rel=1e-5)
+    assert len(ons) > 3
+
+
+def test_with_the_decisions_held_a_kwh_at_the_margin_is_worth_the_price_or_the_fuel() -> None:
+    problem, given, found = generator_problem()
+    engine = Engine(problem)
+    given["price"].value, given["load"].value, given["was_on"].value = np.full(24, 0.5), np.full(24, 80.0), 0.0
+    solution = engine.solve()
+    assert engine.value(found["generated"], solution) == pytest.approx(np.full(24, 80.0))
+    assert engine.compiled is not None
+    duals = solution.row_dual[engine.compiled.balance_rows(found["bought"])]
+    assert np.abs(duals) == pytest.approx(np.full(24, 0.12))
+    given["load"].value = np.full(24, 130.0)
+    solution = engine.solve()
+    assert np.abs(solution.row_dual[engine.compiled.balance_rows(found["bought"])]) == pytest.approx(np.full(24, 0.5))
+
+
+def test_a_decision_that_cannot_be_carried_out_is_named_infeasible_and_the_next_is_found() -> None:
+    problem, given, found = generator_problem()
+    limit = cp.Parameter(nonneg=True, value=1e3)
+    engine = Engine(cp.Problem(problem.objective, [*problem.constraints, found["bought"] <= limit]))
+    given["price"].value, given["load"].value, given["was_on"].value = np.full(24, 0.1), np.full(24, 120.0), 0.0
+    engine.solve()
+    limit.value = 10.0
+    with pytest.raises(PlanInfeasible, match="on/off"):
+        engine.solve()
+    limit.value = 50.0
+    assert engine.value(found["on"], engine.solve()).sum() == pytest.approx(24)
+
+
+def test_the_second_solver_gives_the_same_optimum_and_the_same_duals() -> None:
+    site = demo_site()
+    problem = PlanProblem(site, TimeGrid.covering(48))
+    problem.update(plan_inputs(site, seed=4))
+    first, hurried = Engine(problem.problem), Engine(problem.problem, iterations=3)
+    good, second = first.solve(), hurried.solve()
+    assert second.path == SECOND and second.objective == pytest.approx(good.objective, rel=1e-5)
+    assert first.compiled is not None
+    balance = first.compiled.balance_rows(problem.import_kw)
+    assert np.median(np.abs(second.row_dual[balance] - good.row_dual[balance])) < 1e-3
