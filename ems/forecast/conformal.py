@@ -1,0 +1,75 @@
+"""Quantiles moved until they hold as often as they promise: online conformal correction, adaptive, asymmetric, per group of leads.
+
+Each level of each lead group has an offset in units of the forecast's own spread, moved after every cell by
+`rate × (level − share of the group's leads at or below)` (quantile tracking: Angelopoulos, Candès, Tibshirani 2023; Gibbs and Candès 2021),
+so that the long-run coverage is the promised one whatever the series does. Errors of long leads come late and together: their rate is less.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ems.forecast.pending import Pending, Progress
+from ems.forecast.protocol import LEVEL_ARRAY, LEVELS, MEDIAN, Floats, Forecast, Forecaster, History, issue
+
+RATE = 0.03  # of the spread, per cell
+LONG_CELLS = 6.0  # beyond this lead the rate falls with the lead
+GROUP_EDGES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)  # leads [a, b) share their offsets
+MOST = 3.0  # offsets stay within this many spreads
+WIDEN_MEMORY = 6  # cells looked at for missing and estimated values
+WIDEN = 1.0  # quantiles are this share wider when all of them are missing
+
+
+class Conformal:
+    """A Forecaster around a Forecaster. `levels at and around the median` are left alone: `move_middle` moves them too."""
+
+    def __init__(self, inner: Forecaster, rate: float = RATE, low: float = 0.0, high: float = np.inf, move_middle: bool = False) -> None:
+        self.inner, self.leads, self.name = inner, inner.leads, inner.name
+        self.low, self.high = low, high
+        self._group = np.searchsorted(GROUP_EDGES, self.leads, side="right") - 1
+        groups = int(self._group.max()) + 1
+        self._members = np.zeros((groups, len(self.leads)))
+        self._members[self._group, np.arange(len(self.leads))] = 1.0
+        self._rate = rate * np.minimum(1.0, LONG_CELLS / np.array(GROUP_EDGES[:groups], dtype=float))
+        self._moves = np.array([move_middle or level != 0.5 for level in LEVELS])[:, None]
+        self._offset = np.zeros((len(LEVELS), groups))
+        self._pending = Pending(self.leads, len(LEVELS))
+        self._progress = Progress(int(self.leads[-1]))
+
+    def update(self, history: History) -> Forecast:
+        """Learns from the new cells, then corrects what the inner forecaster says."""
+        for cell in self._progress.new_cells(history):
+            self._learn(history.target(cell), cell)
+        base = self.inner.update(history)
+        self._pending.put(history.end, base.values.T)
+        values = base.values + self._offset[:, self._group] * spread(base.values)
+        values = widened(values, history.missing_recently(WIDEN_MEMORY))
+        return issue(history, self.name, self.leads, np.clip(values, self.low, self.high), reason=base.reason)
+
+    def _learn(self, actual: float, cell: int) -> None:
+        rows, ok = self._pending.due(cell)
+        if not (np.isfinite(actual) and ok.any()):
+            return
+        issued = rows.T
+        ok = ok & np.isfinite(issued).all(axis=0)
+        corrected = issued + self._offset[:, self._group] * spread(issued)
+        below = np.where(ok, actual <= corrected, 0.0)
+        count = self._members @ ok
+        share = (below @ self._members.T) / np.maximum(count, 1.0)
+        step = self._rate * (LEVEL_ARRAY[:, None] - share) * np.where(count > 0, 1.0, 0.0)
+        self._offset = np.where(self._moves, np.clip(self._offset + step, -MOST, MOST), 0.0)
+
+
+def spread(values: Floats) -> Floats:
+    """How wide each side is per level and lead: the distance of q90 (above) or q10 (below) from the median."""
+    above, below = values[-3] - values[MEDIAN], values[MEDIAN] - values[2]
+    both = 0.5 * (above + below)
+    size = np.maximum(np.where(LEVEL_ARRAY[:, None] > 0.5, above, below), 0.2 * both)
+    return np.where(np.isfinite(size), size, 0.0)
+
+
+def widened(values: Floats, missing_share: float) -> Floats:
+    """The quantiles further from their median by WIDEN × the share of recent cells that is missing or estimated."""
+    middle = values[MEDIAN]
+    wider: Floats = middle + (1.0 + WIDEN * missing_share) * (values - middle)
+    return wider
