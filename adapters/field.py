@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -30,17 +30,30 @@ LOG = logging.getLogger(__name__)
 
 
 class ModbusField:
-    """All devices of a site. `pages` by the name (or path) the site's device links use; `modes` by asset id, observe when absent."""
+    """All devices of a site. `pages` by the name (or path) the site's device links use; `modes` by asset id, observe when absent.
+
+    `may_write` is asked before every write: a process that is no longer the one in charge writes nothing. `links` replaces the sockets.
+    """
 
     def __init__(
-        self, site: Site, pages: Mapping[str, Page], clock: Clock, modes: Mapping[str, Mode], seed: int = 0, deadline_s: float = 0.4
+        self,
+        site: Site,
+        pages: Mapping[str, Page],
+        clock: Clock,
+        modes: Mapping[str, Mode],
+        seed: int = 0,
+        deadline_s: float = 0.4,
+        may_write: Callable[[], bool] = lambda: True,
+        links: Mapping[tuple[str, int], Link] | None = None,
     ) -> None:
         refuse_assumed_commands(site.links, pages)
         self._clock = clock
         self._modes = dict(modes)
         self._deadline_s = deadline_s
         self._period_s = max(SHORTEST_PERIOD_S, site.control.cycle_s / clock.speed)
-        self._links = _links(site.links, seed, deadline_s)
+        self._links = _links(site.links, seed, deadline_s) if links is None else links
+        for line in self._links.values():
+            line.may_write = may_write
         self._devices = {
             asset: Device(asset, pages[link.page], self._links[(link.host, link.port)], link.unit_id, link.lease_s, clock)
             for asset, link in site.links.items()

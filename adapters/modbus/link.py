@@ -54,6 +54,10 @@ class NotConnected(DeviceSilent):
     """The connection is down and it is too early to try again."""
 
 
+class NotInCharge(DeviceSilent):
+    """This process may not write now; nothing was sent."""
+
+
 class Link:
     """A connection that opens itself when needed and closes itself when in doubt. Times are wall seconds."""
 
@@ -69,6 +73,7 @@ class Link:
         self.host, self.port = host, port
         self.deadline_s = deadline_s
         self.generation = 0  # counts connections: a new one may be a device that was restarted
+        self.may_write: Callable[[], bool] = lambda: True  # asked with the connection open, immediately before the frame goes out
         self._connect_s = connect_s
         self._backoff_s = backoff_s
         self._rng = rng
@@ -104,6 +109,8 @@ class Link:
         where = f"write {address}+{len(registers)}"
 
         def ask(client: AsyncModbusTcpClient) -> Awaitable[ModbusPDU]:
+            if not self.may_write():
+                raise NotInCharge(f"{where}: not sent, another process is in charge or this one was paused")
             if function == 6:
                 return client.write_register(address, registers[0], device_id=unit_id)
             return client.write_registers(address, list(registers), device_id=unit_id)

@@ -18,16 +18,15 @@ from typing import Any
 
 from setproctitle import setproctitle
 
-from adapters.field import ModbusField
 from ems.app.beat import Beat, watch_supervisor
 from ems.app.counts import Counts
 from ems.app.drain import Drain
 from ems.app.health import HEALTH_EVERY, HEALTH_VALID, health_body
 from ems.app.inbox import ACK_VALID, MailboxInbox
 from ems.app.log import log_line
-from ems.app.resume import remembered, versions
-from ems.app.runfile import RunFile
-from ems.app.statedir import StateDir, hold_lock, shared_clock
+from ems.app.opened import Opened, open_control
+from ems.app.resume import versions
+from ems.app.statedir import StateDir, hold_lock
 from ems.control.controller import Controller
 from ems.control.cycle import run_cycle
 from ems.control.decision import Decision
@@ -35,8 +34,6 @@ from ems.control.ladder import NAMES, Level
 from ems.control.minutes import MinuteMeans
 from ems.control.snapshot import encode_snapshot
 from ems.errors import EmsError, InvariantBroken
-from ems.journal.journal import Journal
-from ems.mailbox import Mailbox
 from ems.messages import Mode
 from ems.state.image import SiteImage
 
@@ -64,7 +61,7 @@ def main(argv: list[str]) -> int:
 async def run(state: StateDir) -> None:
     """Opens everything, turns the loop until asked to stop, then lets go in order."""
     lock = hold_lock(state, NAME, LOCK_WAIT_S)
-    loop = ControlLoop(state)
+    loop = ControlLoop(open_control(state))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, loop.stop, signal.Signals(number).name)
     watch_supervisor(lambda: loop.stop("the supervisor is gone"))
@@ -79,17 +76,14 @@ async def run(state: StateDir) -> None:
 class ControlLoop:
     """One control process: its controller, field, journal and mailbox, and the loop that joins them."""
 
-    def __init__(self, state: StateDir) -> None:
-        self.run_file = RunFile.load(state.site)
-        self.site = self.run_file.site
-        self.clock = shared_clock(state)
-        self.mailbox = Mailbox(state.mailbox, checkpoints=False)
-        self.journal = Journal(state.journal, self.clock.wall_s)
-        memory = remembered(state, self.site.name)
+    def __init__(self, opened: Opened) -> None:
+        self.run_file, self.clock, self.fence = opened.run_file, opened.clock, opened.fence
+        self.mailbox, self.journal, self.field = opened.mailbox, opened.journal, opened.field
+        self.site, memory = self.run_file.site, opened.memory
         modes = dict.fromkeys(self.site.assets, self.run_file.mode)
         self.controller = Controller(self.site, "plan", modes, memory.get("controller"))
         self.inbox = MailboxInbox(self.mailbox, memory.get("positions", {}))
-        self.field = ModbusField(self.site, self.run_file.pages, self.clock, self.modes)
+        self.field.set_modes(self.modes)
         self.minutes = MinuteMeans(self.site)
         self.counts = Counts.resumed(self._last_counts())
         self.beat = Beat()
@@ -117,6 +111,8 @@ class ControlLoop:
         gc.freeze()
         due_s = self.clock.wall_s()
         while not self._stop_cause:
+            if self.fence.is_stalled:  # paused, or a cycle that took too long: nothing is written before everything was read again
+                await self._first_poll()
             self._guarded_cycle(self.clock.now())
             due_s += self.period_s
             late = int((self.clock.wall_s() - due_s) // self.period_s)
@@ -134,6 +130,7 @@ class ControlLoop:
             self.journal.append("fault", now, {"error": str(error)})
             self.journal.commit()
             return
+        self.fence.feed()
         self.beat.give()
 
     def cycle(self, now: datetime) -> None:
@@ -158,6 +155,7 @@ class ControlLoop:
         give_up_at_s = self.clock.wall_s() + DRAIN_S
         is_done = self._is_withdrawn
         while not is_done and self.clock.wall_s() < give_up_at_s:
+            self.fence.feed()
             setpoints, is_done = drain.step(self.field.image(self.clock.now()))
             self.field.apply(setpoints, refresh_leases=True)
             await asyncio.sleep(min(self.period_s, 0.1))

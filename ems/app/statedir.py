@@ -44,6 +44,11 @@ class StateDir:
         return self.path / JOURNAL
 
     @property
+    def epoch(self) -> Path:
+        """The number of the newest control process: only that one may write to equipment."""
+        return self.path / "control.epoch"
+
+    @property
     def pids(self) -> Path:
         """Process ids of the run, for eyes and tests."""
         return self.path / "pids.json"

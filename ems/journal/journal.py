@@ -46,8 +46,12 @@ class Journal:
         self._is_closing = False
         self._asked_at: float | None = None  # a commit was asked for and has not begun
         self._writing_since: float | None = None  # when the commit under way was asked for
-        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
-        self._thread.start()
+        self._thread = self._begin()
+
+    def _begin(self) -> threading.Thread:
+        thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        thread.start()
+        return thread
 
     @property
     def is_healthy(self) -> bool:
@@ -99,12 +103,16 @@ class Journal:
         while not self._is_closing:
             with self._wake:
                 self._wake.wait_for(lambda: self._asked_at is not None or self._is_closing)
-                waiting, self._waiting = self._waiting, []
-                self._writing_since, self._asked_at = self._asked_at, None
-            broken = self._pack_all(waiting)
-            trouble = self._write() or broken
-            self._finish(trouble)
+            self._turn()
         self._db.close()
+
+    def _turn(self) -> None:
+        """One commit of everything that waits."""
+        with self._wake:
+            waiting, self._waiting = self._waiting, []
+            self._writing_since, self._asked_at = self._asked_at, None
+        broken = self._pack_all(waiting)
+        self._finish(self._write() or broken)
 
     def _write(self) -> str:
         """Makes what is packed durable; gives the trouble in words, "" when there was none."""
