@@ -78,8 +78,8 @@ class ControlLoop:
 
     def __init__(self, opened: Opened) -> None:
         self.run_file, self.clock, self.fence = opened.run_file, opened.clock, opened.fence
-        self.mailbox, self.journal, self.field = opened.mailbox, opened.journal, opened.field
-        self.site, memory = self.run_file.site, opened.memory
+        self.mailbox, self.journal, self.field = opened.mailbox, opened.journal, opened.equipment
+        self.site, self.pid, memory = self.run_file.site, opened.pid, opened.memory
         modes = dict.fromkeys(self.site.assets, self.run_file.mode)
         self.controller = Controller(self.site, "plan", modes, memory.get("controller"))
         self.inbox = MailboxInbox(self.mailbox, memory.get("positions", {}))
@@ -201,7 +201,7 @@ class ControlLoop:
             "policy": "plan",
             "modes": {asset: mode.value for asset, mode in modes.items()},
             "memory": memory.get("controller"),
-            "pid": os.getpid(),
+            "pid": self.pid,
             "versions": versions(),
         }
         self.journal.append("start", self.clock.now(), body)
@@ -221,7 +221,7 @@ class ControlLoop:
         return {"site": self.site.name, "controller": self.controller.memory(), "positions": dict(self.inbox.positions)}
 
     def _tell(self, image: SiteImage, decision: Decision, now: datetime) -> None:
-        counters = {**self.counts.encode(), "journal": self.journal.trouble or "healthy", "pid": os.getpid()}
+        counters = {**self.counts.encode(), "journal": self.journal.trouble or "healthy", "pid": self.pid}
         self.inbox.post("snapshot", encode_snapshot(self.controller, decision, image, counters), now, now + SNAPSHOT_VALID)
         frame = self.minutes.update(decision.state, image)
         if frame is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from typing import Any
 
 from adapters.field import ModbusField
@@ -17,15 +18,16 @@ from ems.mailbox import Mailbox
 
 @dataclass(frozen=True)
 class Opened:
-    """`memory` is what the process before this one remembered, {} on a first start. The field is not started yet."""
+    """`memory` is what the process before this one remembered, {} on a first start. The equipment is not polled yet."""
 
     run_file: RunFile
     clock: Clock
     mailbox: Mailbox
     journal: Journal
-    field: ModbusField
+    equipment: ModbusField
     fence: Fence
     memory: dict[str, Any]
+    pid: int = field(default_factory=os.getpid)
 
 
 def open_control(state: StateDir) -> Opened:
@@ -35,5 +37,5 @@ def open_control(state: StateDir) -> Opened:
     journal = Journal(state.journal, clock.wall_s)
     memory = remembered(state, run_file.site.name)
     fence = Fence(state.epoch, clock.wall_s, run_file.site.control.cycle_s / clock.speed)
-    field = ModbusField(run_file.site, run_file.pages, clock, {}, may_write=fence.may_write)
-    return Opened(run_file, clock, mailbox, journal, field, fence, memory)
+    equipment = ModbusField(run_file.site, run_file.pages, clock, {}, may_write=fence.may_write)
+    return Opened(run_file, clock, mailbox, journal, equipment, fence, memory)
