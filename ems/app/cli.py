@@ -13,6 +13,7 @@ import typer
 from ems.app.cli_orders import COMMANDS
 from ems.app.cli_tools import db_app, devices_app
 from ems.app.options import DbOption, StateOption, instant_of, mode_of, show
+from ems.app.programs import programs_app
 from ems.errors import ConfigError, EmsError
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(db_app, name="db")
 app.add_typer(devices_app, name="devices")
+app.add_typer(programs_app, name="programs")
 
 
 def main() -> None:

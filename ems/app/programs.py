@@ -1,0 +1,80 @@
+"""`ems programs ...`: the grid programmes known, and which of them a load can safely join."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ems.app.options import show
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from ems.program.schema import ProgramFile
+
+programs_app = typer.Typer(help="Grid programmes: their rules, and what this site can do in them.", no_args_is_help=True)
+
+
+@programs_app.command("list")
+def programs_list(
+    on: Annotated[str | None, typer.Option("--on", help="The day whose rules are shown; default today.", show_default=False)] = None,
+) -> None:
+    """The programmes known, with the rules that decide whether a site fits."""
+    from ems.program.library import load_program, program_paths
+
+    show(list_lines([load_program(p) for p in program_paths()], on))
+
+
+@programs_app.command("lint")
+def programs_lint(
+    files: Annotated[list[Path] | None, typer.Argument(help="Programme files; default the shipped ones.", show_default=False)] = None,
+) -> None:
+    """One line per error, with file, line, column, key, value and what would be right. Exit 2 when there are any."""
+    from ems.errors import ConfigError
+    from ems.program.library import lint, load_program, program_paths
+
+    paths = files or program_paths()
+    complaints = lint(paths)
+    if complaints:
+        raise ConfigError(complaints)
+    show([count_line([load_program(p) for p in paths])])
+
+
+def list_lines(files: list[ProgramFile], on: str | None) -> Iterator[str]:
+    """One line per programme under a heading."""
+    from ems.program.terms import terms_on
+
+    day = day_of(on)
+    columns = ("programme", "kind", "notice min", "min kW", "hours/year", "baseline", "must")
+    yield "{:<20} {:<11} {:>10} {:>8} {:>10}  {:<15} {:<5} rules to be checked".format(*columns)
+    for file in files:
+        t = terms_on(file, day)
+        baseline = t.baseline.method if t.baseline else "-"
+        hours = f"{t.max_hours_per_year:g}" if t.max_hours_per_year is not None else "-"
+        must = "yes" if t.is_mandatory else "no"
+        head = f"{t.program:<20} {t.kind:<11} {t.notice_min:>10g} {t.min_kw:>8g} {hours:>10}  {baseline:<15} {must:<5} "
+        yield head + (f"{len(t.general)}: {', '.join(t.general)}" if t.general else "0")
+
+
+def count_line(files: list[ProgramFile]) -> str:
+    """How many rules there are, and how many of them were read."""
+    rules = [r for f in files for name in type(f.rules).model_fields for r in getattr(f.rules, name) or []]
+    read = sum(r.basis == "read" for r in rules)
+    return f"{len(files)} programmes: {read} rules read in a source, {len(rules) - read} from general knowledge"
+
+
+def day_of(text: str | None) -> date:
+    """A day given as text, today when none is."""
+    from datetime import UTC, date, datetime
+
+    from ems.app.wrong_usage import WrongUsage
+
+    if text is None:
+        return datetime.now(UTC).date()
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise WrongUsage(f"--on {text}: expected a day such as 2026-07-01") from None

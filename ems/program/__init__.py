@@ -1,0 +1,1 @@
+"""Grid programmes: terms as data, baselines, offers, the event state machine, settlement and evidence. The wire stands in adapters/."""
