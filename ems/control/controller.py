@@ -31,6 +31,7 @@ from ems.messages import Mode, Order
 from ems.obligation import Obligation, ObligationKind
 from ems.plan.plan import Plan, decode_plan
 from ems.site.model import Site
+from ems.site.storage_classes import planned_site, storage_classes
 from ems.state.estimate import SiteState, estimate_state, measured_residual_kw
 from ems.state.hold import DayHold, PeakHold, ValleyHold
 from ems.state.image import SiteImage
@@ -58,6 +59,7 @@ class Controller:
         memory: Mapping[str, Any] | None = None,
     ) -> None:
         self.site = site
+        self.classes, self.planned = storage_classes(site), planned_site(site)
         self.floor = FLOOR[policy]
         commandable = [b.id for b in site.batteries] + [u.id for u in site.upses] + [c.id for c in site.clusters]
         self.orders = OrderBook({a: (modes or {}).get(a, Mode.OBSERVE) for a in commandable})
@@ -152,7 +154,7 @@ class Controller:
 
     def _take(self, topic: str, body: dict[str, Any], now: datetime, acknowledged: list[str]) -> None:
         if topic == "plan":
-            self.plan = checked_plan(decode_plan(body), self.site, now)
+            self.plan = checked_plan(decode_plan(body), self.planned, now)
         elif topic == "order":
             acknowledged.append(self.orders.take(Order.decode(body)))
         elif topic == "event":
@@ -276,7 +278,7 @@ class Controller:
 
     def _advise(self, rung: Rung, state: SiteState, verdict: Verdict, trends: dict[str, ClusterTrend]) -> Advice:
         if rung.level <= Level.L1 and self.plan is not None:
-            return advise_from_plan(self.site, self.plan, rung.level.name, state, trends, self.billing.peak_kw)
+            return advise_from_plan(self.site, self.plan, rung.level.name, state, trends, self.billing.peak_kw, self.classes)
         if rung.level is Level.L2:
             return advise_by_rules(self.site, state, verdict.limit_kw, self.billing.peak_kw)
         return advise_limits_only(self.site)
@@ -290,7 +292,7 @@ class Controller:
             allowed_kw = min(free_kw, self.billing.allowed_kw(state.now, advice.goal_kw), verdict.room.target_kw)
         standing = {a: o for a in self.orders.modes if (o := self.orders.order_for(a, state.now)) is not None}
         advice = apply_orders(self.site, state, advice, standing)
-        setpoints = arbitrate(self.site, state, verdict, advice, trends, allowed_kw)
+        setpoints = arbitrate(self.site, state, verdict, advice, trends, allowed_kw, self.classes)
         stopped = [a for a, o in standing.items() if o.kind.value == "stop"]
         safe = {(s.asset, s.command): s for s in stopped_setpoints(self.site, state, stopped, "stopped by a person")}
         return [_lower(s, safe.get((s.asset, s.command))) for s in setpoints]

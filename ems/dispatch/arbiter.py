@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from ems.assets.workload.model import DEFERRABLE, Cluster
 from ems.dispatch.advice import Advice, Wish
 from ems.dispatch.setpoint import Setpoint
+from ems.dispatch.strings import NO_CLASSES, Classes, balance_strings
 from ems.dispatch.trend import ClusterTrend
 from ems.guard.guard import Verdict, share_caps
 from ems.site.model import Site
@@ -38,10 +39,12 @@ def arbitrate(
     advice: Advice,
     trends: Mapping[str, ClusterTrend],
     allowed_kw: float | None,
+    classes: Classes = NO_CLASSES,
 ) -> list[Setpoint]:
     """The setpoints of this cycle for every storage and cluster. `allowed_kw` is the import that may still flow in the running billing
-    interval if its mean is to stay at the advice's goal; None when there is no goal."""
-    wishes = {k: replace(w, kw=verdict.storage[k].clamp(w.kw)) for k, w in advice.storage.items()}
+    interval if its mean is to stay at the advice's goal; None when there is no goal. `classes` are strings that share one power."""
+    spread = balance_strings(classes, state, verdict.storage, advice.storage)
+    wishes = {k: replace(w, kw=verdict.storage[k].clamp(w.kw)) for k, w in spread.items()}
     limits = {c.id: dict(advice.limits.get(c.id, {})) for c in site.clusters}
     if allowed_kw is not None:
         wishes, limits = _hold_interval(site, state, verdict, advice, trends, allowed_kw, wishes, limits)
@@ -51,7 +54,7 @@ def arbitrate(
         wishes = _serve_at_limit(verdict, need, wishes)
     wishes = _stay_under_load(site, state, verdict, limits, wishes)
     wanted_kw = {k: w.kw for k, w in wishes.items()}
-    storage = _let_go_slowly(verdict, wishes)
+    storage = balance_strings(classes, state, verdict.storage, _let_go_slowly(verdict, wishes))
     caps = _caps(site, verdict, need, wanted_kw, storage, not advice.only_shaves)
     return [*_cap_setpoints(site, state, verdict, caps), *_limit_setpoints(site, state, limits), *_storage_setpoints(state, storage)]
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from ems.assets.workload.model import DEFERRABLE, Cluster
 from ems.dispatch.advice import Advice, Wish
+from ems.dispatch.strings import NO_CLASSES, Classes, spread_class
 from ems.dispatch.trend import ClusterTrend
 from ems.plan.plan import Plan
 from ems.site.model import Site
@@ -16,9 +17,15 @@ NEGLIGIBLE_KW = 0.5
 
 
 def advise_from_plan(
-    site: Site, plan: Plan, level: str, state: SiteState, trends: Mapping[str, ClusterTrend], month_peak_kw: float
+    site: Site,
+    plan: Plan,
+    level: str,
+    state: SiteState,
+    trends: Mapping[str, ClusterTrend],
+    month_peak_kw: float,
+    classes: Classes = NO_CLASSES,
 ) -> Advice:
-    """What the plan wishes at `state.now`; the plan must hold that instant."""
+    """What the plan wishes at `state.now`; the plan must hold that instant. Strings planned as `classes` get their share of the class."""
     k = plan.horizon.index_at(state.now)
     if k is None:
         raise ValueError("the plan does not hold this instant")
@@ -26,6 +33,8 @@ def advise_from_plan(
     worth = plan.marginal_price_per_kwh[k]
     why = f"{level} plan {plan.made_at:%H:%M} step {plan.starts[k]:%H:%M} ({driver}, 1 kWh worth {worth:.3f})"
     storage = {store: Wish(powers[k], why) for store, powers in plan.power_kw.items() if store in _stores(site)}
+    for name, strings in classes.items():
+        storage |= spread_class(strings, plan.power_kw[name][k], why)
     limits = {c.id: _class_limits(c, plan, k, state, trends[c.id], why) for c in site.clusters if c.id in plan.classes}
     aim = 1.0 - site.control.import_margin  # else each small overshoot raises the next goal
     free_kw = plan.peak_kw if plan.free_peak_kw is None else plan.free_peak_kw

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
@@ -64,6 +64,7 @@ class PlanInputs:
     it_now_kw: float | None = None
     unavailable: frozenset[str] = frozenset()  # stores nobody may move now (local, silent, monitored)
     critical_q99_kw: float | None = None
+    present: Mapping[str, float] = field(default_factory=dict)  # share of a store's rating and energy that is there; 1 where not named
     settle_at: datetime | None = None  # accounts close here: later steps have no price, and work still waiting then is lost
 
     def faults(self) -> list[str]:

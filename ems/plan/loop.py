@@ -25,6 +25,7 @@ from ems.plan.state import PlanState
 from ems.signals.prices import PriceBook, PriceRow
 from ems.signals.weather import WeatherBook, WeatherRow
 from ems.site.model import Site
+from ems.site.storage_classes import planned_site, storage_classes
 from ems.timegrid import TimeGrid, interval_start
 
 Array = NDArray[np.float64]
@@ -48,7 +49,8 @@ class PlanLoop:
         weather: WeatherSource | None = None,
         settle_at: datetime | None = None,
     ) -> None:
-        self.site = site
+        self.classes = storage_classes(site)
+        site = self.site = planned_site(site)
         self.budget_s = budget_s
         self.grid = TimeGrid.covering(site.plan.horizon_h)
         self.loads: dict[str, LoadSource] = (
@@ -119,7 +121,8 @@ class PlanLoop:
             backlog=state.clusters,
             meter=self._meter(now, state),
             cooling_kw=state.cooling_kw,
-            unavailable=frozenset(s.id for s in stores_of(self.site) if s.id not in state.energy_kwh),
+            unavailable=frozenset(s.id for s in stores_of(self.site) if not self._measured(s.id, state)),
+            present=self._present(state),
             critical_q99_kw=critical_q99_kw,
             settle_at=self.settle_at,
         )
@@ -137,8 +140,19 @@ class PlanLoop:
 
     def _store_energy_kwh(self, state: PlanState) -> dict[str, float]:
         """Measured energies; a store that is not measured counts as empty and is not used."""
-        empty = {s.id: 0.0 for s in stores_of(self.site)}
-        return {**empty, **{k: v for k, v in state.energy_kwh.items() if k in empty}}
+        return {s.id: sum(self._measured(s.id, state).values()) for s in stores_of(self.site)}
+
+    def _measured(self, store: str, state: PlanState) -> dict[str, float]:
+        """Energies known of a store: its own, or those of the strings planned as it."""
+        members = [s.id for s in self.classes[store]] if store in self.classes else [store]
+        return {m: state.energy_kwh[m] for m in members if m in state.energy_kwh}
+
+    def _present(self, state: PlanState) -> dict[str, float]:
+        """For each class of strings the share of its rating that is measured; silent strings are planned without."""
+        return {
+            name: sum(s.power_kw for s in strings if s.id in state.energy_kwh) / sum(s.power_kw for s in strings)
+            for name, strings in self.classes.items()
+        }
 
     def _meter(self, now: datetime, state: PlanState) -> DemandMeter:
         running = interval_start(now, self.site.tariff.demand_interval_min * 60)

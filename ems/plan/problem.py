@@ -81,7 +81,8 @@ class PlanProblem:
     def _update_stores(self, inputs: PlanInputs, v: PlanValues) -> None:
         for name, battery in self.blocks.batteries.items():
             available = v.open_share * (name not in inputs.unavailable)
-            battery.update(inputs.store_energy_kwh[name], v.duration_h, available, v.stored_value[name], v.readiness)
+            present = inputs.present.get(name, 1.0)
+            battery.update(inputs.store_energy_kwh[name], v.duration_h, available, v.stored_value[name], v.readiness, present)
         for name, ups in self.blocks.upses.items():
             available = v.open_share * (name not in inputs.unavailable)
             ups.update(

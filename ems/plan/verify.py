@@ -94,13 +94,14 @@ def _battery(battery: Battery, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
     name, hours = battery.id, np.array(plan.duration_h)
     power, energy = np.array(plan.power_kw[name]), np.array(plan.energy_kwh[name])
     now_kwh = inputs.store_energy_kwh[name]
-    rating = 0.0 if name in inputs.unavailable else battery.power_kw
+    present = inputs.present.get(name, 1.0)
+    rating = 0.0 if name in inputs.unavailable else battery.power_kw * present
     yield from _worst(f"{name}: does not start where it is", np.abs(energy[:1] - now_kwh))
     yield from _store(name, power, energy, hours, (battery.charge_efficiency, battery.discharge_efficiency), battery.auxiliary_kw)
     yield from _worst(f"{name}: above its rating", np.abs(power) - rating)
-    floor: Array = np.minimum(battery.soc_min * battery.energy_kwh, now_kwh - battery.auxiliary_kw * np.r_[0.0, np.cumsum(hours)])
+    floor: Array = np.minimum(battery.soc_min * battery.energy_kwh * present, now_kwh - battery.auxiliary_kw * np.r_[0.0, np.cumsum(hours)])
     yield from _worst(f"{name}: below its window", floor - energy)
-    yield from _worst(f"{name}: above its window", energy - max(battery.soc_max * battery.energy_kwh, now_kwh))
+    yield from _worst(f"{name}: above its window", energy - max(battery.soc_max * battery.energy_kwh * present, now_kwh))
 
 
 def _ups(ups: Ups, inputs: PlanInputs, plan: Plan) -> Iterator[str]:

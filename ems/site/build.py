@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ems.assets.asset import DeviceLink
 from ems.assets.battery.model import Battery
@@ -27,8 +28,8 @@ def build_site(file: SiteFile) -> Site:
         time_zone=file.time_zone,
         currency=file.currency,
         point_of_connection=connection,
-        assets={name: build_asset(name, asset, file, caps) for name, asset in file.assets.items()},
-        feeders=tuple(Feeder(f.id, f.parent, f.limit_kw, tuple(f.assets)) for f in file.feeders),
+        assets={a.id: a for name, asset in file.assets.items() for a in build_assets(name, asset, file, caps)},
+        feeders=tuple(Feeder(f.id, f.parent, f.limit_kw, tuple(i for a in f.assets for i in ids_of(a, file.assets))) for f in file.feeders),
         tariff=Tariff(**file.tariff.model_dump()),
         control=ControlSettings(**file.control.model_dump()),
         plan=PlanSettings(**file.plan.model_dump()),
@@ -61,7 +62,7 @@ def overhead(cluster: str, assets: Mapping[str, AssetFile]) -> float:
 def fixed_kw(assets: Mapping[str, AssetFile]) -> float:
     """What the site draws whatever is commanded: fixed loads and the batteries' auxiliaries."""
     loads = sum(a.power_kw for a in assets.values() if isinstance(a, FixedLoadFile))
-    return loads + sum(a.auxiliary_kw for a in assets.values() if isinstance(a, BatteryFile))
+    return loads + sum(a.auxiliary_kw * a.strings for a in assets.values() if isinstance(a, BatteryFile))
 
 
 def rating_kw(cluster: ClusterFile) -> float:
@@ -101,6 +102,31 @@ def build_link(file: LinkFile | None) -> DeviceLink | None:
     return None if file is None else DeviceLink(file.page, file.host, file.port, file.unit_id, file.lease_s)
 
 
+def ids_of(name: str, assets: Mapping[str, AssetFile]) -> list[str]:
+    """The asset ids an entry of the file stands for: its own, or one per string."""
+    entry = assets.get(name)
+    return string_ids(name, entry.strings) if isinstance(entry, BatteryFile) else [name]
+
+
+def string_ids(name: str, strings: int) -> list[str]:
+    """`name-001`, `name-002`, ...; the name alone for a single battery."""
+    return [name] if strings == 1 else [f"{name}-{n:03d}" for n in range(1, strings + 1)]
+
+
+def build_assets(name: str, file: AssetFile, site: SiteFile, caps: Mapping[str, float]) -> list[Asset]:
+    """The assets of one entry: several only for a battery of several strings."""
+    if isinstance(file, BatteryFile) and file.strings > 1:
+        return [replace(build_battery(i, string_file(file, n)), string_of=name) for n, i in enumerate(string_ids(name, file.strings))]
+    return [build_asset(name, file, site, caps)]
+
+
+def string_file(file: BatteryFile, n: int) -> BatteryFile:
+    """The entry as its n-th string sees it: its device answers n ports further on."""
+    if file.link is None:
+        return file
+    return file.model_copy(update={"link": file.link.model_copy(update={"port": file.link.port + n})})
+
+
 def build_asset(name: str, file: AssetFile, site: SiteFile, caps: Mapping[str, float]) -> Asset:
     """The frozen ratings of one asset."""
     if isinstance(file, BatteryFile):
@@ -129,6 +155,7 @@ def build_battery(name: str, file: BatteryFile) -> Battery:
         initial_soc=file.initial_soc,
         auxiliary_kw=file.auxiliary_kw,
         link=build_link(file.link),
+        chemistry=file.chemistry,
     )
 
 

@@ -11,8 +11,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from ems.errors import Complaint
 from ems.resources import resolve
+from ems.site.build import string_ids
 from ems.site.schema import FeederFile, PointOfConnectionFile
-from ems.site.schema_assets import AssetFile, ClusterFile, CoolingFile, LinkFile, UpsFile
+from ems.site.schema_assets import AssetFile, BatteryFile, ClusterFile, CoolingFile, LinkFile, UpsFile
 from ems.site.source import Source
 from ems.site.yaml_reader import KeyPath
 
@@ -66,6 +67,7 @@ def reference_complaints(source: Source, parts: Parts) -> list[Complaint]:
     """Every fault in how the parts name each other."""
     return [
         *limit_complaints(source, parts),
+        *string_complaints(source, parts),
         *membership_complaints(source, parts),
         *feeder_complaints(source, parts),
         *address_complaints(source, parts),
@@ -85,6 +87,16 @@ def limit_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:
         yield source.complaint(("assets", parts.connection.id), "an id other than the point of connection's", parts.connection.id)
     if "all" in parts.ids:
         yield source.complaint(("assets", "all"), "an id other than all, which means every asset in an order", "all")
+
+
+def string_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:
+    """Strings get ids that nobody else has, and ports there are."""
+    for name, asset in parts.assets.items():
+        if isinstance(asset, BatteryFile) and asset.strings > 1:
+            if taken := set(string_ids(name, asset.strings)) & set(parts.ids):
+                yield source.complaint(("assets", min(taken)), f"an id other than those of the strings of {name}", min(taken))
+            if asset.link is not None and asset.link.port + asset.strings > 65536:
+                yield source.complaint(("assets", name, "link", "port"), f"a port with {asset.strings - 1} more above it", asset.link.port)
 
 
 def membership_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:
@@ -143,6 +155,8 @@ def links_of(parts: Parts) -> Iterator[tuple[KeyPath, LinkFile]]:
         link = getattr(asset, "link", None)
         if link is not None:
             yield ("assets", name, "link"), link
+            more = asset.strings if isinstance(asset, BatteryFile) else 1
+            yield from ((("assets", name, "link"), link.model_copy(update={"port": link.port + n})) for n in range(1, more))
 
 
 def address_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:

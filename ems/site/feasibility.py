@@ -77,7 +77,7 @@ def load_kw(name: str, file: SiteFile, caps: dict[str, float]) -> float:
     if isinstance(asset, CoolingFile):
         return max(asset.fraction_at_10c, asset.fraction_at_40c) * sum(caps.get(c, 0.0) for c in asset.cools)
     if isinstance(asset, BatteryFile):
-        return asset.auxiliary_kw
+        return asset.auxiliary_kw * asset.strings
     return asset.power_kw if isinstance(asset, FixedLoadFile) else 0.0
 
 

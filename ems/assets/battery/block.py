@@ -47,19 +47,25 @@ class BatteryBlock:
         }
 
     def update(
-        self, energy_now_kwh: float, duration_h: Array, available: Array, stored_value_per_kwh: float, readiness_per_kwh: Array
+        self,
+        energy_now_kwh: float,
+        duration_h: Array,
+        available: Array,
+        stored_value_per_kwh: float,
+        readiness_per_kwh: Array,
+        present: float = 1.0,
     ) -> None:
         """Sets the measured energy, how much of the rating is available per step (0-1) and what a kWh is worth: left at
-        the end, and standing ready during each step.
+        the end, and standing ready during each step. `present` is the share of its strings that is there (rating and energy).
 
         A battery outside its window is never infeasible: the window is stretched to where it is.
         """
-        rating_kw = self.battery.power_kw * available
+        rating_kw = self.battery.power_kw * available * present
         drained_kwh = self.battery.auxiliary_kw * np.concatenate([[0.0], np.cumsum(duration_h)])
         self.energy_now_kwh.value = energy_now_kwh
         self.auxiliary_kwh.value = self.battery.auxiliary_kw * duration_h
-        self.floor_kwh.value = np.minimum(self.battery.min_energy_kwh, energy_now_kwh - drained_kwh)
-        self.ceiling_kwh.value = np.full(len(duration_h) + 1, max(self.battery.max_energy_kwh, energy_now_kwh))
+        self.floor_kwh.value = np.minimum(self.battery.min_energy_kwh * present, energy_now_kwh - drained_kwh)
+        self.ceiling_kwh.value = np.full(len(duration_h) + 1, max(self.battery.max_energy_kwh * present, energy_now_kwh))
         self.max_charge_kw.value = self.max_discharge_kw.value = rating_kw
         self.stored_value_per_kwh.value = max(0.0, stored_value_per_kwh)
         self.readiness_per_kwh.value = readiness_per_kwh

@@ -26,6 +26,8 @@ class Battery:
     initial_soc: float
     auxiliary_kw: float
     link: DeviceLink | None
+    string_of: str = ""  # the entry of the site file this is one string of; empty for a battery that stands alone
+    chemistry: str = ""  # strings of different chemistry are never planned as one
 
     @property
     def min_energy_kwh(self) -> float:
