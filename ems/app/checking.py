@@ -9,7 +9,7 @@ from typing import Any
 from ems.errors import ConfigError
 from ems.site.source import read_source
 
-KINDS = ("site", "scenario", "device", "tariff")
+KINDS = ("site", "scenario", "device", "tariff", "programme")
 
 
 def complaints_of(file: str) -> list[str]:
@@ -36,6 +36,8 @@ def _checker(data: Any) -> Callable[[Path], object] | None:
         return _check_site
     if "site" in keys or "load" in keys:
         return _check_scenario
+    if "rules" in keys and "counterparty" in keys:
+        return _check_program
     if "asset_kind" in keys or "points" in keys:
         return _check_page
     return _check_tariff if keys & {"demand_price_per_kw_month", "energy", "energy_price_per_kwh"} else None
@@ -58,6 +60,12 @@ def _check_page(path: Path) -> None:
     from adapters.modbus.page_file import load_page
 
     load_page(path)
+
+
+def _check_program(path: Path) -> None:
+    from ems.program.library import load_program
+
+    load_program(path)
 
 
 def _check_tariff(path: Path) -> None:
