@@ -164,9 +164,11 @@ class _LikeDays:
         self.why: dict[int, str] = {}  # by days back: why a day is not used
         self.kw: dict[int, list[float]] = {}  # by days back: the event's intervals on that day
         self.target = method.target_days[self.is_other]
+        self.last = 0  # days back of the last like day looked at
 
     def run(self) -> BaselineRun:
         days = self._enough(self._without_low_usage(self._candidates()))
+        self.last = max(days)
         picked = self._pick(days)
         unadjusted = [sum(self.kw[d][i] for d in picked) / len(picked) for i in range(len(self.starts))]
         adjustment = self._adjustment(picked, unadjusted)
@@ -216,7 +218,7 @@ class _LikeDays:
         while share is not None:
             nearest = days[: self.target]
             mean = sum(map(self._mean, nearest)) / max(1, len(nearest))
-            low = [d for d in nearest if self._mean(d) < share * mean]
+            low = [d for d in nearest if self._mean(d) < share * mean] if mean > 0 else []
             if not low:
                 break
             for d in low:
@@ -303,8 +305,7 @@ class _LikeDays:
 
     def _uses(self, picked: Sequence[int]) -> tuple[DayUse, ...]:
         """Every day looked at, nearest first; days beyond the last one used are not."""
-        last = max(picked)
-        looked_at = sorted({d for d in (*self.why, *picked) if d <= last or self.method.pick == "closest"})
+        looked_at = sorted(d for d in {*self.why, *picked} if d <= self.last)
         return tuple(DayUse(self.event.day - timedelta(days=d), d in picked, self._reason(d, d in picked)) for d in looked_at)
 
     def _reason(self, back: int, is_used: bool) -> str:

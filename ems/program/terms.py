@@ -99,7 +99,7 @@ class Terms:
 def terms_on(file: ProgramFile, day: date) -> Terms:
     """The terms of a programme on a local day; of several versions of a rule the latest that is effective by then."""
     rules = {name: rule for name, versions in _versions(file) if (rule := _in_force(versions, day)) is not None}
-    values = {name: tuple(r.value) if isinstance(r.value, list) else r.value for name, r in rules.items()}
+    values: dict[str, Any] = {name: tuple(r.value) if isinstance(r.value, list) else r.value for name, r in rules.items()}
     return Terms(
         program=file.name,
         kind=file.kind,
