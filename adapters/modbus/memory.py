@@ -19,6 +19,7 @@ class PageRegisters:
         self._page, self._read, self._write = page, read, write
         self._commands = {c.name: c for c in page.commands}
         self._image = {a + i: w for a, text in page.image for i, w in enumerate(_hex_words(text))}
+        self._auxiliaries = {(p.table, p.address) for p in page.registers}
         points = (*page.points, *page.registers, *(c.point for c in page.commands))
         self._owner = {(p.table, a): p for p in points for a in range(p.address, p.end)}
         self._span = {
@@ -118,7 +119,7 @@ class PageRegisters:
         return None if registers is None else registers[address - point.address :]
 
     def _encoded(self, point: Point, values: Mapping[str, float]) -> tuple[int, ...] | None:
-        if point in self._page.registers:
+        if (point.table, point.address) in self._auxiliaries:
             return self._auxiliary(point, values)
         if point.name in values:
             return encode(point, values[point.name], self._exponent(point))
