@@ -40,7 +40,8 @@ def _checker(data: Any) -> Callable[[Path], object] | None:
         return _check_program
     if "asset_kind" in keys or "points" in keys:
         return _check_page
-    return _check_tariff if keys & {"demand_price_per_kw_month", "energy", "energy_price_per_kwh"} else None
+    priced = {"demand_price_per_kw_month", "demand_charges", "energy", "energy_periods", "energy_price_per_kwh"}
+    return _check_tariff if keys & priced else None
 
 
 def _check_site(path: Path) -> None:
@@ -69,7 +70,6 @@ def _check_program(path: Path) -> None:
 
 
 def _check_tariff(path: Path) -> None:
-    from ems.site.schema import TariffFile
-    from ems.site.source import validated
+    from ems.site.tariff_checks import checked_tariff
 
-    validated(read_source(path), TariffFile)
+    checked_tariff(read_source(path))

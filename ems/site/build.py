@@ -14,9 +14,10 @@ from ems.assets.grid_connection.model import PointOfConnection
 from ems.assets.ups.model import Ups
 from ems.assets.workload.model import CLASSES, Cluster, WorkloadClass
 from ems.limit import Limit, LimitKind
-from ems.site.model import ControlSettings, Feeder, PlanSettings, Site, Tariff
+from ems.site.model import ControlSettings, Feeder, PlanSettings, Site
 from ems.site.schema import LimitFile, PointOfConnectionFile, SiteFile
 from ems.site.schema_assets import AssetFile, BatteryFile, ClusterFile, CoolingFile, FixedLoadFile, LinkFile, UpsFile
+from ems.site.tariff_build import build_tariff
 
 
 def build_site(file: SiteFile) -> Site:
@@ -30,7 +31,7 @@ def build_site(file: SiteFile) -> Site:
         point_of_connection=connection,
         assets={a.id: a for name, asset in file.assets.items() for a in build_assets(name, asset, file, caps)},
         feeders=tuple(Feeder(f.id, f.parent, f.limit_kw, tuple(i for a in f.assets for i in ids_of(a, file.assets))) for f in file.feeders),
-        tariff=Tariff(**file.tariff.model_dump()),
+        tariff=build_tariff(file.tariff),
         control=ControlSettings(**file.control.model_dump()),
         plan=PlanSettings(**file.plan.model_dump()),
     )

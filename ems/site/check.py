@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ems.errors import Complaint, ConfigError
 from ems.site.load import load_site
-from ems.site.schema import TariffFile
-from ems.site.source import read_source, validated
+from ems.site.source import read_source
+from ems.site.tariff_checks import checked_tariff
 
 
 def check_site(path: Path | str) -> list[Complaint]:
@@ -22,7 +22,7 @@ def check_site(path: Path | str) -> list[Complaint]:
 def check_tariff(path: Path | str) -> list[Complaint]:
     """Every complaint about a tariff file; empty when a site can use it."""
     try:
-        validated(read_source(path), TariffFile)
+        checked_tariff(read_source(path))
     except ConfigError as error:
         return error.complaints
     return []

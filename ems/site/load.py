@@ -15,6 +15,7 @@ from ems.site.model import Site
 from ems.site.schema import SiteFile
 from ems.site.schema_assets import LinkFile
 from ems.site.source import Source, in_order, overrides_source, read_source, validated
+from ems.site.tariff_checks import tariff_complaints
 from ems.site.yaml_reader import KeyPath
 
 
@@ -40,6 +41,7 @@ def site_of(source: Source) -> Site:
     except ConfigError as error:
         raise ConfigError(in_order([*error.complaints, *reference_complaints(source, sound_parts(source))])) from None
     complaints = [*reference_complaints(source, sound_parts(source)), *impossibilities(source, file)]
+    complaints += tariff_complaints(source, file.tariff, ("tariff",))
     if complaints:
         raise ConfigError(in_order(complaints))
     return build_site(with_own_pages(source, file))

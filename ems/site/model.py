@@ -15,6 +15,7 @@ from ems.assets.fixed_load.model import FixedLoad
 from ems.assets.grid_connection.model import PointOfConnection
 from ems.assets.ups.model import Ups
 from ems.assets.workload.model import Cluster
+from ems.site.tariff import Tariff as Tariff
 
 
 @dataclass(frozen=True)
@@ -25,18 +26,6 @@ class Feeder:
     parent: str | None  # None: directly at the point of connection
     limit_kw: float
     assets: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Tariff:
-    """What energy and power cost. `energy_price_per_kwh` is added to the market price when prices are indexed, or is the price itself."""
-
-    name: str
-    energy: str  # "indexed": market price + adder; "fixed": the adder alone
-    energy_price_per_kwh: float
-    export_price_per_kwh: float
-    demand_price_per_kw_month: float
-    demand_interval_min: int
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from ems.assets.catalogue import KINDS, Asset
 from ems.assets.grid_connection.model import PointOfConnection
 from ems.assets.workload.model import WorkloadClass
 from ems.limit import Limit, LimitKind
-from ems.site.model import ControlSettings, Feeder, PlanSettings, Site, Tariff
+from ems.site.model import ControlSettings, Feeder, PlanSettings, Site
+from ems.site.tariff import tariff_from_data
 
 _NAMES = {kind: name for name, kind in KINDS.items()}
 
@@ -44,7 +45,7 @@ def site_from_data(data: dict[str, Any]) -> Site:
         point_of_connection=connection_from_data(data["point_of_connection"]),
         assets={asset.id: asset for asset in map(asset_from_data, data["assets"])},
         feeders=tuple(Feeder(**{**feeder, "assets": tuple(feeder["assets"])}) for feeder in data["feeders"]),
-        tariff=Tariff(**data["tariff"]),
+        tariff=tariff_from_data(data["tariff"]),
         control=ControlSettings(**data["control"]),
         plan=PlanSettings(**data["plan"]),
     )

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from ems.limit import LimitKind
 from ems.site.schema_assets import AssetFile, Fraction, LinkFile, Name, NotNegative, Positive, Price
 from ems.site.source import FileModel, Instant
+from ems.site.tariff_schema import TariffFile
 
 
 class LimitFile(FileModel):
@@ -65,24 +66,6 @@ class FeederFile(FileModel):
     parent: Name | None = None
     limit_kw: float = Field(gt=0, le=1e7, description="the most that may flow into everything below it, kW")
     assets: list[Name] = []
-
-
-class TariffFile(FileModel):
-    """What energy and power cost, in the currency of the site."""
-
-    name: str = Field(min_length=1, max_length=100, description="the tariff's name")
-    energy: Literal["indexed", "fixed"] = "indexed"
-    energy_price_per_kwh: float = Field(default=0.0, ge=-1e3, le=1e3)
-    export_price_per_kwh: float = Field(default=0.0, ge=-1e3, le=1e3)
-    demand_price_per_kw_month: Price = 0.0
-    demand_interval_min: int = 15
-
-    @field_validator("demand_interval_min")
-    @classmethod
-    def _a_meter_interval(cls, value: int) -> int:
-        if value not in (5, 15, 30, 60):
-            raise ValueError("5, 15, 30 or 60")
-        return value
 
 
 class ControlFile(FileModel):
