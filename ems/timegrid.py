@@ -49,6 +49,12 @@ class TimeGrid:
         is_late_enough = (times >= times[:, [boundary]] - lag_h - 1e-9).all(axis=0)
         return int(np.argmax(is_late_enough))
 
+    def first_within(self, step: int, lag_h: float) -> int:
+        """The earliest step that begins, in some phase of `now`, less than `lag_h` before `step` does: itself where the lag is none."""
+        times = np.array([boundaries_h(self.at(phase))[: step + 1] for phase in _PHASES])
+        is_within = (times > times[:, [step]] - lag_h + 1e-9).any(axis=0)
+        return int(np.argmax(is_within)) if is_within.any() else step
+
 
 _PHASES = tuple(datetime(2024, 1, 1, 0, m, s, tzinfo=UTC) for m in range(0, 60, 5) for s in (0, 1)) + tuple(
     datetime(2024, 1, 1, 0, m, 59, tzinfo=UTC) for m in range(4, 60, 5)

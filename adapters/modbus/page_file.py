@@ -11,7 +11,9 @@ from pydantic import Field
 from adapters.modbus.page import WIDTH, Command, Identity, Lease, Page, Point
 from ems.assets.battery import model as battery
 from ems.assets.cooling import model as cooling
+from ems.assets.generator import model as generator
 from ems.assets.grid_connection import model as grid_connection
+from ems.assets.renewable import model as renewable
 from ems.assets.ups import model as ups
 from ems.assets.workload import model as workload
 from ems.errors import Complaint, ConfigError
@@ -25,16 +27,30 @@ READINGS = {
     "ups": ups.READINGS,
     "workload": workload.READINGS,
     "cooling": cooling.READINGS,
+    "generator": generator.READINGS,
+    "renewable": renewable.READINGS,
 }
-COMMANDS = {"battery": battery.COMMANDS, "ups": ups.COMMANDS, "workload": workload.COMMANDS}
+COMMANDS = {
+    "battery": battery.COMMANDS,
+    "ups": ups.COMMANDS,
+    "workload": workload.COMMANDS,
+    "generator": generator.COMMANDS,
+    "renewable": renewable.COMMANDS,
+}
 REQUIRED = {  # without these the device is of no use to the controller
     "grid_connection": ("power_kw",),
     "battery": ("power_kw", "soc"),
     "ups": ("load_kw",),
     "workload": ("power_kw",),
     "cooling": ("power_kw",),
+    "generator": ("power_kw",),
+    "renewable": ("power_kw",),
 }
-LABELS = {("ups", "mode"): {name: float(index) for index, name in enumerate(ups.MODES)}}  # codes a page may spell as words
+LABELS = {
+    ("ups", "mode"): {name: float(index) for index, name in enumerate(ups.MODES)},
+    ("generator", "mode"): {name: float(index) for index, name in enumerate(generator.MODES)},
+    ("generator", "start_cause"): {name: float(index) for index, name in enumerate(generator.CAUSES)},
+}  # codes a page may spell as words
 
 TypeName = Literal["int16", "uint16", "int32", "uint32", "float32", "uint64", "string"]
 Evidence = Literal["document", "secondary", "assumed"]
@@ -109,7 +125,7 @@ class PageFile(FileModel):
     """A device page."""
 
     title: str
-    asset_kind: Literal["grid_connection", "battery", "ups", "workload", "cooling"]
+    asset_kind: Literal["grid_connection", "battery", "ups", "workload", "cooling", "generator", "renewable"]
     source: str = Field(min_length=8, description="document, revision, where it can be had")
     generic: bool = False
     address_base: int = Field(0, ge=0, description="the register number that goes on the wire as address 0")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from ems.assets.battery.model import Battery
 from ems.assets.cooling.model import Cooling
 from ems.assets.fixed_load.model import FixedLoad
+from ems.assets.generator.model import Generator
+from ems.assets.renewable.model import Renewable
 from ems.assets.ups.model import Ups
 from ems.assets.workload.model import Cluster
 
-Asset = Battery | Ups | FixedLoad | Cluster | Cooling
+Asset = Battery | Ups | FixedLoad | Cluster | Cooling | Generator | Renewable
 
 KINDS: dict[str, type[Asset]] = {
     "battery": Battery,
@@ -16,4 +18,6 @@ KINDS: dict[str, type[Asset]] = {
     "fixed_load": FixedLoad,
     "workload": Cluster,
     "cooling": Cooling,
+    "generator": Generator,
+    "renewable": Renewable,
 }

@@ -14,9 +14,11 @@ from ems.assets.grid_connection.model import PointOfConnection
 from ems.assets.ups.model import Ups
 from ems.assets.workload.model import CLASSES, Cluster, WorkloadClass
 from ems.limit import Limit, LimitKind
+from ems.site.build_generation import build_generator, build_renewable
 from ems.site.model import ControlSettings, Feeder, PlanSettings, Site
 from ems.site.schema import LimitFile, PointOfConnectionFile, SiteFile
 from ems.site.schema_assets import AssetFile, BatteryFile, ClusterFile, CoolingFile, FixedLoadFile, LinkFile, UpsFile
+from ems.site.schema_generation import GeneratorFile, RenewableFile
 from ems.site.tariff_build import build_tariff
 
 
@@ -138,6 +140,10 @@ def build_asset(name: str, file: AssetFile, site: SiteFile, caps: Mapping[str, f
         return build_cluster(name, file, caps[name])
     if isinstance(file, CoolingFile):
         return build_cooling(name, file, site.assets)
+    if isinstance(file, GeneratorFile):
+        return build_generator(name, file, build_link(file.link))
+    if isinstance(file, RenewableFile):
+        return build_renewable(name, file, build_link(file.link))
     return FixedLoad(id=name, power_kw=file.power_kw)
 
 

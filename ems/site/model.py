@@ -12,7 +12,9 @@ from ems.assets.battery.model import Battery
 from ems.assets.catalogue import Asset
 from ems.assets.cooling.model import Cooling
 from ems.assets.fixed_load.model import FixedLoad
+from ems.assets.generator.model import Generator
 from ems.assets.grid_connection.model import PointOfConnection
+from ems.assets.renewable.model import Renewable
 from ems.assets.ups.model import Ups
 from ems.assets.workload.model import Cluster
 from ems.site.tariff import Tariff as Tariff
@@ -87,6 +89,16 @@ class Site:
     def fixed_loads(self) -> tuple[FixedLoad, ...]:
         """Fixed loads in file order."""
         return tuple(a for a in self.assets.values() if isinstance(a, FixedLoad))
+
+    @cached_property
+    def generators(self) -> tuple[Generator, ...]:
+        """Generators in file order."""
+        return tuple(a for a in self.assets.values() if isinstance(a, Generator))
+
+    @cached_property
+    def renewables(self) -> tuple[Renewable, ...]:
+        """Plants fed by sun or wind in file order."""
+        return tuple(a for a in self.assets.values() if isinstance(a, Renewable))
 
     @property
     def links(self) -> dict[str, DeviceLink]:

@@ -7,24 +7,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ems.assets.workload.model import DEFERRABLE
+from ems.site.schema_generation import GeneratorFile, RenewableFile
+from ems.site.schema_types import Efficiency as Efficiency
+from ems.site.schema_types import Fraction as Fraction
+from ems.site.schema_types import LinkFile as LinkFile
+from ems.site.schema_types import Name as Name
+from ems.site.schema_types import NotNegative as NotNegative
+from ems.site.schema_types import Positive as Positive
+from ems.site.schema_types import Price as Price
 from ems.site.source import FileModel
-
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
-Positive = Annotated[float, Field(gt=0, le=1e7)]
-NotNegative = Annotated[float, Field(ge=0, le=1e7)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Efficiency = Annotated[float, Field(gt=0, le=1)]
-Price = Annotated[float, Field(ge=0, le=1e4)]
-
-
-class LinkFile(FileModel):
-    """A device's page and its Modbus/TCP address."""
-
-    page: str = Field(min_length=1, max_length=400, description="the name of a device page, or a path to one")
-    host: str = Field(min_length=1, max_length=253, description="the device's host name or address")
-    port: int = Field(ge=1, le=65535, description="the device's TCP port")
-    unit_id: int = Field(default=1, ge=0, le=247)
-    lease_s: float = Field(default=60.0, gt=0, le=86400)
 
 
 class BatteryFile(FileModel):
@@ -195,4 +186,6 @@ class FixedLoadFile(FileModel):
     power_kw: float = Field(ge=0, le=1e7, description="its power in kW")
 
 
-AssetFile = Annotated[BatteryFile | UpsFile | ClusterFile | CoolingFile | FixedLoadFile, Field(discriminator="kind")]
+AssetFile = Annotated[
+    BatteryFile | UpsFile | ClusterFile | CoolingFile | FixedLoadFile | GeneratorFile | RenewableFile, Field(discriminator="kind")
+]

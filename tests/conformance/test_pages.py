@@ -116,7 +116,7 @@ async def test_a_value_the_device_does_not_have_is_missing_and_not_zero(served: 
 
 async def test_every_command_can_be_written_and_read_back(served: Served):
     await served.device.poll()
-    wanted = {c.name: 100.0 + n for n, c in enumerate(served.page.commands)}
+    wanted = {c.name: min(c.max_kw, 100.0 + n) for n, c in enumerate(served.page.commands)}
     served.device.want(wanted, keep_lease=True)
     await served.device.flush()
     await served.device.poll()
@@ -127,14 +127,14 @@ async def test_every_command_can_be_written_and_read_back(served: Served):
 
 async def test_a_setpoint_arms_the_lease_with_its_seconds(served: Served):
     await served.device.poll()
-    served.device.want({c.name: 10.0 for c in served.page.commands}, keep_lease=True)
+    served.device.want({c.name: min(c.max_kw, 10.0) for c in served.page.commands}, keep_lease=True)
     await served.device.flush()
     assert [value for name, value in served.told if name == "lease_s"] == ([LEASE_S] if served.page.commands else [])
 
 
 async def test_letting_go_is_understood(served: Served):
     await served.device.poll()
-    served.device.want({c.name: 10.0 for c in served.page.commands}, keep_lease=True)
+    served.device.want({c.name: min(c.max_kw, 10.0) for c in served.page.commands}, keep_lease=True)
     await served.device.flush()
     await served.device.let_go(is_ours=True)
     assert [name for name, _ in served.told][-1:] == (["release"] if served.page.commands else [])

@@ -1,0 +1,1 @@
+"""Power from sun or wind: taken as it comes, or curtailed."""
