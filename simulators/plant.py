@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
+from zoneinfo import ZoneInfo
 
 from ems.site.model import Feeder, Site
 from simulators.devices.battery import BatteryDevice
 from simulators.devices.cluster import ClassWork, ClusterDevice, Demand
 from simulators.devices.cooling import CoolingDevice
 from simulators.devices.device import Device
+from simulators.devices.generator import GeneratorDevice
 from simulators.devices.meter import MeterDevice
+from simulators.devices.renewable import RenewableDevice
 from simulators.devices.ups import UpsDevice
+from simulators.irradiance import Resource
 
 __all__ = ["ClassWork", "Demand", "Plant", "PlantStep"]
 
@@ -37,6 +41,10 @@ class PlantStep:
     work: dict[str, dict[str, ClassWork]]  # cluster -> class -> energies
     prompt_tokens: float
     output_tokens: float
+    generation_kwh: float = 0.0  # of everything that generates
+    fuel: dict[str, float] = field(default_factory=dict)  # per generator, units burnt
+    starts: dict[str, int] = field(default_factory=dict)  # per generator, starts begun
+    available_kw: dict[str, float] = field(default_factory=dict)  # per renewable, what sun or wind gave
 
     @property
     def reserve_ok(self) -> dict[str, bool]:
@@ -59,6 +67,10 @@ class Plant:
         self.clusters = [ClusterDevice(a, _rng(seed, a.id)) for a in site.clusters]
         self.coolings = [CoolingDevice(a, _rng(seed, a.id)) for a in site.coolings]
         self.devices: dict[str, Device] = {d.id: d for d in (self.meter, *self.batteries, *self.upses, *self.clusters, *self.coolings)}
+        self.generators = [GeneratorDevice(a, _rng(seed, a.id)) for a in site.generators]
+        self.renewables = [RenewableDevice(a, _rng(seed, a.id)) for a in site.renewables]
+        self.resources = resources(site, seed)
+        self.devices |= {d.id: d for d in (*self.generators, *self.renewables)}
         self._fixed = {a.id: a.power_kw for a in site.fixed_loads}
         self._fixed_kw = sum(self._fixed.values())
         self._cluster_by_id = {c.id: c for c in self.clusters}
@@ -91,6 +103,10 @@ class Plant:
             ups.step(dt_s, at_s, sum(clusters[c].power_kw for c in ups.rating.carries))
         for battery in self.batteries:
             battery.step(dt_s, at_s)
+        for generator in self.generators:
+            generator.step(dt_s, at_s)
+        for renewable in self.renewables:
+            renewable.step(dt_s, at_s, self.resources[renewable.id].at(at_s + 0.5 * dt_s))
         for cooling in self.coolings:
             cooling.step(dt_s, at_s, sum(clusters[c].power_kw for c in cooling.rating.cools), outdoor_temp_c)
 
@@ -111,7 +127,18 @@ class Plant:
             work={c.id: c.work for c in self.clusters},
             prompt_tokens=sum(c.prompt_tokens for c in self.clusters),
             output_tokens=sum(c.output_tokens for c in self.clusters),
+            generation_kwh=-sum(d.power_kw for d in (*self.generators, *self.renewables)) * dt_s / 3600.0,
+            fuel={g.id: g.fuel for g in self.generators},
+            starts={g.id: g.starts for g in self.generators},
+            available_kw={r.id: r.available_kw for r in self.renewables},
         )
+
+
+def resources(site: Site, seed: int) -> dict[str, Resource]:
+    """Sun and wind per renewable: generated, by the standard time of the site."""
+    january = datetime(2024, 1, 15, tzinfo=ZoneInfo(site.time_zone)).utcoffset()
+    offset_h = january.total_seconds() / 3600.0 if january is not None else 0.0
+    return {r.id: Resource(r.technology, seed, r.id, offset_h) for r in site.renewables}
 
 
 def assets_below(feeder: Feeder, feeders: tuple[Feeder, ...]) -> tuple[str, ...]:
