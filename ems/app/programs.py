@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ems.app.options import show
+from ems.app.options import DbOption, StateOption, show
 
 if TYPE_CHECKING:
     from datetime import date
 
+    from ems.program.meter import MeterSeries
     from ems.program.schema import ProgramFile
 
 programs_app = typer.Typer(help="Grid programmes: their rules, and what this site can do in them.", no_args_is_help=True)
@@ -78,3 +79,44 @@ def day_of(text: str | None) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise WrongUsage(f"--on {text}: expected a day such as 2026-07-01") from None
+
+
+@programs_app.command("risk")
+def programs_risk(
+    meter: Annotated[
+        Path | None,
+        typer.Option("--meter", help="A table of time and kw (csv, parquet); default the running site's history.", show_default=False),
+    ] = None,
+    reduce_kw: Annotated[
+        float | None, typer.Option("--reduce-kw", help="Reduction to be sold; default 20 % of the mean.", show_default=False)
+    ] = None,
+    time_zone: Annotated[str | None, typer.Option("--time-zone", help="Zone of naive times in the table.", show_default=False)] = None,
+    on: Annotated[str | None, typer.Option("--on", help="The day whose rules hold; default today.", show_default=False)] = None,
+    state_dir: StateOption = None,
+    db: DbOption = None,
+) -> None:
+    """Which programme can this load safely join, judged by its own history: the baseline's error on its ordinary days."""
+    from ems.app.metering import history_meter, table_meter
+
+    series = table_meter(meter, time_zone) if meter is not None else history_meter(state_dir, db)
+    show(risk_lines(series, reduce_kw, on))
+
+
+def risk_lines(meter: MeterSeries, reduce_kw: float | None, on: str | None) -> Iterator[str]:
+    """One line per programme under a heading that says what was judged."""
+    from ems.program.library import load_program, program_paths
+    from ems.program.risk import assess
+    from ems.program.terms import terms_on
+
+    known = [kw for kw in meter.kw if kw is not None]
+    mean_kw = sum(known) / max(1, len(known))
+    reduction_kw = reduce_kw if reduce_kw is not None else 0.2 * mean_kw
+    missing = 1.0 - len(known) / max(1, len(meter.kw))
+    span = f"{meter.start:%Y-%m-%d} to {meter.end:%Y-%m-%d}, {meter.interval_min} min, {missing:.1%} missing"
+    yield f"{span}; mean {mean_kw:.0f} kW, reduction {reduction_kw:.0f} kW"
+    yield f"{'programme':<20} {'verdict':<9} {'baseline':<15} {'rrmse':>7} {'bias':>7} {'short':>6}  why"
+    for path in program_paths():
+        risk = assess(terms_on(load_program(path), day_of(on)), meter, reduction_kw)
+        a = risk.accuracy
+        numbers = f"{a.rrmse:>7.1%} {a.bias:>+7.1%} {risk.chance_short or 0.0:>6.0%}" if a else f"{'-':>7} {'-':>7} {'-':>6}"
+        yield f"{risk.program:<20} {risk.verdict:<9} {risk.method or '-':<15} {numbers}  {risk.why}"

@@ -1,0 +1,132 @@
+"""Settlements of hand-made cases, exact to the cent, and what low, expected and high mean."""
+
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from ems.errors import DataError
+from ems.obligation import ObligationKind
+from ems.program.baseline import run_baseline
+from ems.program.library import find_program
+from ems.program.meter import MeterQuality, MeterSeries
+from ems.program.methods import METHODS, method_of
+from ems.program.schema import PenaltyFile
+from ems.program.settlement import Duty, settle
+from ems.program.terms import Terms, terms_on
+from tests.program.meters import EVENT_DAY, at, event_on, golden_meter
+
+EVENT = event_on(EVENT_DAY, 16, 20)
+
+
+def terms_of(name: str, day: date = EVENT_DAY) -> Terms:
+    return terms_on(find_program(name, Path("x.yaml")), day)
+
+
+def test_case_one_economic_response_nets_an_hour_above_the_baseline():
+    """Baseline 55 kW. Delivered 25, 25, 25 and -5 kWh at 0.10, 0.20, 0.30 and 0.05 USD: 2.50 + 5.00 + 7.50 - 0.25 = 14.75."""
+    meter = golden_meter({16: 30.0, 17: 30.0, 18: 30.0, 19: 60.0})
+    run = run_baseline(METHODS["pjm_4of5"], EVENT, meter)
+    prices = dict(zip(run.starts, (0.10, 0.20, 0.30, 0.05), strict=True))
+    duty = Duty(EVENT.start, EVENT.end, ObligationKind.REDUCE_BY, 25.0)
+    settlement = settle(terms_of("pjm-economic"), duty, run, meter, price_per_kwh=prices)
+    assert settlement.expected == Decimal("14.75")
+    assert settlement.delivered_kwh == pytest.approx(70.0)
+    assert [r.is_compliant for r in settlement.records] == [True, True, True, False]
+
+
+def test_case_two_firm_service_level_pays_the_month_and_charges_the_quarter_above():
+    """(1,000 - 300) kW x 8.00 = 5,600.00; one quarter of an hour 40 kW above 300 kW: 10 kWh x 6.00 = 60.00; together 5,540.00."""
+    start = datetime(2026, 7, 15, 16, tzinfo=ZoneInfo("America/Los_Angeles"))
+    meter = MeterSeries.of(start, 15, [300.0, 280.0, 300.0, 340.0, 300.0, 300.0, 300.0, 300.0])
+    terms = terms_of("pge-bip")
+    run = run_baseline(method_of("fsl", {"constant_kw": 1000.0}), replace(EVENT, start=start, end=start + timedelta(hours=2)), meter)
+    duty = Duty(start, start + timedelta(hours=2), ObligationKind.REDUCE_TO, 300.0, committed_kw=700.0, months=1.0)
+    settlement = settle(terms, duty, run, meter)
+    assert [(x.name, x.expected) for x in settlement.lines] == [
+        ("1: paid per kw_month", Decimal("5600.00")),
+        ("1: penalty per kwh_above", Decimal("-60.00")),
+    ]
+    assert settlement.expected == Decimal("5540.00") and settlement.low == settlement.high == settlement.expected
+    assert not settlement.is_compliant and settlement.rule_version == terms.version
+
+
+def test_case_three_availability_is_cut_by_the_performance_factor():
+    """500 kW x 2,928 h x 0.005 = 7,320.00; delivered 475 of 500 kWh: factor 0.95; 6,954.00."""
+    start = datetime(2026, 7, 15, 16, tzinfo=ZoneInfo("America/Chicago"))
+    meter = MeterSeries.of(start, 15, [1500.0, 1500.0, 1600.0, 1500.0])
+    run = run_baseline(
+        method_of("max_base_load", {"constant_kw": 2000.0}), replace(EVENT, start=start, end=start + timedelta(hours=1)), meter
+    )
+    duty = Duty(start, start + timedelta(hours=1), ObligationKind.REDUCE_BY, 500.0, committed_kw=500.0, hours=2928.0)
+    settlement = settle(terms_of("ercot-ers-30"), duty, run, meter)
+    assert settlement.expected == Decimal("6954.00") and settlement.performance == pytest.approx(0.95)
+
+
+def test_a_shortfall_is_charged_up_to_the_stop_loss():
+    start = EVENT.start
+    meter = MeterSeries.of(start, 60, [900.0, 1000.0])
+    run = run_baseline(method_of("fsl", {"constant_kw": 1000.0, "interval_min": 60}), replace(EVENT, end=start + timedelta(hours=2)), meter)
+    duty = Duty(start, start + timedelta(hours=2), ObligationKind.REDUCE_BY, 400.0)
+    terms = terms_of("pjm-capacity-dr", date(2027, 7, 15))
+    owed = settle(terms, duty, run, meter).lines[-1]
+    assert owed.expected == Decimal("-1610.00")  # (300 + 400) kWh x 2.30
+    capped = replace(terms, penalties=(PenaltyFile(per="kwh_short", price=2.3, stop_loss=1000.0),))
+    assert settle(capped, duty, run, meter).lines[-1].expected == Decimal("-1000.00")
+
+
+def test_the_fixed_sum_for_a_missed_event_is_owed_once():
+    meter = golden_meter({16: 50.0, 17: 30.0, 18: 30.0, 19: 30.0})
+    run = run_baseline(METHODS["pjm_4of5"], EVENT, meter)
+    terms = replace(terms_of("pjm-economic"), payments=(), penalties=(PenaltyFile(per="event", price=123.45),))
+    duty = Duty(EVENT.start, EVENT.end, ObligationKind.REDUCE_BY, 25.0)
+    assert settle(terms, duty, run, meter).expected == Decimal("-123.45")
+    assert settle(terms, duty, run, golden_meter(dict.fromkeys(range(16, 20), 30.0))).expected == 0
+
+
+def test_low_and_high_carry_the_baselines_own_error():
+    meter = golden_meter(dict.fromkeys(range(16, 20), 30.0))
+    run = run_baseline(METHODS["caiso_10in10"], EVENT, meter)
+    duty = Duty(EVENT.start, EVENT.end, ObligationKind.REDUCE_BY, 25.0)
+    prices = dict.fromkeys(run.starts, 1.0)
+    settlement = settle(terms_of("caiso-pdr"), duty, run, meter, price_per_kwh=prices, error=(-0.10, 0.20))
+    assert settlement.expected == Decimal("100.00")
+    assert settlement.low == Decimal("56.00")  # 55 x 0.8 - 30 = 14 kW: the baseline may have been 20 % too high
+    assert settlement.high == Decimal("122.00")  # 55 x 1.1 - 30 = 30.5 kW
+
+
+def test_an_estimated_interval_widens_and_a_bad_one_is_not_settled():
+    meter = golden_meter(dict.fromkeys(range(16, 20), 30.0))
+    run = run_baseline(METHODS["caiso_10in10"], EVENT, meter)
+    duty = Duty(EVENT.start, EVENT.end, ObligationKind.REDUCE_BY, 25.0)
+    index = int((EVENT.start - meter.start).total_seconds() // 3600)
+
+    def marked(quality: MeterQuality) -> MeterSeries:
+        return replace(meter, quality=(*meter.quality[:index], quality, *meter.quality[index + 1 :]))
+
+    prices = dict.fromkeys(run.starts, 1.0)
+    widened = settle(terms_of("caiso-pdr"), duty, run, marked(MeterQuality.ESTIMATED), price_per_kwh=prices)
+    assert (widened.low, widened.expected, widened.high) == (Decimal("98.50"), Decimal("100.00"), Decimal("101.50"))
+    for quality in (MeterQuality.BAD, MeterQuality.MISSING):
+        with pytest.raises(DataError, match="nothing is settled"):
+            settle(terms_of("caiso-pdr"), duty, run, marked(quality), price_per_kwh=prices)
+
+
+def test_a_price_that_is_not_known_settles_nothing():
+    meter = golden_meter(dict.fromkeys(range(16, 20), 30.0))
+    run = run_baseline(METHODS["pjm_4of5"], EVENT, meter)
+    duty = Duty(EVENT.start, EVENT.end, ObligationKind.REDUCE_BY, 25.0)
+    with pytest.raises(DataError, match="no price is known"):
+        settle(terms_of("pjm-economic"), duty, run, meter, price_per_kwh={run.starts[0]: 0.1})
+
+
+def test_an_event_that_starts_within_an_interval_counts_only_its_part():
+    meter = golden_meter(dict.fromkeys(range(16, 20), 30.0))
+    event = replace(EVENT, start=at(EVENT_DAY, 16.5))
+    run = run_baseline(method_of("fsl", {"constant_kw": 50.0, "interval_min": 60}), event, meter)
+    settlement = settle(terms_of("ca-elrp"), Duty(event.start, event.end, ObligationKind.REDUCE_BY, 20.0), run, meter)
+    assert settlement.delivered_kwh == pytest.approx(20.0 * 3.5)
+    assert settlement.expected == Decimal("140.00")
