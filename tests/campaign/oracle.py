@@ -1,0 +1,407 @@
+"""Counts violations of the invariants from the plant's truth, the wire log, the journal file and the alarms shown. Knows nothing of how the
+controller decides, and imports nothing of it: ratings come from the site, power from the plant, writes from the bus.
+
+What a fault takes away is known here, so an excursion only counts when somebody who acts at once could have answered it: the search goes
+over what each device can still do, with its rating, its stored energy and the lag between a write and its effect.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from ems.journal.read import read_journal, verify_journal
+from ems.site.model import Site
+from tests.campaign.faults import KINDS, Fault
+from tests.campaign.world import EPOCH, Second, World
+
+SINGLE_S, DOUBLE_S = 2.0, 5.0  # the longest excursion under one fault, under two
+TOLERANCE = 1.001
+BACK_S = 10.0  # a device that comes back is in service again within so many seconds
+ECHO_S = 30.0  # a fault can be felt so long after it ended
+EXPORT_SLACK_KW = 2.0
+INFEASIBLE_WITHIN_S = 3.0  # two seconds, and the cycle that shows it
+NOTHING_KWH = 0.01
+STALE_S = 5.0
+FIRST_CYCLE_S = 2.0
+LONGEST_GAP_S = 3.05
+LEASE_SLACK_S = 2.0
+OUTCOME_S = 30.0
+
+
+@dataclass(frozen=True)
+class Violation:
+    """An invariant that did not hold, when, and how."""
+
+    invariant: str
+    at_s: float
+    detail: str
+
+
+@dataclass
+class Excursion:
+    """A run of seconds outside a limit."""
+
+    begun_s: float
+    seconds: int = 0
+    worst_kw: float = 0.0
+    faults: int = 0
+    feasible: int = 0
+    told: bool = False
+
+
+@dataclass
+class Tally:
+    """What a run counted, beside its violations."""
+
+    seconds: int = 0
+    import_excursion_s: int = 0
+    import_longest_s: int = 0
+    import_excursions: int = 0
+    export_excursion_s: int = 0
+    infeasible: int = 0
+    infeasible_runs: list[float] = field(default_factory=list)
+    cycles: int = 0
+    writes: int = 0
+    alarms: int = 0
+    missed_alarms: list[str] = field(default_factory=list)
+
+
+class Oracle:
+    """Watches one world. `violations` after `finish`."""
+
+    def __init__(self, world: World, faults: Sequence[Fault]) -> None:
+        self.world, self.site, self.faults = world, world.site, sorted(faults, key=lambda f: f.at_s)
+        self.violations: list[Violation] = []
+        self.tally = Tally()
+        self._over: Excursion | None = None
+        self._out: Excursion | None = None
+        self._alarms: list[str] = []
+        self._last_cycle_s: float | None = None
+        self._infeasible_since: float | None = None
+        self._seen_writes = 0
+        self._writer = 0
+        self._breach_kwh: dict[str, float] = {}
+        self._reserve_kwh: dict[str, float] = {}
+        self._stored: dict[str, float] = {}
+        self._peak_it_kw = 0.0
+        self._level_changes: list[float] = []
+        self._level = ""
+        self._starts = 0
+        self._waiting_alarm = [f for f in self.faults if KINDS[f.kind].alarm_s is not None]
+        self._last_set: dict[tuple[str, str], float] = {}
+        world.on_second.append(self._second)
+        world.mailbox.watchers.append(self._message)
+
+    # -- what is seen -----------------------------------------------------------------------------------------------------------
+
+    def _message(self, topic: str, body: Mapping[str, Any], now: datetime) -> None:
+        if topic != "snapshot":
+            return
+        at_s = (now - EPOCH).total_seconds()
+        self.tally.cycles += 1
+        alarms = list(body["alarms"])
+        self.tally.alarms += bool(alarms) and not self._alarms
+        self._alarms = alarms
+        if body["level"] != self._level:
+            self._level = body["level"]
+            self._level_changes.append(at_s)
+        if self._last_cycle_s is not None and at_s - self._last_cycle_s > LONGEST_GAP_S and not self._was_away(self._last_cycle_s, at_s):
+            self._broken("I11", at_s, f"no cycle for {at_s - self._last_cycle_s:.1f} s")
+        if len(self.world.starts) > self._starts:
+            self._starts = len(self.world.starts)
+            if at_s - self.world.starts[-1] > FIRST_CYCLE_S:
+                self._broken("I9", at_s, f"first cycle {at_s - self.world.starts[-1]:.1f} s after start")
+        self._last_cycle_s = at_s
+        self._hear(at_s)
+
+    def _was_away(self, begin_s: float, end_s: float) -> bool:
+        away = ("kill", "pause")
+        return any(f.kind in away and f.at_s <= end_s and f.at_s + f.for_s + 10.0 >= begin_s for f in self.faults)
+
+    def _hear(self, at_s: float) -> None:
+        """Alarms that had to come."""
+        text = " | ".join(self._alarms)
+        for fault in list(self._waiting_alarm):
+            kind = KINDS[fault.kind]
+            due_s = fault.at_s + (kind.alarm_s or 0.0)
+            if at_s < fault.at_s:
+                break
+            if any(w in text for w in (kind.words or (fault.target,))):
+                self._waiting_alarm.remove(fault)
+            elif at_s >= due_s and fault.for_s > (kind.alarm_s or 0.0) and not self._was_away(fault.at_s - 15.0, due_s):
+                self._waiting_alarm.remove(fault)
+                self._broken("I19", at_s, f"{fault.number} {fault.kind} of {fault.target}: no alarm within {kind.alarm_s:.0f} s")
+            elif fault.for_s <= (kind.alarm_s or 0.0) and at_s >= fault.at_s + fault.for_s:
+                self._waiting_alarm.remove(fault)
+
+    def _second(self, second: Second) -> None:
+        self.tally.seconds += 1
+        self._infeasible_told(second.at_s)
+        self._import(second)
+        self._export(second)
+        self._stores(second)
+        self._wire(second.at_s)
+        self._leases(second.at_s)
+
+    # -- I1, I2 -----------------------------------------------------------------------------------------------------------------
+
+    def _import(self, second: Second) -> None:
+        kw, limit_kw, at_s = second.step.poc_kw, second.limit_kw, second.at_s
+        if kw <= limit_kw * TOLERANCE:
+            self._over = self._closed("I1", self._over)
+            return
+        if self._over is None:
+            self._over = Excursion(at_s)
+            self.tally.import_excursions += 1
+        self._extend(self._over, kw - limit_kw, at_s, self.least_import_kw(second) <= limit_kw)
+        self.tally.import_excursion_s += 1
+        self.tally.import_longest_s = max(self.tally.import_longest_s, self._over.seconds)
+
+    def _export(self, second: Second) -> None:
+        over_kw = -second.step.poc_kw - self.site.point_of_connection.export_limit_kw
+        if over_kw <= EXPORT_SLACK_KW:
+            self._out = self._closed("I2", self._out)
+            return
+        if self._out is None:
+            self._out = Excursion(second.at_s)
+        self._extend(self._out, over_kw, second.at_s, self._can_stop_discharge(second.at_s))
+        self.tally.export_excursion_s += 1
+
+    def _extend(self, run: Excursion, over_kw: float, at_s: float, is_feasible: bool) -> None:
+        run.seconds += 1
+        run.worst_kw = max(run.worst_kw, over_kw)
+        run.faults = max(run.faults, len(self._felt(at_s)))
+        run.feasible += is_feasible
+        run.told = run.told or any(a.startswith("infeasible") for a in self._alarms)
+
+    def _closed(self, invariant: str, run: Excursion | None) -> None:
+        if run is None:
+            return
+        allowed_s = DOUBLE_S if run.faults >= 2 else SINGLE_S
+        if run.feasible > allowed_s:
+            names = ", ".join(f"{f.number} {f.kind} of {f.target}" for f in self._felt(run.begun_s)) or "no fault"
+            self._broken(invariant, run.begun_s, f"{run.seconds} s, worst {run.worst_kw:.0f} kW, under {names}")
+        elif run.seconds > allowed_s and invariant == "I1":
+            self.tally.infeasible += 1
+            self.tally.infeasible_runs.append(run.begun_s)
+
+    def _felt(self, at_s: float) -> list[Fault]:
+        return [f for f in self.faults if f.is_active(at_s, ECHO_S)]
+
+    def least_import_kw(self, second: Second) -> float:
+        """The smallest import anybody could reach now: what still obeys does its utmost, the rest is as it is."""
+        at_s, step, world = second.at_s, second.step, self.world
+        it_kw = 0.0
+        for cluster in self.site.clusters:
+            own_kw = step.asset_kw[cluster.id]
+            it_kw += min(own_kw, cluster.idle_kw) if self._obeys(cluster.id, at_s) else own_kw
+        saved_kw = step.it_kw - it_kw
+        losses_kw = step.loss_kw - saved_kw * max((u.loss_fraction for u in self.site.upses), default=0.0)
+        storage_kw = sum(self._lowest_kw(a.id, at_s, it_kw) for a in (*self.site.batteries, *self.site.upses))
+        fixed_kw = sum(f.power_kw for f in self.site.fixed_loads)
+        del world
+        return it_kw + losses_kw + step.cooling_kw + fixed_kw + storage_kw
+
+    def _lowest_kw(self, store: str, at_s: float, it_kw: float) -> float:
+        now_kw = self.world.plant.devices[store]
+        measured = now_kw.battery_kw if hasattr(now_kw, "battery_kw") else now_kw.power_kw  # type: ignore[attr-defined]
+        if not self._obeys(store, at_s):
+            return float(measured)
+        rating = now_kw.rating  # type: ignore[attr-defined]
+        if hasattr(rating, "carries"):
+            spare_kwh = now_kw.energy_kwh - self._reserve_floor_kwh(rating)  # type: ignore[attr-defined]
+            return -min(rating.rating_kw, it_kw) if spare_kwh > 3.0 else 0.0
+        spare_kwh = now_kw.energy_kwh - rating.soc_min * rating.energy_kwh  # type: ignore[attr-defined]
+        return -float(rating.power_kw) if spare_kwh > 15.0 else 0.0
+
+    def _obeys(self, asset: str, at_s: float) -> bool:
+        """True when a write to the asset now would have had its effect by now: two seconds for the way."""
+        if self.world.control is None or self._is_away(at_s):
+            return False
+        return not any(self._is_hit(f, asset) and f.is_active(at_s, BACK_S) for f in self.faults)
+
+    def _is_away(self, at_s: float) -> bool:
+        return any(f.kind in ("kill", "pause", "stop") and f.is_active(at_s, BACK_S + f.strength) for f in self.faults)
+
+    def _is_hit(self, fault: Fault, asset: str) -> bool:
+        return KINDS[fault.kind].takes_away and fault.target in (asset, "site")
+
+    def _can_stop_discharge(self, at_s: float) -> bool:
+        return all(self._obeys(a.id, at_s) for a in (*self.site.batteries, *self.site.upses))
+
+    def _infeasible_told(self, at_s: float) -> None:
+        """Where no answer exists for longer than the time to say so, it must have been said."""
+        over = self._over
+        if over is None or over.feasible or over.seconds <= INFEASIBLE_WITHIN_S or over.told or self._is_away(at_s):
+            return
+        if any(a.startswith("infeasible") for a in self._alarms) or self._alarms:
+            over.told = True
+            return
+        over.told = True
+        self._broken("I1", at_s, f"over the limit without any feasible answer since {over.begun_s:.0f} s, and no alarm says so")
+
+    # -- I3, I4 -----------------------------------------------------------------------------------------------------------------
+
+    def _reserve_floor_kwh(self, rating: Any) -> float:
+        carried_kw = min(rating.rating_kw, max(rating.reserve_floor_kw, self._peak_it_kw))
+        share = (rating.blocks - rating.redundant_blocks) / rating.blocks
+        return float(carried_kw * rating.ride_through_min / 60.0 / rating.discharge_efficiency / rating.aged_capacity / share)
+
+    def _stores(self, second: Second) -> None:
+        self._peak_it_kw = max(self._peak_it_kw, second.step.it_kw)
+        for ups in self.world.plant.upses:
+            floor_kwh = self._reserve_floor_kwh(ups.rating)
+            before, after = self._stored.get(ups.id, ups.energy_kwh), ups.energy_kwh
+            taken = max(0.0, min(before, floor_kwh) - after)
+            self._stored[ups.id] = after
+            if taken > 0.0 and not self._is_stranger(ups.id, second.at_s):
+                self._reserve_kwh[ups.id] = self._reserve_kwh.get(ups.id, 0.0) + taken
+                if self._reserve_kwh[ups.id] > NOTHING_KWH:
+                    self._broken("I3", second.at_s, f"{ups.id}: {1000 * self._reserve_kwh[ups.id]:.0f} Wh below the reserve by command")
+                    self._reserve_kwh[ups.id] = -math.inf
+        for battery in self.world.plant.batteries:
+            if battery.soc_breach_kwh > 0.0 and abs(battery.power_kw) > 1.0 and not self._is_stranger(battery.id, second.at_s):
+                self._breach_kwh[battery.id] = self._breach_kwh.get(battery.id, 0.0) + battery.soc_breach_kwh
+                if self._breach_kwh[battery.id] > NOTHING_KWH * battery.rating.energy_kwh:
+                    self._broken("I4", second.at_s, f"{battery.id}: {self._breach_kwh[battery.id]:.1f} kWh outside its window by command")
+                    self._breach_kwh[battery.id] = -math.inf
+
+    def _is_stranger(self, asset: str, at_s: float) -> bool:
+        """Somebody else commands the device, or it does the opposite of what it is told."""
+        strangers = ("other_master", "reversed")
+        return any(f.kind in strangers and f.target == asset and f.is_active(at_s, BACK_S) for f in self.faults)
+
+    def _wire(self, at_s: float) -> None:
+        """Every write that arrived in this second: who, how much, how soon after the last."""
+        writes = self.world.bus.writes
+        for write in writes[self._seen_writes :]:
+            self.tally.writes += 1
+            if write.writer < self._writer:
+                self._broken("I7", write.at_s, f"{write.asset}: written by epoch {write.writer} after {self._writer}")
+            self._writer = max(self._writer, write.writer)
+            self._within_rating(write)
+            self._on_fresh_readings(write)
+            self._last_set[(write.asset, write.command)] = write.kw
+        self._seen_writes = len(writes)
+
+    def _within_rating(self, write: Any) -> None:
+        asset = self.site.assets[write.asset]
+        low, high = -math.inf, math.inf
+        if write.command == "power_setpoint_kw":
+            low, high = -asset.power_kw, asset.power_kw  # type: ignore[union-attr]
+        elif write.command == "battery_setpoint_kw":
+            low, high = -asset.rating_kw, asset.charge_kw  # type: ignore[union-attr]
+        elif write.command == "power_cap_kw":
+            low, high = asset.idle_kw, asset.rating_kw  # type: ignore[union-attr]
+        else:
+            low, high = 0.0, asset.rating_kw  # type: ignore[union-attr]
+        if not low - 1.0 <= write.kw <= high + 1.0:
+            self._broken("I4", write.at_s, f"{write.asset} {write.command} {write.kw:.0f} kW outside {low:.0f} to {high:.0f} kW")
+
+    def _on_fresh_readings(self, write: Any) -> None:
+        """A store whose last answer is old gets nothing but zero."""
+        if write.command not in ("power_setpoint_kw", "battery_setpoint_kw") or write.kw == 0.0:
+            return
+        age_s = write.at_s - self.world.bus.last_read_s.get(write.asset, -math.inf)
+        is_new = self._last_set.get((write.asset, write.command)) != write.kw
+        if age_s > STALE_S + 1.5 and is_new:
+            self._broken("I5", write.at_s, f"{write.asset}: {write.kw:.0f} kW on readings {age_s:.1f} s old")
+
+    # -- I8 ---------------------------------------------------------------------------------------------------------------------
+
+    def _leases(self, at_s: float) -> None:
+        epoch_s = EPOCH.timestamp() + at_s + 1.0
+        for device in self.world.plant.devices.values():
+            until_s = device._lease_until_s
+            if until_s == math.inf and _is_commanded(device) and not self._is_stranger(device.id, at_s):
+                self._broken("I8", at_s, f"{device.id} holds {device.registers} without a lease")
+            if until_s != math.inf and epoch_s - until_s > LEASE_SLACK_S:
+                self._broken("I8", at_s, f"{device.id} still commanded {epoch_s - until_s:.0f} s after its lease")
+
+    # -- the end ----------------------------------------------------------------------------------------------------------------
+
+    def finish(self) -> list[Violation]:
+        """Closes what is open, reads the journal; all violations in order."""
+        self._closed("I1", self._over)
+        self._closed("I2", self._out)
+        self.world.close()
+        self._journal()
+        self._bounded()
+        for name, process in enumerate(self.world.graveyard):
+            for failure in process[0].failures:
+                self._broken("I11", 0.0, f"control {name}: {failure}")
+        return sorted(self.violations, key=lambda v: v.at_s)
+
+    def _journal(self) -> None:
+        broken = verify_journal(self.world.folder)
+        if broken is not None:
+            self._broken("I13", float(self.tally.seconds), broken)
+        intents: dict[tuple[str, str], list[tuple[float, float]]] = {}
+        last_s = -math.inf
+        for entry in read_journal(self.world.folder):
+            at_s = (entry.at - EPOCH).total_seconds()
+            if at_s < last_s:
+                self._broken("I20", at_s, f"entry {entry.sequence} is older than the one before it")
+            last_s = at_s
+            if entry.kind == "cycle":
+                for asset, command, kw, _, is_written in entry.body["setpoints"]:
+                    if is_written:
+                        intents.setdefault((asset, command), []).append((at_s, kw))
+        self._written_ahead(intents)
+
+    def _written_ahead(self, intents: Mapping[tuple[str, str], Sequence[tuple[float, float]]]) -> None:
+        index = dict.fromkeys(intents, 0)
+        for write in self.world.bus.writes:
+            key = (write.asset, write.command)
+            rows = intents.get(key, [])
+            k = index.get(key, 0)
+            while k < len(rows) and rows[k][0] < write.at_s - OUTCOME_S:
+                k += 1
+            if key in index:
+                index[key] = k
+            if not any(abs(kw - write.kw) <= 0.6 for at_s, kw in _until(rows, k, write.at_s)) and not self._died_unsaved(write.at_s):
+                self._broken("I6", write.at_s, f"{write.asset} {write.command} {write.kw:.0f} kW went out without an intent in the journal")
+
+    def _died_unsaved(self, at_s: float) -> bool:
+        """Records still in memory when the process was killed, or when the disk took nothing, are allowed to be lost."""
+        disks = ("disk full", "disk slow", "kill")
+        return any(f.kind in disks and f.at_s - 5.0 <= at_s <= f.at_s + f.for_s + 10.0 for f in self.faults)
+
+    def _bounded(self) -> None:
+        hours = max(1.0, self.tally.seconds / 3600.0)
+        changes = len(self._level_changes)
+        if changes > 6.0 * hours + 3 * len(self.faults):
+            self._broken("I16", float(self.tally.seconds), f"{changes} changes of the ladder in {hours:.1f} h")
+        size_mb = sum(p.stat().st_size for p in self.world.folder.glob("journal.db*")) / 1e6
+        if size_mb > 10.0 * hours:
+            self._broken("I15", float(self.tally.seconds), f"journal of {size_mb:.0f} MB after {hours:.1f} h")
+
+    def _broken(self, invariant: str, at_s: float, detail: str) -> None:
+        if sum(v.invariant == invariant for v in self.violations) < 20:
+            self.violations.append(Violation(invariant, at_s, detail))
+
+
+def _until(rows: Sequence[tuple[float, float]], first: int, at_s: float) -> list[tuple[float, float]]:
+    found = []
+    for k in range(first, len(rows)):
+        if rows[k][0] > at_s + 1e-6:
+            break
+        found.append(rows[k])
+    return found
+
+
+def _is_commanded(device: Any) -> bool:
+    """True when a device follows a command that is not what it does without a master."""
+    rating = getattr(device, "rating", None)
+    if "power_cap_kw" in device.registers:
+        return bool(device.registers["power_cap_kw"] > rating.contract_cap_kw + 1.0)  # type: ignore[union-attr]
+    return any(abs(kw) > 1.0 for kw in device.registers.values())
+
+
+def site_of(world: World) -> Site:
+    """The site a world is about."""
+    return world.site

@@ -1,0 +1,80 @@
+"""One trial: a world, its faults, the oracle's verdict. Plain data in, plain data out, so that it can run in another process."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tests.campaign.faults import Fault, put, schedule
+from tests.campaign.oracle import Oracle, Tally, Violation
+from tests.campaign.world import Setting, World
+
+LIMITS_KW = (950.0, 1050.0, 1150.0, 1250.0, 1350.0)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What to run."""
+
+    setting: Setting
+    seconds: int
+    faults: tuple[Fault, ...]
+
+
+@dataclass
+class Outcome:
+    """What came of it. `wall_s` is the only part that differs between two runs."""
+
+    seed: int
+    seconds: int
+    faults: int
+    violations: list[Violation]
+    tally: Tally
+    journal_hash: str
+    wall_s: float
+    kinds: dict[str, int] = field(default_factory=dict)
+
+
+def trial_of(seed: int, seconds: int, planner: str = "") -> Trial:
+    """The trial of a seed: limit, load and planner are drawn too."""
+    rng = random.Random(f"{seed} setting")
+    kind = planner or rng.choice(["honest", "honest", "honest", "none", "hostile"])
+    setting = Setting(
+        seed,
+        import_limit_kw=rng.choice(LIMITS_KW),
+        policy_kind=kind,
+        demand_scale=rng.choice([1.0, 1.3, 1.6, 2.0]),
+        load_shift_s=3600.0 * rng.randrange(72),
+        noise=rng.choice([0.0, 0.05, 0.15]),
+    )
+    return Trial(setting, seconds, tuple(schedule(seed, seconds)))
+
+
+def run_trial(trial: Trial, without: Sequence[int] = ()) -> Outcome:
+    """Runs a trial, leaving out the faults with these numbers (to shrink it)."""
+    faults = [f for k, f in enumerate(trial.faults) if k not in set(without)]
+    begun_s = time.perf_counter()
+    world = World(trial.setting)
+    try:
+        put(world, faults, trial.setting.policy_kind)
+        oracle = Oracle(world, faults)
+        world.run(trial.seconds)
+        violations = oracle.finish()
+        kinds: dict[str, int] = {}
+        for fault in faults:
+            kinds[fault.kind] = kinds.get(fault.kind, 0) + 1
+        return Outcome(
+            trial.setting.seed,
+            trial.seconds,
+            len(faults),
+            violations,
+            oracle.tally,
+            world.journal_hash(),
+            time.perf_counter() - begun_s,
+            kinds,
+        )
+    finally:
+        shutil.rmtree(world.folder, ignore_errors=True)
