@@ -196,9 +196,12 @@ def _orders(world: World, fault: Fault) -> None:
 def _stop(world: World, fault: Fault) -> None:
     """Everything is stopped by a person, and released later."""
     at = (EPOCH + timedelta(seconds=world.time.s)).isoformat()
-    stop = {"kind": "stop", "asset": "all", "by": "Ada", "why": "drill", "at": at, "mode": None, "kw": None, "until": None}
-    post(world, "order", stop, 600.0)
-    world.at(world.time.s + fault.for_s, lambda: post(world, "order", {**stop, "kind": "release"}, 600.0))
+    post(world, "order", _order("stop", at), 600.0)
+    world.at(world.time.s + fault.for_s, lambda: post(world, "order", _order("release", at), 600.0))
+
+
+def _order(kind: str, at: str) -> dict[str, Any]:
+    return {"kind": kind, "asset": "all", "by": "Ada", "why": "drill", "at": at, "mode": None, "kw": None, "until": None}
 
 
 def post(world: World, topic: str, body: Mapping[str, Any], valid_s: float) -> None:
