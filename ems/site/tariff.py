@@ -11,6 +11,7 @@ from datetime import date
 from typing import Any
 
 MARKET = ("indexed", "real_time", "day_ahead")  # energy at a market price; the others have their own prices only
+BASIC_CHARGE = "demand charge"  # the name of the one with demand_price_per_kw_month
 HOLIDAY = 7  # the day type after Monday (0) to Sunday (6)
 
 

@@ -8,14 +8,13 @@ import numpy as np
 
 from ems.errors import Complaint, ConfigError
 from ems.site.source import Source, in_order, validated
-from ems.site.tariff import Tariff
+from ems.site.tariff import BASIC_CHARGE, Tariff
 from ems.site.tariff_build import build_tariff
 from ems.site.tariff_calendar import NOBODY, period_table, table_of
 from ems.site.tariff_schema import DAY_NAMES, TariffFile
 from ems.site.yaml_reader import KeyPath
 
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")
-BASIC_CHARGE = "demand charge"  # the one of demand_price_per_kw_month
 
 
 def checked_tariff(source: Source) -> Tariff:

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from ems.errors import DataError
+from ems.kpi.bills.urdb import main, urdb_tariff, windows
+from ems.site.check import check_tariff
+from ems.site.tariff_build import build_tariff
+from ems.site.tariff_calendar import period_table
+from ems.site.tariff_schema import TariffFile
+from tests.kpi.bills.rates import FLAT, RATES, schedule
+
+
+@pytest.mark.parametrize("name", ["seasonal time of use", "ratchet with windows", "tiers per kW", "generated 3"])
+def test_an_imported_rate_is_a_tariff_file_without_a_fault(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rate.json").write_text(json.dumps({"items": [{"name": name, **RATES[name]}]}))
+    assert main([str(tmp_path / "rate.json")]) == 0
+    (tmp_path / "tariff.yaml").write_text(capsys.readouterr().out)
+    assert check_tariff(tmp_path / "tariff.yaml") == []
+    assert YAML(typ="safe").load((tmp_path / "tariff.yaml").read_text())["name"] == name
+
+
+def test_the_windows_of_a_schedule_give_the_schedule_back() -> None:
+    weekday, weekend = schedule(0, 1, range(13, 19), range(5, 9), shoulder=2), schedule(0, 2, range(8, 10))
+    periods = [{"name": f"{n}", "price_per_kwh": 0.1, "when": windows(weekday, weekend, n)} for n in range(3)]
+    tariff = build_tariff(TariffFile.model_validate({"name": "back", "energy": "time_of_use", "energy_periods": periods}))
+    table = period_table(tariff.energy_periods)
+    assert (table[:, 0, ::2].tolist(), table[:, 5, 1::2].tolist()) == (weekday, weekend)
+
+
+FAULTY = {
+    "energyweekdayschedule: expected 12 months of 24 hours": {"energyweekdayschedule": [[0] * 24] * 11},
+    "energyweekendschedule: expected numbers of the 1 periods": {"energyweekendschedule": [[1] * 24] * 12},
+    "expected one unit of kwh": {"energyratestructure": [[{"rate": 0.1, "unit": "therm"}]]},
+    "flatdemandstructure: expected the unit kW, not hp": {"flatdemandstructure": [[{"rate": 1.0, "unit": "hp"}]]},
+    "fixedchargeunits: expected": {"fixedchargefirstmeter": 1.0, "fixedchargeunits": "$/fortnight"},
+}
+
+
+@pytest.mark.parametrize("words", FAULTY)
+def test_a_rate_that_cannot_be_read_names_its_field(words: str) -> None:
+    sound = {"energyratestructure": [[{"rate": 0.1}]], "energyweekdayschedule": FLAT, "energyweekendschedule": FLAT}
+    with pytest.raises(DataError, match=words):
+        urdb_tariff({**sound, **FAULTY[words]})
+
+
+def test_a_file_that_is_no_rate_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rate.json").write_text("{")
+    assert main([str(tmp_path / "rate.json")]) == 2 and main([]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 2
