@@ -16,7 +16,7 @@ Topics (body is JSON; every message has written_at and valid_until in site time)
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -86,6 +86,7 @@ class MinuteFrame:
     class_demand_kw: dict[str, dict[str, float | None]]  # per cluster and class
     soc: dict[str, float | None]
     outdoor_temp_c: float | None
+    available_kw: dict[str, float | None] = field(default_factory=dict)  # per renewable, what sun or wind would have given
     tokens: float | None = None  # output tokens in the minute
 
     def encode(self) -> dict[str, Any]:

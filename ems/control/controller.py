@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from ems.assets.battery.model import COMMANDS as BATTERY_COMMANDS
+from ems.assets.generator.model import GeneratorRun
 from ems.assets.grid_connection.envelope import interval_limits
 from ems.assets.ups.model import COMMANDS as UPS_COMMANDS
 from ems.control.decision import Decision
@@ -27,7 +28,7 @@ from ems.dispatch.setpoint import Setpoint
 from ems.dispatch.trend import ClusterTrend, DemandTrend
 from ems.errors import EmsError
 from ems.guard.guard import Observed, Verdict, guard_site
-from ems.messages import Mode, Order
+from ems.messages import Mode, Order, OrderKind
 from ems.obligation import Obligation, ObligationKind
 from ems.plan.plan import Plan, decode_plan
 from ems.site.model import Site
@@ -36,6 +37,7 @@ from ems.state.estimate import SiteState, estimate_state, measured_residual_kw
 from ems.state.hold import DayHold, PeakHold, ValleyHold
 from ems.state.image import SiteImage
 from ems.state.interval import IntervalMeter
+from ems.state.run_log import RunLog
 
 FLOOR = {"plan": Level.L0, "rules": Level.L2, "capped": Level.L3}
 RAMP_LEAD_S = 10.0
@@ -62,6 +64,7 @@ class Controller:
         self.classes, self.planned = storage_classes(site), planned_site(site)
         self.floor = FLOOR[policy]
         commandable = [b.id for b in site.batteries] + [u.id for u in site.upses] + [c.id for c in site.clusters]
+        commandable += [g.id for g in site.generators] + [r.id for r in site.renewables]
         self.orders = OrderBook({a: (modes or {}).get(a, Mode.OBSERVE) for a in commandable})
         self.ladder = Ladder(site.control.ramp_up_dwell_s)
         self.billing = IntervalMeter(site.tariff.demand_interval_min, site.time_zone)
@@ -70,6 +73,9 @@ class Controller:
         }
         self.trend = DemandTrend(site)
         self.load_valley = ValleyHold(site.control.peak_hold_s)
+        self.gross_valley = ValleyHold(site.control.peak_hold_s)
+        self.run_log = RunLog(site)
+        self.runs: dict[str, GeneratorRun] = {}
         self.import_hold = PeakHold(60.0)
         self.critical = DayHold()
         self.day_hold = {c.id: DayHold() for c in site.clusters}
@@ -89,6 +95,7 @@ class Controller:
         acknowledged, alarms = self._take_news(news, now)
         state = estimate_state(self.site, image, self._residual_kw())
         trends = self._follow(state)
+        self.runs = self.run_log.update(now, state.generators, self._ordered_runs(now)) if self.site.generators else {}
         verdict = guard_site(self.site, state, self._in_force(now), self._observed(state))
         rung = self.ladder.step(*self._best_level(state, now, journal_ok), now)
         advice = self._advise(rung, state, verdict, trends)
@@ -110,6 +117,7 @@ class Controller:
             month_peak_kw=self.billing.peak_kw,
             critical_kw=max(self.critical.buckets.values(), default=0.0),
             is_healthy=not withdraw,
+            runs=self.runs,
         )
 
     def _remember(self, written: Sequence[Setpoint]) -> None:
@@ -126,6 +134,7 @@ class Controller:
             "critical": {str(k): v for k, v in self.critical.buckets.items()},
             "last_caps": dict(self.last_caps),
             "last_storage": dict(self.last_storage),
+            "run_log": self.run_log.encode(),
             "obligations": [_encode_obligation(o) for o in self.obligations.values()],
         }
 
@@ -138,6 +147,8 @@ class Controller:
         self.critical = DayHold({int(k): v for k, v in memory["critical"].items()})
         self.last_caps = dict(memory["last_caps"])
         self.last_storage = dict(memory["last_storage"])
+        if "run_log" in memory:
+            self.run_log.restore(memory["run_log"])
         self.obligations = {o.id: o for o in map(decode_obligation, memory["obligations"])}
 
     # -- what came in ---------------------------------------------------------------------------------------------------------------
@@ -204,7 +215,21 @@ class Controller:
             last_caps_kw=self.last_caps,
             last_storage_kw=self.last_storage,
             fixed_kw=self._not_handed_over(state),
+            runs=self.runs,
+            gross_valley_kw=self.gross_valley.update(now, state.load_kw + state.generation_kw),
         )
+
+    def _ordered_runs(self, now: datetime) -> dict[str, str]:
+        """Why an emergency machine may be requested now: an order of a programme that its entry names, or a person."""
+        out = {}
+        for generator in self.site.generators:
+            named = [o for o in self._in_force(now) if o.is_in_force(now) and o.program in generator.ordered_by]
+            person = self.orders.order_for(generator.id, now)
+            if named:
+                out[generator.id] = f"order {named[0].id}"
+            elif person is not None and person.kind is OrderKind.OVERRIDE:
+                out[generator.id] = f"override by {person.by}"
+        return out
 
     def _rise(self, import_kw: float, ramp_kw_per_min: float) -> float:
         """The ceiling that rises with the ramp limit from the import of the last minute, a few seconds ahead of it; the margin kept for
@@ -302,6 +327,7 @@ def checked_plan(plan: Plan, site: Site, now: datetime) -> Plan:
     """The plan, if it is one that can be followed at all; ValueError names what is wrong with it."""
     n = len(plan.starts)
     rows = [*plan.power_kw.values(), plan.marginal_price_per_kwh, plan.import_kw, *plan.load_q50_kw.values()]
+    rows += [*plan.on.values(), *plan.curtailed_kw.values()]
     rows += [r for c in plan.classes.values() for k in c.values() for r in (k.defer_kw, k.recover_kw, k.throttle_kw)]
     if any(len(r) != n for r in rows) or len(plan.binding) != n or not n:
         raise ValueError("plan rows differ in length")
@@ -316,7 +342,8 @@ def checked_plan(plan: Plan, site: Site, now: datetime) -> Plan:
         set(plan.classes[c.id]) - set(c.classes) for c in site.clusters if c.id in plan.classes
     ):
         raise ValueError("plan names a class the cluster does not have")
-    if {b.id for b in site.batteries} | {u.id for u in site.upses} != set(plan.power_kw) - {c.id for c in site.clusters}:
+    others = {c.id for c in site.clusters} | {g.id for g in site.generators} | {r.id for r in site.renewables}
+    if {b.id for b in site.batteries} | {u.id for u in site.upses} != set(plan.power_kw) - others:
         raise ValueError("plan does not name every store")
     if plan.made_at > now or plan.valid_until <= now:
         raise ValueError("plan is from the future or no longer valid")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from ems.assets.generator.model import GeneratorRun
 from ems.control.ladder import Rung
 from ems.dispatch.setpoint import Setpoint
 from ems.guard.guard import Verdict
@@ -27,3 +29,4 @@ class Decision:
     month_peak_kw: float
     critical_kw: float  # 24-h peak hold of the critical load
     is_healthy: bool  # leases may be refreshed
+    runs: Mapping[str, GeneratorRun] = field(default_factory=dict)  # per generator

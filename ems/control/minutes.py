@@ -41,6 +41,9 @@ class MinuteMeans:
                 values.append((f"demand:{k}", cluster.demand_kw))
                 values += [(f"class:{k}:{n}", c.demand_kw) for n, c in cluster.classes.items()]
         values += [(f"soc:{k}", a.soc) for part in (state.batteries, state.upses) for k, a in part.items() if a.is_fresh]
+        values += [(f"kw:{k}", g.power_kw) for k, g in state.generators.items() if g.is_fresh]
+        values += [(f"kw:{k}", r.power_kw) for k, r in state.renewables.items() if r.is_fresh]
+        values += [(f"available:{k}", r.available_kw) for k, r in state.renewables.items() if r.is_fresh and r.available_kw is not None]
         if state.outdoor_temp_c is not None:
             values.append(("temp", state.outdoor_temp_c))
         tokens = [image.value(k, "output_tokens_per_s", self._site.control.stale_after_s) for k in state.clusters]
@@ -64,5 +67,6 @@ class MinuteMeans:
             class_demand_kw={c.id: {n: self._mean(f"class:{c.id}:{n}") for n in c.classes} for c in site.clusters},
             soc={k: self._mean(f"soc:{k}") for k in [*(b.id for b in site.batteries), *(u.id for u in site.upses)]},
             outdoor_temp_c=self._mean("temp"),
+            available_kw={r.id: self._mean(f"available:{r.id}") for r in site.renewables},
             tokens=None if tokens is None else tokens * 60.0,
         )

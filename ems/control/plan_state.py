@@ -26,4 +26,5 @@ def plan_state(site: Site, decision: Decision, interval_start: datetime | None) 
         import_limit_kw=decision.verdict.limit_kw,
         poc_kw=state.poc_kw,
         outdoor_temp_c=state.outdoor_temp_c,
+        runs=dict(decision.runs),
     )

@@ -12,6 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from ems.assets.battery.model import Battery
+from ems.assets.generator.model import Generator
+from ems.assets.renewable.model import Renewable
 from ems.assets.ups.model import Ups
 from ems.assets.workload.model import Cluster
 from ems.control.controller import Controller
@@ -54,7 +56,9 @@ def encode_snapshot(controller: Controller, decision: Decision, image: SiteImage
 
 def _asset(controller: Controller, decision: Decision, image: SiteImage, asset_id: str) -> dict[str, Any]:
     asset, verdict = controller.site.assets[asset_id], decision.verdict
-    envelope = verdict.storage.get(asset_id) or verdict.caps.get(asset_id) or verdict.followers.get(asset_id)
+    envelope = (
+        verdict.storage.get(asset_id) or verdict.caps.get(asset_id) or verdict.followers.get(asset_id) or verdict.generation.get(asset_id)
+    )
     mode = controller.orders.modes.get(asset_id)
     written = {(s.asset, s.command) for s in decision.written}
     return {
@@ -71,7 +75,7 @@ def _asset(controller: Controller, decision: Decision, image: SiteImage, asset_i
             for s in decision.setpoints
             if s.asset == asset_id
         ],
-        **_details(decision, asset),
+        **_details(controller, decision, asset),
         "age_s": _age_s(image, asset_id),
         "problem": image.problems.get(asset_id),
     }
@@ -85,10 +89,14 @@ def _power_kw(decision: Decision, asset_id: str) -> float:
         return state.upses[asset_id].power_kw
     if asset_id in state.clusters:
         return state.clusters[asset_id].power_kw
+    if asset_id in state.generators:
+        return state.generators[asset_id].power_kw
+    if asset_id in state.renewables:
+        return state.renewables[asset_id].power_kw
     return state.coolings[asset_id].power_kw if asset_id in state.coolings else state.fixed_kw
 
 
-def _details(decision: Decision, asset: object) -> dict[str, Any]:
+def _details(controller: Controller, decision: Decision, asset: object) -> dict[str, Any]:
     state = decision.state
     if isinstance(asset, Battery):
         return {"soc": state.batteries[asset.id].soc, "soc_min": asset.soc_min, "soc_max": asset.soc_max}
@@ -104,6 +112,10 @@ def _details(decision: Decision, asset: object) -> dict[str, Any]:
         cluster = state.clusters[asset.id]
         backlog = sum(c.backlog_kwh for c in cluster.classes.values())
         return {"demand_kw": cluster.demand_kw, "cap_kw": cluster.cap_kw, "backlog_kwh": backlog}
+    if isinstance(asset, Generator):
+        return {"run_mode": state.generators[asset.id].mode, "run_hours": controller.run_log.hours.get(asset.id, {})}
+    if isinstance(asset, Renewable):
+        return {"available_kw": state.renewables[asset.id].available_kw}
     return {}
 
 

@@ -27,6 +27,7 @@ class Advice:
     name: str
     storage: dict[str, Wish]
     limits: dict[str, dict[str, Wish]] = field(default_factory=dict)
+    generation: dict[str, Wish] = field(default_factory=dict)  # per generator and renewable, generating negative; absent: by its duty
     goal_kw: float | None = None
     free_goal_kw: float = 0.0
     planned_kw: float = 0.0

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from ems.assets.workload.model import DEFERRABLE, Cluster
 from ems.dispatch.advice import Advice, Wish
+from ems.dispatch.generation import generation_setpoints, lean_on, wanted_generation
 from ems.dispatch.setpoint import Setpoint
 from ems.dispatch.strings import NO_CLASSES, Classes, balance_strings
 from ems.dispatch.trend import ClusterTrend
@@ -44,6 +45,8 @@ def arbitrate(
     """The setpoints of this cycle for every storage and cluster. `allowed_kw` is the import that may still flow in the running billing
     interval if its mean is to stay at the advice's goal; None when there is no goal. `classes` are strings that share one power."""
     spread = balance_strings(classes, state, verdict.storage, advice.storage)
+    generation = wanted_generation(site, state, verdict, advice.generation)
+    given, verdict = verdict, lean_on(state, verdict, generation)
     wishes = {k: replace(w, kw=verdict.storage[k].clamp(w.kw)) for k, w in spread.items()}
     limits = {c.id: dict(advice.limits.get(c.id, {})) for c in site.clusters}
     if allowed_kw is not None:
@@ -56,7 +59,12 @@ def arbitrate(
     wanted_kw = {k: w.kw for k, w in wishes.items()}
     storage = balance_strings(classes, state, verdict.storage, _let_go_slowly(verdict, wishes))
     caps = _caps(site, verdict, need, wanted_kw, storage, not advice.only_shaves)
-    return [*_cap_setpoints(site, state, verdict, caps), *_limit_setpoints(site, state, limits), *_storage_setpoints(state, storage)]
+    return [
+        *_cap_setpoints(site, state, verdict, caps),
+        *_limit_setpoints(site, state, limits),
+        *_storage_setpoints(state, storage),
+        *generation_setpoints(site, state, given, generation),
+    ]
 
 
 def _hold_interval(
@@ -72,7 +80,7 @@ def _hold_interval(
     """Answers an interval that would end above its goal, with the cheapest means first; relieves discharge that is not needed."""
     need = _need(site, state, trends, limits)
     per_it = 1.0 + verdict.room.loss_fraction + verdict.room.cooling_fraction
-    load_kw = need.mean_kw * (1.0 + verdict.room.loss_fraction) + state.cooling_kw + state.fixed_kw
+    load_kw = need.mean_kw * (1.0 + verdict.room.loss_fraction) + state.cooling_kw + state.fixed_kw - state.generation_kw
     over_kw = load_kw + sum(w.kw for w in wishes.values()) - allowed_kw
     why = f"hold the billing mean at {advice.goal_kw:.0f} kW"
     if over_kw < 0.0:

@@ -17,14 +17,17 @@ def apply_orders(site: Site, state: SiteState, advice: Advice, standing: Mapping
     """The advice with what persons ordered in place of the wishes. The guard's intervals still hold."""
     storage = dict(advice.storage)
     limits = {c: dict(v) for c, v in advice.limits.items()}
+    generation = dict(advice.generation)
     for asset, order in standing.items():
         kw = _ordered_kw(site, state, asset, order)
         reason = f"{order.kind.value} by {order.by}: {order.why}"
         if asset in storage:
             storage[asset] = Wish(kw, reason, is_ordered=True)
+        elif asset in state.generators or asset in state.renewables:
+            generation[asset] = Wish(-abs(kw), reason, is_ordered=True)
         elif order.kind is not OrderKind.STOP:
             limits[asset] = _spread(site.assets[asset], kw, reason)
-    return replace(advice, storage=storage, limits=limits)
+    return replace(advice, storage=storage, limits=limits, generation=generation)
 
 
 def _ordered_kw(site: Site, state: SiteState, asset: str, order: Order) -> float:
@@ -36,6 +39,10 @@ def _ordered_kw(site: Site, state: SiteState, asset: str, order: Order) -> float
         return state.batteries[asset].power_kw
     if asset in state.upses:
         return state.upses[asset].battery_kw
+    if asset in state.generators:
+        return state.generators[asset].power_kw
+    if asset in state.renewables:
+        return state.renewables[asset].power_kw
     return state.clusters[asset].power_kw
 
 
@@ -62,6 +69,20 @@ def stopped_setpoints(site: Site, state: SiteState, assets: Sequence[str], cause
         if ups.id in assets:
             kw = 0.0 if capped else min(0.0, state.upses[ups.id].battery_kw)
             out.append(Setpoint(ups.id, "battery_setpoint_kw", kw, f"to zero once the caps hold: {cause}", state.now))
+    return [*out, *_stopped_generation(site, state, assets, cause)]
+
+
+def _stopped_generation(site: Site, state: SiteState, assets: Sequence[str], cause: str) -> list[Setpoint]:
+    """A permitted machine is no longer requested; what runs for other reasons is left to its own control, never stopped. Sun and wind
+    fall back to their rating."""
+    out = []
+    for generator in site.generators:
+        measured = state.generators[generator.id]
+        if generator.id in assets and not generator.is_baseload and measured.is_fresh and not (measured.carries_load or measured.is_local):
+            out.append(Setpoint(generator.id, "run_request", 0.0, f"no request: {cause}", state.now))
+    for renewable in site.renewables:
+        if renewable.id in assets:
+            out.append(Setpoint(renewable.id, "generation_limit_kw", renewable.power_kw, f"free: {cause}", state.now))
     return out
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from ems.assets.generator.model import Generator
 from ems.assets.workload.model import DEFERRABLE, Cluster
 from ems.dispatch.advice import Advice, Wish
 from ems.dispatch.strings import NO_CLASSES, Classes, spread_class
@@ -42,12 +43,36 @@ def advise_from_plan(
         name=level,
         storage=storage,
         limits=limits,
+        generation={name: Wish(kw, why) for name, kw in _generation_kw(site, plan, k).items()},
         goal_kw=max(plan.peak_kw, month_peak_kw) * aim,
         free_goal_kw=max(free_kw, month_peak_kw) * aim,
         planned_kw=_planned_rest_kw(plan, state.now, site.tariff.demand_interval_min * 60),
         relieve="demand" in plan.binding[k],
         spend_storage_at_limit=True,
     )
+
+
+def _generation_kw(site: Site, plan: Plan, k: int) -> dict[str, float]:
+    """What each machine should give in step k, generating negative: one that starts is asked for what it is to give once started. A
+    renewable is bounded only where the plan curtails it."""
+    out = {}
+    for generator in site.generators:
+        if generator.id not in plan.power_kw or generator.is_emergency:
+            continue
+        is_on = plan.on.get(generator.id)
+        powers = plan.power_kw[generator.id]
+        out[generator.id] = powers[k] if is_on is None else _started_kw(generator, powers[k : k + 2], is_on[k : k + 2])
+    for renewable in site.renewables:
+        curtailed = plan.curtailed_kw.get(renewable.id)
+        if curtailed is not None and curtailed[k] > NEGLIGIBLE_KW:
+            out[renewable.id] = plan.power_kw[renewable.id][k]
+    return out
+
+
+def _started_kw(generator: Generator, powers: tuple[float, ...], is_on: tuple[float, ...]) -> float:
+    if is_on[0] < 0.5:
+        return 0.0
+    return -max(generator.min_power_kw, *(-kw for kw, on in zip(powers, is_on, strict=True) if on >= 0.5))
 
 
 def _planned_rest_kw(plan: Plan, now: datetime, interval_s: int) -> float:

@@ -7,17 +7,20 @@ only then storage lets go. So no rise of the load has to be seen before it is sa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ems.assets.battery.envelope import battery_envelope
 from ems.assets.cooling.envelope import cooling_envelope, cooling_growth
 from ems.assets.envelope import Envelope
 from ems.assets.fixed_load.envelope import fixed_envelope
+from ems.assets.generator.model import GeneratorRun
 from ems.assets.grid_connection.envelope import momentary_limit
 from ems.assets.ups.envelope import ups_envelope
 from ems.assets.ups.model import Ups
 from ems.assets.workload.envelope import assumed_cap_kw, cap_envelope
+from ems.guard.generation import firm_generation_kw, generation_envelopes, most_generation_kw
 from ems.guard.room import Room
 from ems.guard.share import share_total
 from ems.obligation import Obligation
@@ -40,6 +43,8 @@ class Observed:
     last_caps_kw: Mapping[str, float]  # as last sent: may still be on their way
     last_storage_kw: Mapping[str, float]  # likewise
     fixed_kw: Mapping[str, float]  # assets that are not handed over while others are: the power they are counted at
+    runs: Mapping[str, GeneratorRun] = field(default_factory=dict)  # per generator
+    gross_valley_kw: float = math.inf  # smallest import without storage and generation of the last seconds
 
 
 @dataclass(frozen=True)
@@ -59,12 +64,14 @@ class Verdict:
     storage_high_rule: str
     load_valley_kw: float
     export_limit_kw: float
+    generation: dict[str, Envelope] = field(default_factory=dict)  # generators and renewables, generating negative
+    most_generation_kw: float = math.inf  # all of it together: more would export more than allowed
 
     def lowest_storage_kw(self, it_kw: float) -> float:
         """The lowest sum of storage power (discharging negative) that exports no more than allowed with an IT power of `it_kw`, or with the
         smallest load of the last seconds. Cooling may have begun to fall already, so only most of it is counted."""
         room = self.room
-        load_kw = it_kw * (1.0 + room.loss_fraction) + room.cooling_kw * (1.0 - room.growth) + room.fixed_kw
+        load_kw = it_kw * (1.0 + room.loss_fraction) + room.cooling_kw * (1.0 - room.growth) + room.fixed_kw - room.unfirm_kw
         return -(max(0.0, min(load_kw, self.load_valley_kw)) * EXPORT_MARGIN + self.export_limit_kw)
 
 
@@ -100,6 +107,8 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
         storage_high_rule=rule,
         load_valley_kw=observed.load_valley_kw,
         export_limit_kw=site.point_of_connection.export_limit_kw,
+        generation=generation_envelopes(site, state, observed.runs),
+        most_generation_kw=most_generation_kw(site, state, observed.gross_valley_kw),
     )
 
 
@@ -149,7 +158,8 @@ def _room(site: Site, state: SiteState, limit_kw: float) -> Room:
         cooling_kw=state.cooling_kw,
         cooling_fraction=cooling_fraction(site, state),
         growth=growth,
-        fixed_kw=state.fixed_kw,
+        fixed_kw=state.fixed_kw - firm_generation_kw(state),
+        unfirm_kw=state.generation_kw - firm_generation_kw(state),
         contract_it_kw=sum(c.contract_cap_kw for c in site.clusters),
     )
 

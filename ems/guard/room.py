@@ -25,6 +25,7 @@ class Room:
     growth: float
     fixed_kw: float
     contract_it_kw: float = float("inf")  # sum of the contract caps
+    unfirm_kw: float = 0.0  # generated now but not leaned on: a trip or a cloud may take it; `fixed_kw` has the rest taken off
 
     def load_kw(self, it_kw: float) -> float:
         """The import without storage that an IT power of `it_kw` can cause before the next answer."""

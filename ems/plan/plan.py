@@ -48,6 +48,8 @@ class Plan:
     critical_q99_kw: float | None = None  # upper quantile of the critical load until the store could be refilled
     explain: tuple[str, ...] = ()
     status: str = "optimal"
+    on: dict[str, tuple[float, ...]] = field(default_factory=dict)  # per generator that decides, 1 in each step in which it runs
+    curtailed_kw: dict[str, tuple[float, ...]] = field(default_factory=dict)  # per renewable, of what is expected to be there
     cost: dict[str, float] = field(default_factory=dict)  # parts of the objective: energy, demand, wear, workload, other
 
     @property
@@ -109,6 +111,8 @@ def decode_plan(data: dict[str, Any]) -> Plan:
         critical_q99_kw=body.get("critical_q99_kw"),
         explain=tuple(body.get("explain", ())),
         status=body.get("status", "optimal"),
+        on=_tuples(body.get("on", {})),
+        curtailed_kw=_tuples(body.get("curtailed_kw", {})),
         cost=dict(body.get("cost", {})),
     )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
+from ems.assets.generator.model import GeneratorRun
 from ems.assets.workload.model import ClassState
 
 
@@ -24,6 +25,7 @@ class PlanState:
     import_limit_kw: float
     poc_kw: float
     outdoor_temp_c: float | None
+    runs: dict[str, GeneratorRun] = field(default_factory=dict)  # per generator
 
     def encode(self) -> dict[str, Any]:
         """Plain data for the mailbox."""
@@ -39,6 +41,7 @@ class PlanState:
             "import_limit_kw": self.import_limit_kw,
             "poc_kw": self.poc_kw,
             "outdoor_temp_c": self.outdoor_temp_c,
+            "runs": {k: asdict(r) for k, r in self.runs.items()},
         }
 
     @staticmethod
@@ -56,4 +59,5 @@ class PlanState:
             import_limit_kw=data["import_limit_kw"],
             poc_kw=data["poc_kw"],
             outdoor_temp_c=data["outdoor_temp_c"],
+            runs={k: GeneratorRun(**r) for k, r in data.get("runs", {}).items()},
         )

@@ -5,12 +5,16 @@ A silent load counts as min(nameplate, parent meter - fresh siblings + margin); 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from ems.assets.battery.model import Battery, BatteryState
 from ems.assets.cooling.model import Cooling, CoolingState
+from ems.assets.generator.model import CAUSES as START_CAUSES
+from ems.assets.generator.model import MODES as RUN_MODES
+from ems.assets.generator.model import Generator, GeneratorState
 from ems.assets.grid_connection.model import ConnectionState
+from ems.assets.renewable.model import Renewable, RenewableState
 from ems.assets.ups.model import MODES, Ups, UpsState
 from ems.assets.workload.model import CLASSES, DEFERRABLE, DUE_HOURS, ClassState, Cluster, ClusterState
 from ems.site.model import Site
@@ -34,6 +38,13 @@ class SiteState:
     poc_kw: float  # measured, or the sum of the parts when the meter is not to be trusted
     outdoor_temp_c: float | None
     assumed: tuple[str, ...]
+    generators: dict[str, GeneratorState] = field(default_factory=dict)
+    renewables: dict[str, RenewableState] = field(default_factory=dict)
+
+    @property
+    def generation_kw(self) -> float:
+        """What generators and renewables give, never negative."""
+        return sum(g.generation_kw for g in self.generators.values()) + sum(r.generation_kw for r in self.renewables.values())
 
     @property
     def it_kw(self) -> float:
@@ -52,7 +63,7 @@ class SiteState:
 
     @property
     def load_kw(self) -> float:
-        """Import without any storage."""
+        """Import without any storage; what the site generates itself is taken off."""
         return self.poc_kw - self.storage_kw
 
 
@@ -65,7 +76,12 @@ def estimate_state(site: Site, image: SiteImage, residual_kw: float | None) -> S
     fixed_kw = residual_kw if residual_kw is not None else sum(f.power_kw for f in site.fixed_loads)
     batteries = {b.id: _battery(site, b, image, assumed) for b in site.batteries}
     coolings = {c.id: _cooling(site, c, image) for c in site.coolings}
-    clusters = _clusters(site, image, poc, batteries, coolings, fixed_kw, assumed)
+    generators = {g.id: _generator(site, g, image, assumed) for g in site.generators}
+    renewables = {r.id: _renewable(site, r, image, assumed) for r in site.renewables}
+    given_kw = sum(g.power_kw for g in generators.values()) + sum(r.power_kw for r in renewables.values())
+    unheard_kw = sum(g.power_kw for g in site.generators if not generators[g.id].is_fresh)
+    unheard_kw += sum(r.power_kw for r in site.renewables if not renewables[r.id].is_fresh)
+    clusters = _clusters(site, image, poc, batteries, coolings, fixed_kw + given_kw - unheard_kw, assumed)
     coolings = {c.id: coolings[c.id] if coolings[c.id].is_fresh else _assumed_cooling(c, clusters, assumed) for c in site.coolings}
     upses = {u.id: _ups(site, u, image, clusters, assumed) for u in site.upses}
     parts_kw = (
@@ -74,6 +90,7 @@ def estimate_state(site: Site, image: SiteImage, residual_kw: float | None) -> S
         + sum(c.power_kw for c in clusters.values())
         + sum(c.power_kw for c in coolings.values())
         + fixed_kw
+        + given_kw
     )
     poc_kw, is_balanced = (parts_kw if poc is None else poc), True
     if poc is None:
@@ -93,16 +110,20 @@ def estimate_state(site: Site, image: SiteImage, residual_kw: float | None) -> S
         poc_kw=poc_kw,
         outdoor_temp_c=max(temps) if temps else None,
         assumed=tuple(assumed),
+        generators=generators,
+        renewables=renewables,
     )
 
 
 def measured_residual_kw(site: Site, state: SiteState) -> float | None:
     """Import that no device explains, in kW; None unless the meter and every device are fresh."""
-    parts: list[BatteryState | UpsState | ClusterState | CoolingState] = [
+    parts: list[BatteryState | UpsState | ClusterState | CoolingState | GeneratorState | RenewableState] = [
         *state.batteries.values(),
         *state.upses.values(),
         *state.clusters.values(),
         *state.coolings.values(),
+        *state.generators.values(),
+        *state.renewables.values(),
     ]
     if not state.connection.is_fresh or not state.connection.is_balanced or not all(p.is_fresh for p in parts):
         return None
@@ -161,6 +182,42 @@ def _cooling(site: Site, cooling: Cooling, image: SiteImage) -> CoolingState:
     power = _load_value(image.value(cooling.id, "power_kw", stale_s), cooling.rating_kw)
     temp = image.value(cooling.id, "outdoor_temp_c", 3600.0)  # weather moves slowly; an hour-old temperature is still one
     return CoolingState(0.0 if power is None else power, temp, is_fresh=power is not None)
+
+
+def _generator(site: Site, generator: Generator, image: SiteImage, assumed: list[str]) -> GeneratorState:
+    stale_s = site.control.stale_after_s
+    power = _given_value(image.value(generator.id, "power_kw", stale_s), generator.power_kw)
+    if power is None or generator.id in image.problems:
+        assumed.append(f"{generator.id}: silent or not trusted, counted as giving nothing")
+        return GeneratorState(0.0, "fault", 0.0, is_fresh=False)
+    mode = image.value(generator.id, "mode", stale_s)
+    cause = image.value(generator.id, "start_cause", stale_s)
+    available = image.value(generator.id, "available_kw", stale_s)
+    running = "loaded" if power < -0.01 * generator.power_kw else "off"
+    return GeneratorState(
+        power_kw=power,
+        mode=RUN_MODES[int(mode)] if mode is not None and 0 <= int(mode) < len(RUN_MODES) else running,
+        available_kw=generator.power_kw if available is None else available,
+        is_fresh=True,
+        carries_load=bool(image.value(generator.id, "carries_load", stale_s) or 0.0),
+        is_local=bool(image.value(generator.id, "is_local", stale_s) or 0.0),
+        cause=START_CAUSES[int(cause)] if cause is not None and 0 <= int(cause) < len(START_CAUSES) else "none",
+    )
+
+
+def _renewable(site: Site, renewable: Renewable, image: SiteImage, assumed: list[str]) -> RenewableState:
+    stale_s = site.control.stale_after_s
+    power = _given_value(image.value(renewable.id, "power_kw", stale_s), renewable.power_kw)
+    if power is None or renewable.id in image.problems:
+        assumed.append(f"{renewable.id}: silent or not trusted, counted as giving nothing")
+        return RenewableState(0.0, None, is_fresh=False)
+    available = image.value(renewable.id, "available_kw", stale_s)
+    return RenewableState(power, available, is_fresh=True, is_local=bool(image.value(renewable.id, "is_local", stale_s) or 0.0))
+
+
+def _given_value(kw: float | None, rating_kw: float) -> float | None:
+    """A source that says it draws more than its own use, or gives far more than it can, is not believed."""
+    return kw if kw is not None and -1.1 * rating_kw <= kw <= 0.1 * rating_kw else None
 
 
 def _load_value(kw: float | None, rating_kw: float) -> float | None:
