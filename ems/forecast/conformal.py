@@ -12,9 +12,11 @@ import numpy as np
 from ems.forecast.pending import Pending, Progress
 from ems.forecast.protocol import LEVEL_ARRAY, LEVELS, MEDIAN, Floats, Forecast, Forecaster, History, issue
 
-RATE = 0.03  # of the spread, per cell
+RATE = 0.05  # of the spread, per cell; this and the next two chosen on the first two thirds of eight load series
 LONG_CELLS = 6.0  # beyond this lead the rate falls with the lead
 GROUP_EDGES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)  # leads [a, b) share their offsets
+WARM_CELLS = 200.0  # the rate grows to its full value over so many cells: the inner forecaster finds its own width first
+LEAK = 0.002  # of an offset, per cell: what is no longer needed fades
 MOST = 3.0  # offsets stay within this many spreads
 WIDEN_MEMORY = 6  # cells looked at for missing and estimated values
 WIDEN = 1.0  # quantiles are this share wider when all of them are missing
@@ -33,6 +35,7 @@ class Conformal:
         self._rate = rate * np.minimum(1.0, LONG_CELLS / np.array(GROUP_EDGES[:groups], dtype=float))
         self._moves = np.array([move_middle or level != 0.5 for level in LEVELS])[:, None]
         self._offset = np.zeros((len(LEVELS), groups))
+        self._seen = np.zeros(groups)
         self._pending = Pending(self.leads, len(LEVELS))
         self._progress = Progress(int(self.leads[-1]))
 
@@ -42,7 +45,7 @@ class Conformal:
             self._learn(history.target(cell), cell)
         base = self.inner.update(history)
         self._pending.put(history.end, base.values.T)
-        values = base.values + self._offset[:, self._group] * spread(base.values)
+        values = outwards(base.values + self._offset[:, self._group] * spread(base.values))
         values = widened(values, history.missing_recently(WIDEN_MEMORY))
         return issue(history, self.name, self.leads, np.clip(values, self.low, self.high), reason=base.reason)
 
@@ -56,8 +59,18 @@ class Conformal:
         below = np.where(ok, actual <= corrected, 0.0)
         count = self._members @ ok
         share = (below @ self._members.T) / np.maximum(count, 1.0)
-        step = self._rate * (LEVEL_ARRAY[:, None] - share) * np.where(count > 0, 1.0, 0.0)
-        self._offset = np.where(self._moves, np.clip(self._offset + step, -MOST, MOST), 0.0)
+        self._seen += count > 0
+        ramp = np.minimum(1.0, self._seen / WARM_CELLS)
+        step = ramp * self._rate * (LEVEL_ARRAY[:, None] - share) * np.where(count > 0, 1.0, 0.0)
+        self._offset = np.where(self._moves, np.clip((1 - LEAK * (count > 0)) * self._offset + step, -MOST, MOST), 0.0)
+
+
+def outwards(values: Floats) -> Floats:
+    """Quantiles that never come back towards the median."""
+    above = np.maximum.accumulate(values[MEDIAN:], axis=0)
+    below = np.minimum.accumulate(values[MEDIAN::-1], axis=0)[::-1]
+    ordered: Floats = np.concatenate([below, above[1:]])
+    return ordered
 
 
 def spread(values: Floats) -> Floats:

@@ -1,8 +1,8 @@
 """Quantiles around a point forecast from its own past errors, each error measured in what was expected of it at that moment.
 
-Expected error per lead: `base × exp(w · z)`; `base` is a running mean of the absolute error, `z` says how rough the last hours were, how
-high the load stands, how far the point moves from the newest value and what time of day it is. `w` follows the gradient of the Laplace
-likelihood `|e| / s + log s` (AdaGrad). The quantiles are those of the newest errors in units of `s`, per lead and side.
+Expected size per lead: `s = exp(w · z)`; `z` says how rough the last hours were, how large the newest errors, how high the load stands, how
+far the point moves from the newest value and what time of day it is. `w` follows the gradient of the Laplace likelihood
+`|e| / s + log s` (AdaGrad). The quantiles are those of the newest errors `e / s`, per lead and side, times the present `s`.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ from typing import Protocol
 import numpy as np
 
 from ems.forecast.pending import Pending, Progress
-from ems.forecast.protocol import LEVEL_ARRAY, Bools, Floats, Forecast, History, Ints, issue
+from ems.forecast.protocol import LEVEL_ARRAY, MEDIAN, Bools, Floats, Forecast, History, Ints, issue
 
 # Student's t with three degrees of freedom in units of its mean absolute value, at even probabilities: assumed before anything is known.
 ASSUMED_P = (np.arange(40) + 0.5) / 40.0
+SHY = 20.0  # independent errors before half of their median is believed
 KEPT_DAYS, LEAST_KEPT = 7.0, 400
+ASSUMED_SHARE = 0.1
 REREAD_CELLS = 6  # the table of error quantiles is read anew every so many errors
-BASE_MEMORY = 300.0  # errors after which an old one weighs 1/e in `base`
-FEATURES = 8
-RATE, MOST_LOG = 0.1, 1.2  # step of AdaGrad; s stays within exp(±MOST_LOG) of base
+LONG_MEMORY, SHORT_MEMORY = 400.0, 8.0  # errors after which an old one weighs 1/e
+FEATURES = 9
+# Step of AdaGrad and the squared gradients it begins with; s stays within exp(±MOST_LOG). Chosen on the first two thirds of eight series.
+RATE, CALM, MOST_LOG = 0.1, 10.0, 1.2
 
 
 class PointForecaster(Protocol):
@@ -35,11 +38,16 @@ class PointForecaster(Protocol):
 
 
 class Dressed:
-    """A Forecaster out of a point forecaster. `low`, `high` bound the values (a load is never negative)."""
+    """A Forecaster out of a point forecaster. `low`, `high` bound the values (a load is never negative).
 
-    def __init__(self, point: PointForecaster, low: float = 0.0, high: float = np.inf, name: str | None = None) -> None:
+    With `is_scaled` off the expected error is the running mean alone: the forecast of a plain error quantile.
+    """
+
+    def __init__(
+        self, point: PointForecaster, low: float = 0.0, high: float = np.inf, name: str | None = None, is_scaled: bool = True
+    ) -> None:
         self.point, self.leads, self.name = point, point.leads, name or point.name
-        self.low, self.high = low, high
+        self.low, self.high, self.is_scaled = low, high, is_scaled
         self._errors: ErrorTable | None = None
         self._scale = ExpectedError(self.leads)
         self._pending = Pending(self.leads, 2 + FEATURES)
@@ -48,12 +56,15 @@ class Dressed:
     def update(self, history: History) -> Forecast:
         """Learns from the new cells and forecasts."""
         if self._errors is None:
-            self._errors = ErrorTable(self.leads, max(LEAST_KEPT, int(KEPT_DAYS * 86400.0 / history.step_s)))
+            assumed = ASSUMED_SHARE * typical_size(history)
+            self._errors = ErrorTable(self.leads, max(LEAST_KEPT, int(KEPT_DAYS * 86400.0 / history.step_s)), assumed)
         middle = self.point.update(history)
         for cell in self._progress.new_cells(history):
             self._learn(history.target(cell), cell)
-        z = scale_features(history, self.leads, middle)
-        scale = self._scale.expected(z, history)
+        z = np.zeros((len(self.leads), FEATURES))
+        if self.is_scaled:
+            z = scale_features(history, self.leads, middle, self._scale.restless())
+        scale = self._scale.expected(z)
         self._pending.put(history.end, np.column_stack([middle, scale, z]))
         values = np.clip(middle + scale * self._errors.quantiles(), self.low, self.high)
         return issue(history, self.name, self.leads, values)
@@ -70,13 +81,13 @@ class Dressed:
 class ErrorTable:
     """The newest `kept` errors per lead in units of what was expected, and their quantiles `[level, lead]`."""
 
-    def __init__(self, leads: Ints, kept: int) -> None:
-        assumed = (2.0 * ASSUMED_P - 1.0) / np.sqrt(2.0 * ASSUMED_P * (1.0 - ASSUMED_P)) / 1.3
+    def __init__(self, leads: Ints, kept: int, assumed_size: float) -> None:
+        assumed = assumed_size * (2.0 * ASSUMED_P - 1.0) / np.sqrt(2.0 * ASSUMED_P * (1.0 - ASSUMED_P)) / 1.3
         self._errors = np.full((len(leads), kept), np.nan)
         self._errors[:, : len(assumed)] = assumed
-        self._next = np.full(len(leads), len(assumed))
+        self._next = np.zeros(len(leads), dtype=np.intp)  # the assumed errors are the first to be replaced
         self._count = np.full(len(leads), len(assumed))
-        self._unread = REREAD_CELLS
+        self._unread, self._leads = REREAD_CELLS, leads
         self._table = np.empty((len(LEVEL_ARRAY), len(leads)))
 
     def add(self, errors: Floats, ok: Bools) -> None:
@@ -84,7 +95,7 @@ class ErrorTable:
         rows, kept = np.flatnonzero(ok), self._errors.shape[1]
         self._errors[rows, self._next[rows]] = errors[rows]
         self._next[rows] = (self._next[rows] + 1) % kept
-        self._count[rows] = np.minimum(self._count[rows] + 1, kept)
+        self._count[rows] = np.maximum(self._count[rows], np.where(self._next[rows] == 0, kept, self._next[rows]))
         self._unread += 1
 
     def quantiles(self) -> Floats:
@@ -95,45 +106,47 @@ class ErrorTable:
             low = place.astype(np.intp)
             high = np.minimum(low + 1, n - 1)
             rows, share = np.arange(len(n)), place - low
-            self._table = ordered[rows, low] * (1.0 - share) + ordered[rows, high] * share
+            table = ordered[rows, low] * (1.0 - share) + ordered[rows, high] * share
+            independent = n / self._leads  # errors of neighbouring cells at a long lead are one error
+            self._table = table - table[MEDIAN] * SHY / (SHY + independent)
             self._unread = 0
         return self._table
 
 
 class ExpectedError:
-    """The absolute error expected per lead."""
+    """How large an error is expected per lead, relative to an ordinary one: `exp(w · z)`."""
 
     def __init__(self, leads: Ints) -> None:
-        self._base = np.full(len(leads), np.nan)
-        self._seen = np.zeros(len(leads))
         self._w = np.zeros((len(leads), FEATURES))
-        self._gradients = np.full((len(leads), FEATURES), 10.0)
+        self._gradients = np.full((len(leads), FEATURES), CALM)
+        self._long = np.full(len(leads), np.nan)  # running means of the absolute error: of hours, of days
+        self._short = np.full(len(leads), np.nan)
+        self._seen = np.zeros(len(leads))
 
-    def expected(self, z: Floats, history: History) -> Floats:
-        """Per lead; before any error was seen a tenth of the newest values' size."""
-        size = np.abs(history.values[-12:])
-        finite = size[np.isfinite(size)]
-        assumed = 0.1 * float(finite.mean()) + 1e-9 if len(finite) else 1.0
-        base = np.where(np.isnan(self._base), assumed, self._base)
-        scale: Floats = np.maximum(base * np.exp(self._log(z)), 1e-4 * assumed)
+    def restless(self) -> Floats:
+        """Logarithm of the newest errors' size against the last days', per lead."""
+        ratio = (self._short + 0.05 * self._long) / (1.05 * self._long)
+        return np.where(self._long > 0, np.log(np.where(self._long > 0, ratio, 1.0)), 0.0)
+
+    def expected(self, z: Floats) -> Floats:
+        """Relative size per lead."""
+        scale: Floats = np.exp(np.clip(np.einsum("lf,lf->l", z, self._w), -MOST_LOG, MOST_LOG))
         return scale
 
     def learn(self, error: Floats, scale: Floats, z: Floats, ok: Bools) -> None:
         """One absolute error per lead where `ok`, with the scale and features it was issued with."""
         self._seen += ok
-        share = np.maximum(1.0 / np.maximum(self._seen, 1.0), 1.0 / BASE_MEMORY)
-        detrended = error / np.exp(self._log(z))
-        self._base = np.where(ok, np.where(np.isnan(self._base), detrended, self._base + share * (detrended - self._base)), self._base)
-        gradient = np.where(ok, 1.0 - np.minimum(error / scale, 5.0), 0.0)[:, None] * np.where(ok[:, None], z, 0.0)
+        first = ok & np.isnan(self._long)
+        self._long, self._short = np.where(first, error, self._long), np.where(first, error, self._short)
+        self._long += np.where(ok, (error - self._long) * np.maximum(1.0 / np.maximum(self._seen, 1.0), 1.0 / LONG_MEMORY), 0.0)
+        self._short += np.where(ok, (error - self._short) / SHORT_MEMORY, 0.0)
+        typical = np.where(self._long > 0, self._long, 1.0)
+        gradient = np.where(ok, 1.0 - np.minimum(error / (typical * scale), 5.0), 0.0)[:, None] * np.where(ok[:, None], z, 0.0)
         self._gradients += gradient**2
         self._w -= RATE * gradient / np.sqrt(self._gradients)
 
-    def _log(self, z: Floats) -> Floats:
-        clipped: Floats = np.clip(np.einsum("lf,lf->l", z, self._w), -MOST_LOG, MOST_LOG)
-        return clipped
 
-
-def scale_features(history: History, leads: Ints, middle: Floats) -> Floats:
+def scale_features(history: History, leads: Ints, middle: Floats, restless: Floats) -> Floats:
     """Per lead: roughness of the last hour and last six against the last day's, level, distance of the point from now, harmonics."""
     values = history.values[-max(24, int(86400 / history.step_s)) :]
     per_hour = max(1, round(3600.0 / history.step_s))
@@ -147,7 +160,13 @@ def scale_features(history: History, leads: Ints, middle: Floats) -> Floats:
     z[:, 3] = np.log1p(np.nan_to_num(abs(middle - newest)) / (3.0 * rough))
     angle = 2.0 * np.pi * (((history.end + leads - 1) * history.step_s) % 86400.0) / 86400.0
     z[:, 4], z[:, 5], z[:, 6], z[:, 7] = np.sin(angle), np.cos(angle), np.sin(2 * angle), np.cos(2 * angle)
+    z[:, 8] = restless
     return z
+
+
+def typical_size(history: History) -> float:
+    """Mean absolute value of the first values seen."""
+    return _mean(np.abs(history.values[-12:]), 1.0) + 1e-9
 
 
 def _mean(values: Floats, otherwise: float = 0.0) -> float:
