@@ -102,7 +102,7 @@ class Plant:
         for ups in self.upses:
             ups.step(dt_s, at_s, sum(clusters[c].power_kw for c in ups.rating.carries))
         for battery in self.batteries:
-            battery.step(dt_s, at_s)
+            battery.step(dt_s, at_s, outdoor_temp_c)
         for generator in self.generators:
             generator.step(dt_s, at_s)
         for renewable in self.renewables:

@@ -80,7 +80,7 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
     limit_kw, source = _limit(site, state, obligations, observed)
     room = _room(site, state, limit_kw)
     exposure_s = _exposure_s(site)
-    storage = {b.id: battery_envelope(b, state.batteries[b.id], exposure_s) for b in site.batteries}
+    storage = {b.id: battery_envelope(b, state.batteries[b.id], exposure_s, state.outdoor_temp_c) for b in site.batteries}
     for ups in site.upses:
         storage[ups.id] = ups_envelope(ups, state.upses[ups.id], observed.critical_kw[ups.id], exposure_s, observed.since_normal_s[ups.id])
     storage = _hold_export(site, storage, observed)

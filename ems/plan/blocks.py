@@ -52,6 +52,11 @@ class SiteBlocks:
         return sum((blocks[a].power_kw for a in assets), start=cp.Constant(0.0))
 
 
+def days_of(grid: TimeGrid) -> int:
+    """The most local days a horizon can touch."""
+    return int(np.ceil((grid.coarse_steps + 9) / 24.0)) + 1
+
+
 def build_blocks(site: Site, grid: TimeGrid, duration_h: cp.Parameter) -> SiteBlocks:
     """One block per asset; clusters first, for what carries or cools them."""
     points = checkpoints(grid)
@@ -61,7 +66,7 @@ def build_blocks(site: Site, grid: TimeGrid, duration_h: cp.Parameter) -> SiteBl
         return sum((clusters[i].power_kw for i in ids if i in clusters), start=cp.Constant(np.zeros(grid.n)))
 
     return SiteBlocks(
-        batteries={b.id: BatteryBlock(b, duration_h) for b in site.batteries},
+        batteries={b.id: BatteryBlock(b, duration_h, days_of(grid)) for b in site.batteries},
         upses={u.id: UpsBlock(u, duration_h, it_kw(u.carries)) for u in site.upses},
         clusters=clusters,
         coolings={c.id: CoolingBlock(c, it_kw(c.cools)) for c in site.coolings},

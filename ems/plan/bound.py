@@ -131,7 +131,12 @@ def _add_battery(lp: LinearProgram, battery: Battery, energy_kwh: float, n: int,
     limits = (battery.power_kw, battery.power_kw)
     efficiency = (battery.charge_efficiency, battery.discharge_efficiency)
     wear = battery.wear_price_per_kwh
-    _add_store(lp, battery.id, energy_kwh, (low, high), limits, efficiency, wear, battery.auxiliary_kw, n, mean_price, parts)
+    discharge = _add_store(lp, battery.id, energy_kwh, (low, high), limits, efficiency, wear, battery.auxiliary_kw, n, mean_price, parts)
+    if battery.wear_by_depth:  # no cycle is cheaper than one in the shallowest band
+        price = battery.wear_by_depth[0][1] / battery.discharge_efficiency * STEP_H
+        drawn = lp.add(n, price)
+        lp.require([(drawn, 1.0), (discharge, -1.0)], 0.0, 0.0)
+        parts.throughput.append((drawn, price))
 
 
 def _add_ups(lp: LinearProgram, ups: Ups, energy_kwh: float, n: int, mean_price: float, parts: _Parts) -> None:

@@ -23,6 +23,11 @@ def stores_of(site: Site) -> tuple[Battery | Ups, ...]:
     return (*site.batteries, *site.upses)
 
 
+def is_worn_out(store: Battery | Ups) -> bool:
+    """True for a battery at its end of life."""
+    return isinstance(store, Battery) and store.is_worn_out
+
+
 @dataclass(frozen=True)
 class ImportEnvelope:
     """The one limit on import per step in kW, and the name of the source that sets it there."""

@@ -16,7 +16,7 @@ from ems.horizon import Horizon
 from ems.messages import MinuteFrame
 from ems.obligation import Obligation
 from ems.plan.envelope import import_envelope
-from ems.plan.inputs import DemandMeter, PlanInputs, stores_of
+from ems.plan.inputs import DemandMeter, PlanInputs, is_worn_out, stores_of
 from ems.plan.peak import PeakExpectation
 from ems.plan.plan import Plan
 from ems.plan.planner import Planner
@@ -121,7 +121,7 @@ class PlanLoop:
             backlog=state.clusters,
             meter=self._meter(now, state),
             cooling_kw=state.cooling_kw,
-            unavailable=frozenset(s.id for s in stores_of(self.site) if not self._measured(s.id, state)),
+            unavailable=frozenset(s.id for s in stores_of(self.site) if not self._measured(s.id, state) or is_worn_out(s)),
             present=self._present(state),
             critical_q99_kw=critical_q99_kw,
             settle_at=self.settle_at,

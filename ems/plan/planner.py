@@ -120,7 +120,11 @@ class Planner:
         block = self.problem.blocks.stores[store]
         ratings = block.battery if isinstance(block, BatteryBlock) else block.ups
         moved_kw = self._values(block.charge_kw, solution) + self._values(block.discharge_kw, solution)
-        return float(ratings.wear_price_per_kwh * (hours @ moved_kw))
+        money = float(ratings.wear_price_per_kwh * (hours @ moved_kw))
+        if isinstance(block, BatteryBlock) and block.depth is not None:
+            drawn = zip(block.depth.prices, block.depth.drawn_kwh, strict=True)
+            money += sum(float(price * self._values(kwh, solution).sum()) for price, kwh in drawn)
+        return money
 
     def _work(self, cluster: str, hours: Array, solution: Solution) -> float:
         block = self.problem.blocks.clusters[cluster]

@@ -14,7 +14,7 @@ from ems.plan.commitments import BillingIntervals, Levelling, PeakTerm, StepTerm
 from ems.plan.headroom import Headroom, kept_kwh
 from ems.plan.inputs import PlanInputs
 from ems.plan.tariff import tariff_commitments
-from ems.plan.values import PlanValues, lowest_gain, plan_values
+from ems.plan.values import PlanValues, ambient_share, lowest_gain, plan_values
 from ems.site.model import Feeder, Site
 from ems.timegrid import TimeGrid, boundaries_h, interval_weights
 
@@ -80,9 +80,11 @@ class PlanProblem:
 
     def _update_stores(self, inputs: PlanInputs, v: PlanValues) -> None:
         for name, battery in self.blocks.batteries.items():
-            available = v.open_share * (name not in inputs.unavailable)
+            available = v.open_share * (name not in inputs.unavailable) * ambient_share(battery.battery, inputs.outdoor_temp_c)
             present = inputs.present.get(name, 1.0)
             battery.update(inputs.store_energy_kwh[name], v.duration_h, available, v.stored_value[name], v.readiness, present)
+            if battery.budget is not None:
+                battery.budget.update(*v.local_days, inputs.store_energy_kwh[name], battery.battery.discharge_efficiency)
         for name, ups in self.blocks.upses.items():
             available = v.open_share * (name not in inputs.unavailable)
             ups.update(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ems.assets.battery.model import Battery
+from ems.horizon import Horizon
 from ems.plan.inputs import PlanInputs, stores_of
 from ems.site.model import Site
 from ems.timegrid import interval_start
@@ -33,6 +36,7 @@ class PlanValues:
     recovery_price: float  # money per kWh of work left waiting at the end
     waiting_price: Array
     it_now_kw: float
+    local_days: tuple[Array, int] = (np.zeros((1, 0)), 0)  # hours of each step in each local day, and the number of today
 
     def months(self, interval_s: int, rows: int, columns: int) -> tuple[Array, Array]:
         """For averaged intervals and for the longer steps: 1 in this billing month, 2 in the next, 0 after the accounts closed."""
@@ -71,7 +75,25 @@ def plan_values(site: Site, inputs: PlanInputs) -> PlanValues:
         recovery_price=max(mean_price, 0.0) * float(gain.max()),
         waiting_price=readiness,
         it_now_kw=sum(float(q50[0]) for q50 in inputs.load_q50_kw.values()),
+        local_days=local_days(site.time_zone, inputs.horizon),
     )
+
+
+def local_days(time_zone: str, horizon: Horizon) -> tuple[Array, int]:
+    """Hours of each step in each local day (a step belongs to the day it starts in), today first, and the ordinal of today."""
+    zone = ZoneInfo(time_zone)
+    ordinals = np.array([start.astimezone(zone).toordinal() for start in horizon.starts])
+    days = ordinals - ordinals[0]
+    hours = np.zeros((int(days[-1]) + 1, len(days)))
+    hours[days, np.arange(len(days))] = horizon.duration_h
+    return hours, int(ordinals[0])
+
+
+def ambient_share(battery: Battery, outdoor_temp_c: Array) -> Array:
+    """The share of a battery's rating the forecast temperature leaves, per step."""
+    if not battery.limit_by_ambient_c:
+        return np.ones(len(outdoor_temp_c))
+    return np.array([battery.ambient_share(float(t)) for t in outdoor_temp_c])
 
 
 def open_shares(inputs: PlanInputs) -> tuple[Array, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ def verify(site: Site, inputs: PlanInputs, plan: Plan) -> list[str]:
     for cluster in site.clusters:
         faults += _cluster(cluster, inputs, plan)
     for battery in site.batteries:
-        faults += _battery(battery, inputs, plan)
+        faults += _battery(battery, inputs, plan, ZoneInfo(site.time_zone))
     for ups in site.upses:
         faults += _ups(ups, inputs, plan)
     faults += _balance(site, inputs, plan)
@@ -90,18 +91,48 @@ def _store(name: str, power: Array, energy: Array, hours: Array, efficiency: tup
     yield from _worst(f"{name}: energy from nowhere", np.diff(energy) - gained)
 
 
-def _battery(battery: Battery, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
+def _battery(battery: Battery, inputs: PlanInputs, plan: Plan, zone: ZoneInfo) -> Iterator[str]:
     name, hours = battery.id, np.array(plan.duration_h)
     power, energy = np.array(plan.power_kw[name]), np.array(plan.energy_kwh[name])
     now_kwh = inputs.store_energy_kwh[name]
     present = inputs.present.get(name, 1.0)
-    rating = 0.0 if name in inputs.unavailable else battery.power_kw * present
+    rating = 0.0 if name in inputs.unavailable else battery.power_kw * present * _ambient_share(battery, inputs)
     yield from _worst(f"{name}: does not start where it is", np.abs(energy[:1] - now_kwh))
     yield from _store(name, power, energy, hours, (battery.charge_efficiency, battery.discharge_efficiency), battery.auxiliary_kw)
     yield from _worst(f"{name}: above its rating", np.abs(power) - rating)
+    yield from _charge_limits(battery, present, power, energy)
+    yield from _warranty(battery, inputs, power, hours, zone)
     floor: Array = np.minimum(battery.soc_min * battery.energy_kwh * present, now_kwh - battery.auxiliary_kw * np.r_[0.0, np.cumsum(hours)])
     yield from _worst(f"{name}: below its window", floor - energy)
     yield from _worst(f"{name}: above its window", energy - max(battery.soc_max * battery.energy_kwh * present, now_kwh))
+
+
+def _ambient_share(battery: Battery, inputs: PlanInputs) -> Array:
+    if not battery.limit_by_ambient_c:
+        return np.ones(inputs.horizon.n)
+    temps, shares = zip(*battery.limit_by_ambient_c, strict=True)
+    return np.asarray(np.interp(inputs.outdoor_temp_c, temps, shares))
+
+
+def _charge_limits(battery: Battery, present: float, power: Array, energy: Array) -> Iterator[str]:
+    """Power at the mean state of charge of each step, on the curve itself instead of the lines through it."""
+    for points, signed, word in ((battery.charge_limit_by_soc, power, "charges"), (battery.discharge_limit_by_soc, -power, "discharges")):
+        if points:
+            soc = 0.5 * (energy[1:] + energy[:-1]) / (battery.energy_kwh * max(present, 1e-9))
+            socs, shares = zip(*points, strict=True)
+            limit = battery.power_kw * present * np.interp(soc, socs, shares)
+            yield from _worst(f"{battery.id}: {word} more than its state of charge allows", np.maximum(signed, 0.0) - limit)
+
+
+def _warranty(battery: Battery, inputs: PlanInputs, power: Array, hours: Array, zone: ZoneInfo) -> Iterator[str]:
+    """Net discharge per local day; what today has given already is the block's to know."""
+    if battery.warranty_kwh_per_day is None:
+        return
+    days: dict[object, float] = {}
+    for start, kw, h in zip(inputs.horizon.starts, np.maximum(-power, 0.0), hours, strict=True):
+        day = start.astimezone(zone).date()
+        days[day] = days.get(day, 0.0) + float(kw * h)
+    yield from _worst(f"{battery.id}: gives more in a day than its warranty", np.array(list(days.values())) - battery.warranty_kwh_per_day)
 
 
 def _ups(ups: Ups, inputs: PlanInputs, plan: Plan) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ems.assets.workload.model import CLASSES
 from ems.kpi.cost import Cost, demand_charge, stored_energy_credit, work_charge
+from ems.kpi.cycles import CycleWear
 from ems.kpi.efficiency import carbon_per_it_kwh, facility_kwh, pue
 from ems.kpi.limits import Excursions, RampExcursions
 from ems.kpi.peak import IntervalPeaks
@@ -53,6 +54,7 @@ class Ledger:
         self.ramp = RampExcursions(self.site.point_of_connection.ramp_limit_kw_per_min)
         self.work = {c.id: {name: ClassSums() for name in CLASSES} for c in self.site.clusters}
         self.wear_price = {s.id: s.wear_price_per_kwh for s in stores(self.site)}
+        self.cycles = {b.id: CycleWear(b.wear_by_depth, b.energy_kwh) for b in self.site.batteries if b.wear_by_depth}
         self.feeder_limit = {f.id: f.limit_kw for f in self.site.feeders}
         self.fixed_kw = sum(a.power_kw for a in self.site.fixed_loads)
         self.price_adder = tariff.energy_price_per_kwh
@@ -109,6 +111,8 @@ class Ledger:
             if kw:
                 s["charge_kwh" if kw > 0 else "discharge_kwh"] += abs(kw) * hours
                 s["wear"] += abs(kw) * hours * self.wear_price[store]
+        for store, cycles in self.cycles.items():
+            cycles.add(step.stored_kwh[store])
         if not self.initial_kwh:
             self.initial_kwh = dict(step.stored_kwh)
 
@@ -156,11 +160,13 @@ class Ledger:
         s, tariff = self.sums, self.site.tariff
         efficiency = {x.id: x.discharge_efficiency for x in stores(self.site)}
         mean = self.mean_price()
+        for store, cycles in self.cycles.items():
+            cycles.add(final_kwh[store])
         credit = sum(stored_energy_credit(final_kwh[k] - self.initial_kwh[k], mean, efficiency[k]) for k in final_kwh)
         return Cost(
             energy=s["energy_cost"] - s["export_revenue"],
             demand=demand_charge(self.peaks.peaks_kw, tariff.demand_price_per_kw_month),
-            wear=s["wear"],
+            wear=s["wear"] + sum(c.money() for c in self.cycles.values()),
             workload=self._workload_cost(),
             limit_breach=self.breach.kwh * self.site.point_of_connection.import_breach_price_per_kwh,
             stored_energy_credit=credit,

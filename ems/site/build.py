@@ -17,7 +17,7 @@ from ems.limit import Limit, LimitKind
 from ems.site.build_generation import build_generator, build_renewable
 from ems.site.model import ControlSettings, Feeder, PlanSettings, Site
 from ems.site.schema import LimitFile, PointOfConnectionFile, SiteFile
-from ems.site.schema_assets import AssetFile, BatteryFile, ClusterFile, CoolingFile, FixedLoadFile, LinkFile, UpsFile
+from ems.site.schema_assets import AssetFile, BatteryFile, ClusterFile, CoolingFile, FixedLoadFile, LinkFile, UpsFile, as_points
 from ems.site.schema_generation import GeneratorFile, RenewableFile
 from ems.site.tariff_build import build_tariff
 
@@ -152,17 +152,23 @@ def build_battery(name: str, file: BatteryFile) -> Battery:
     return Battery(
         id=name,
         power_kw=file.power_kw,
-        energy_kwh=file.energy_kwh,
+        energy_kwh=file.energy_kwh * file.state_of_health,
         charge_efficiency=file.charge_efficiency,
         discharge_efficiency=file.discharge_efficiency,
         soc_min=file.soc_min,
         soc_max=file.soc_max,
-        wear_price_per_kwh=file.wear_price_per_kwh,
+        wear_price_per_kwh=0.0 if file.wear_by_depth else file.wear_price_per_kwh,
         ramp_kw_per_s=file.power_kw if file.ramp_kw_per_s is None else file.ramp_kw_per_s,
         initial_soc=file.initial_soc,
         auxiliary_kw=file.auxiliary_kw,
         link=build_link(file.link),
         chemistry=file.chemistry,
+        charge_limit_by_soc=as_points(file.charge_limit_by_soc),
+        discharge_limit_by_soc=as_points(file.discharge_limit_by_soc),
+        limit_by_ambient_c=as_points(file.limit_by_ambient_c),
+        wear_by_depth=as_points(file.wear_by_depth),
+        warranty_kwh_per_day=file.warranty_kwh_per_day,
+        is_worn_out=file.state_of_health <= file.end_of_life_capacity,
     )
 
 

@@ -75,9 +75,14 @@ def link_from_data(data: dict[str, Any] | None) -> DeviceLink | None:
 
 def asset_from_data(data: dict[str, Any]) -> Asset:
     """An asset from plain data: lists become tuples, links and workload classes their classes."""
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items() if key != "kind"}
+    values: dict[str, Any] = {key: _tuples(value) for key, value in data.items() if key != "kind"}
     if "link" in values:
         values["link"] = link_from_data(values["link"])
     if "classes" in values:
         values["classes"] = {name: WorkloadClass(**share) for name, share in values["classes"].items()}
     return KINDS[data["kind"]](**values)
+
+
+def _tuples(value: Any) -> Any:
+    """Lists, and lists in lists, as tuples."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

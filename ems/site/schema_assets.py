@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from ems.assets.battery.curves import is_concave
 from ems.assets.workload.model import DEFERRABLE
 from ems.site.schema_generation import GeneratorFile, RenewableFile
 from ems.site.schema_types import Efficiency as Efficiency
@@ -16,6 +18,24 @@ from ems.site.schema_types import NotNegative as NotNegative
 from ems.site.schema_types import Positive as Positive
 from ems.site.schema_types import Price as Price
 from ems.site.source import FileModel
+
+Point = Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
+def is_rising(points: list[Point]) -> bool:
+    """True when the first numbers of the points rise."""
+    xs = [x for x, _ in points]
+    return all(a < b for a, b in pairwise(xs))
+
+
+def as_points(points: list[Point]) -> tuple[tuple[float, float], ...]:
+    """Points of a file as pairs."""
+    return tuple((x, y) for x, y in points)
+
+
+def shares(points: list[Point]) -> bool:
+    """True when the second numbers are shares."""
+    return all(0.0 <= y <= 1.0 for _, y in points)
 
 
 class BatteryFile(FileModel):
@@ -34,7 +54,40 @@ class BatteryFile(FileModel):
     ramp_kw_per_s: Positive | None = None
     initial_soc: Fraction = 0.5
     auxiliary_kw: NotNegative = 0.0
+    charge_limit_by_soc: list[Point] = []
+    discharge_limit_by_soc: list[Point] = []
+    limit_by_ambient_c: list[Point] = []
+    wear_by_depth: list[Point] = []
+    warranty_kwh_per_day: Positive | None = None
+    state_of_health: Efficiency = 1.0
+    end_of_life_capacity: float = Field(default=0.0, ge=0, lt=1)
     link: LinkFile | None = None
+
+    @field_validator("charge_limit_by_soc", "discharge_limit_by_soc")
+    @classmethod
+    def _limit_over_the_whole_range(cls, value: list[Point]) -> list[Point]:
+        if value and not (
+            is_rising(value) and value[0][0] == 0.0 and value[-1][0] == 1.0 and shares(value) and is_concave(as_points(value))
+        ):
+            raise ValueError(
+                "points [state of charge, share] from 0 to 1, shares from 0 to 1, no piece steeper upwards than the one before"
+            )
+        return value
+
+    @field_validator("limit_by_ambient_c")
+    @classmethod
+    def _shares_over_temperature(cls, value: list[Point]) -> list[Point]:
+        if value and not (is_rising(value) and shares(value)):
+            raise ValueError("points [degrees C, share] with rising temperatures and shares from 0 to 1")
+        return value
+
+    @field_validator("wear_by_depth")
+    @classmethod
+    def _deeper_is_dearer(cls, value: list[Point]) -> list[Point]:
+        prices = [price for _, price in value]
+        if value and not (is_rising(value) and value[0][0] > 0.0 and value[-1][0] == 1.0 and prices == sorted(prices) and prices[0] >= 0.0):
+            raise ValueError("points [depth up to, price per kWh] with the last depth 1 and prices that never fall")
+        return value
 
     @field_validator("soc_max")
     @classmethod

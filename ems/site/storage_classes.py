@@ -1,8 +1,8 @@
 """Hundreds of storage strings as a few classes: the planner sees one battery per class, the arbiter splits its power again.
 
 Strings are planned together when they hang on the same feeder and agree in chemistry, efficiencies, wear, window and in how long they
-last at full power. Where that still leaves more than MOST_CLASSES, the classes of a feeder and chemistry that are nearest in efficiency
-become one, with the worst of their figures. A site without strings is planned as it stands.
+last at full power. Where that still leaves more than MOST_CLASSES, classes of one feeder, chemistry and set of curves that are nearest in
+efficiency and wear become one, with the worst of their figures. A site without strings is planned as it stands.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ def class_battery(name: str, strings: Sequence[Battery]) -> Battery:
         ramp_kw_per_s=sum(s.ramp_kw_per_s for s in strings),
         initial_soc=sum(s.initial_soc * s.energy_kwh for s in strings) / energy_kwh,
         auxiliary_kw=sum(s.auxiliary_kw for s in strings),
+        warranty_kwh_per_day=sum(s.warranty_kwh_per_day or 0.0 for s in strings) or None,
         link=None,
     )
 
@@ -77,16 +78,22 @@ def _kind(b: Battery) -> tuple[object, ...]:
     return (plain, round(b.energy_kwh / b.power_kw, 6))
 
 
-def _order(b: Battery, feeder: dict[str, str]) -> tuple[str, str, float, float, str]:
-    return (feeder.get(b.id, ""), b.chemistry, _round_trip(b), b.wear_price_per_kwh, b.id)
+def _order(b: Battery, feeder: dict[str, str]) -> tuple[object, ...]:
+    return (*_apart(b, feeder), _round_trip(b), b.wear_price_per_kwh, b.id)
+
+
+def _apart(b: Battery, feeder: dict[str, str]) -> tuple[object, ...]:
+    """What strings must agree in even when classes are merged."""
+    curves = (b.charge_limit_by_soc, b.discharge_limit_by_soc, b.limit_by_ambient_c, b.wear_by_depth)
+    return (feeder.get(b.id, ""), b.chemistry, curves, b.warranty_kwh_per_day is None, b.is_worn_out)
 
 
 def _nearest(groups: Sequence[Group], feeder: dict[str, str]) -> int | None:
-    """Where in the sorted groups two neighbours of one feeder and chemistry differ least in round trip and wear; None when none are."""
+    """Where in the sorted groups two neighbours of one kind differ least in round trip and wear; None when none are."""
     gaps = [
         (abs(_round_trip(a[0]) - _round_trip(b[0])) + abs(a[0].wear_price_per_kwh - b[0].wear_price_per_kwh), n)
         for n, (a, b) in enumerate(pairwise(groups))
-        if _order(a[0], feeder)[:2] == _order(b[0], feeder)[:2]
+        if _apart(a[0], feeder) == _apart(b[0], feeder)
     ]
     return min(gaps)[1] if gaps else None
 

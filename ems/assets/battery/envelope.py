@@ -6,7 +6,7 @@ from ems.assets.battery.model import Battery, BatteryState
 from ems.assets.envelope import Envelope
 
 
-def battery_envelope(battery: Battery, state: BatteryState, exposure_s: float) -> Envelope:
+def battery_envelope(battery: Battery, state: BatteryState, exposure_s: float, outdoor_temp_c: float | None = None) -> Envelope:
     """The allowed power in kW, charging positive.
 
     Near the ends of the state-of-charge window the power is tapered so that holding it for `exposure_s` seconds (the lease and two
@@ -17,11 +17,15 @@ def battery_envelope(battery: Battery, state: BatteryState, exposure_s: float) -
         return Envelope(battery.id, 0.0, 0.0, "device not trusted", "device not trusted")
     if state.is_local:
         return Envelope(battery.id, 0.0, 0.0, "device in LOCAL", "device in LOCAL")
+    if battery.is_worn_out:
+        return Envelope(battery.id, 0.0, 0.0, "end of life", "end of life")
     hours = exposure_s / 3600.0
     above_kwh = max(0.0, state.soc - battery.soc_min) * battery.energy_kwh
     below_kwh = max(0.0, battery.soc_max - state.soc) * battery.energy_kwh
     envelope = Envelope(battery.id, -battery.power_kw, battery.power_kw, "rating", "rating")
     envelope = envelope.narrowed(-state.max_discharge_kw, state.max_charge_kw, "device limit")
+    least_kw, most_kw = -battery.discharge_limit_kw(state.soc, outdoor_temp_c), battery.charge_limit_kw(state.soc, outdoor_temp_c)
+    envelope = envelope.narrowed(least_kw, most_kw, "power at this charge and temperature")
     return envelope.narrowed(
         -above_kwh * battery.discharge_efficiency / hours, below_kwh / battery.charge_efficiency / hours, "state of charge"
     )
