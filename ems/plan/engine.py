@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ems.errors import PlanInfeasible
+from ems.horizon import Horizon
+from ems.plan.engine_align import Alignment, SlidingBasis
 from ems.plan.engine_highs import LP_OPTIONS, give_budget, hand_over, model_of, new_highs
 from ems.plan.engine_mip import MIP_REL_GAP, Branching
 from ems.plan.engine_second import solve_second
@@ -55,9 +57,13 @@ class Engine:
         self._branching: Branching | None = None
         self._highs = new_highs(LP_OPTIONS)
         self._last: Matrices | None = None
+        self._sliding: SlidingBasis | None = None
 
-    def solve(self) -> Solution:
-        """The optimum for the Parameters as they are now. Raises PlanInfeasible when no solver has an answer."""
+    def solve(self, horizon: Horizon | None = None) -> Solution:
+        """The optimum for the Parameters as they are now. Raises PlanInfeasible when no solver has an answer.
+
+        With the `horizon` they are for, the basis of the last solve is moved along with the time it was for.
+        """
         if self.compiled is None:
             self.compiled = self._compile()
         matrices, gap = self.compiled.matrices(), 0.0
@@ -65,6 +71,8 @@ class Engine:
             matrices, gap = self._decided(matrices, self._branching)
         path = COLD if self._last is None else HOT
         self._hand_over(matrices)
+        if horizon is not None:
+            self._slide(horizon)
         solution = self._run(matrices, path, gap)
         if solution is None and path == HOT:
             self._highs.clearSolver()
@@ -100,6 +108,12 @@ class Engine:
             hand_over(self._highs, self._last, m)
         self._last = m
 
+    def _slide(self, horizon: Horizon) -> None:
+        assert self.compiled is not None
+        if self._sliding is None or self._sliding.alignment.steps != horizon.n:
+            self._sliding = SlidingBasis(Alignment(self.compiled, horizon.n))
+        self._sliding.slide(self._highs, horizon)
+
     def _run(self, m: Matrices, path: str, gap: float) -> Solution | None:
         h = self._highs
         give_budget(h, self.budget_s)
@@ -113,11 +127,21 @@ class Engine:
         if m.violation(x) > RESIDUAL_TOLERANCE:
             return None
         objective = info.objective_function_value + m.offset
-        row_dual, column_dual = np.asarray(found.row_dual), np.asarray(found.col_dual)
-        return Solution(x, row_dual, column_dual, objective, path, int(info.simplex_iteration_count), gap)
+        return self._whole(
+            m, x, np.asarray(found.row_dual), np.asarray(found.col_dual), objective, path, int(info.simplex_iteration_count), gap
+        )
 
     def _second(self, m: Matrices, gap: float) -> Solution:
         answer = solve_second(m, max(self.budget_s, 1.0))
         if isinstance(answer, str):
             raise PlanInfeasible(f"neither solver found a plan: {answer}")
-        return Solution(answer.x, answer.row_dual, answer.column_dual, answer.objective + m.offset, SECOND, answer.iterations, gap)
+        objective = answer.objective + m.offset
+        return self._whole(m, answer.x, answer.row_dual, answer.column_dual, objective, SECOND, answer.iterations, gap)
+
+    def _whole(
+        self, m: Matrices, x: Array, row_dual: Array, column_dual: Array, objective: float, path: str, iterations: int, gap: float
+    ) -> Solution:
+        """A solution in all columns of the problem."""
+        assert self.compiled is not None
+        whole_dual = self.compiled.whole_dual(column_dual, row_dual, m)
+        return Solution(self.compiled.whole(x, m), row_dual, whole_dual, objective, path, iterations, gap)

@@ -1,7 +1,6 @@
-"""The compiled problem as HiGHS wants it: `row_lower <= A x <= row_upper`, `lower <= x <= upper`.
+"""The compiled problem as the solver gets it: `row_lower <= a x <= row_upper`, `lower <= x <= upper`, tightened (engine_tighten).
 
-cvxpy writes `A x + s = b` with equality rows first. Rows with a single coefficient become bounds, and pairs of opposite inequalities
-become one row with two sides; both are decided once, on the pattern, which never changes (zeros are kept).
+Every number is an affine map of the Parameters: one sparse product per solve gives them all.
 """
 
 from __future__ import annotations
@@ -13,15 +12,19 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ems.errors import InvariantBroken
+from ems.errors import InvariantBroken, PlanInfeasible
+from ems.plan.engine_program import Program
+from ems.plan.engine_tighten import tighten
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
+NO_ROOM = 1e-6  # a lower bound this far above the upper one is a clash, less is rounding
 
 
 @dataclass(frozen=True)
 class Matrices:
-    """One set of numbers. `a` is column-wise; its pattern is that of every other set of the same problem."""
+    """One set of numbers. `a` is column-wise; its pattern is that of every other set of the same problem. `held` are the values of the
+    columns the solver does not see, `held_cost` what each of them costs per unit."""
 
     cost: Array
     offset: float
@@ -30,6 +33,8 @@ class Matrices:
     row_lower: Array
     row_upper: Array
     a: sp.csc_matrix
+    held: Array
+    held_cost: Array
 
     def violation(self, x: Array) -> float:
         """The largest violation of a row or a bound, in its own unit."""
@@ -48,109 +53,113 @@ class CompiledMatrices:
     """Compiles a DPP problem once; `matrices()` applies the Parameters as they are now. `integers` are the whole-number columns."""
 
     def __init__(self, problem: cp.Problem) -> None:
-        data, _, _ = problem.get_problem_data(cp.HIGHS)
-        self._program = data["param_prob"]
-        self._booleans = np.array(data["bool_vars_idx"], dtype=np.int64)
-        self.integers: Index = np.array(sorted([*data["bool_vars_idx"], *data["int_vars_idx"]]), dtype=np.int64)
-        self._equalities = int(data["dims"].zero)
-        _, _, a, _ = self._program.apply_parameters(keep_zeros=True)
-        self._plan_rows(sp.csc_matrix(a))
+        self.program = Program(problem)
+        self.tight = tighten(self.program)
+        place = np.full(self.program.columns_count, -1)
+        place[self.tight.columns] = np.arange(len(self.tight.columns))
+        self.integers: Index = place[self.program.integers]
+        self._row_place = np.full(self.program.rows_count, -1)
+        self._row_place[self.tight.rows] = np.arange(len(self.tight.rows))
+        self._keep_pattern(place)
+        self._join_maps()
 
     def columns(self, variable: cp.Variable) -> slice:
-        """Where a variable stands among the columns."""
-        first = self._program.var_id_to_col[variable.id]
-        return slice(first, first + variable.size)
+        """Where a variable stands in `whole`."""
+        return self.program.columns(variable)
+
+    @property
+    def is_equality(self) -> NDArray[np.bool_]:
+        """Of each row the solver sees."""
+        return np.asarray(self.tight.rows < self.program.equalities)
+
+    def pattern_by_row(self) -> sp.csr_matrix:
+        """Where coefficients stand, row by row."""
+        return sp.csr_matrix(self._pattern)
+
+    def whole(self, x: Array, m: Matrices) -> Array:
+        """Values of all columns of the problem, those taken out included."""
+        result = np.empty(self.program.columns_count)
+        result[self.tight.columns], result[self.tight.held] = x, m.held
+        return result
+
+    def whole_dual(self, column_dual: Array, row_dual: Array, m: Matrices) -> Array:
+        """Reduced costs of all columns: those of the columns taken out follow from the rows they stand in."""
+        result = np.empty(self.program.columns_count)
+        result[self.tight.columns] = column_dual
+        result[self.tight.held] = m.held_cost - self._held_a @ row_dual
+        return result
 
     def balance_rows(self, variable: cp.Variable) -> Index:
-        """The equality rows in which a variable stands, in the order of its entries (one row each)."""
-        pattern = self._kept_pattern
+        """The equality rows in which a variable stands, in the order of its entries (the first one each)."""
+        pattern, place = self._pattern, np.searchsorted(self.tight.columns, np.arange(*self.columns(variable).indices(2**62)))
         rows = []
-        for column in range(*self.columns(variable).indices(pattern.shape[1])):
+        for column in place.tolist():
             touching = pattern.indices[pattern.indptr[column] : pattern.indptr[column + 1]]
-            rows.append(int(touching[self._is_equality[touching]][0]))
+            rows.append(int(touching[self.is_equality[touching]][0]))
         return np.array(rows)
 
     def matrices(self) -> Matrices:
-        """The numbers for the Parameters as they are now. Raises InvariantBroken when one is not finite."""
-        q, offset, a, b = self._program.apply_parameters(keep_zeros=True)
-        a = sp.csc_matrix(a)
-        if not (np.isfinite(a.data).all() and np.isfinite(b).all() and np.isfinite(q).all()):
+        """The numbers for the Parameters as they are now. Raises InvariantBroken when one is not finite, PlanInfeasible when a variable
+        has no room between its bounds."""
+        numbers = self._maps @ self.program.parameters()
+        if not np.isfinite(numbers).all():
             raise InvariantBroken("a number of the plan is not finite")
-        lower, upper = self._bounds(a.data, b)
-        kept = sp.csc_matrix((-a.data[self._kept_data], self._kept_pattern.indices, self._kept_pattern.indptr), self._kept_pattern.shape)
-        row_upper = b[self._kept_rows]
-        row_lower = np.where(self._is_equality, row_upper, -np.inf)
-        row_lower[self._ranged] = -b[self._ranged_by]
-        return Matrices(np.asarray(q, float), float(offset), lower, upper, row_lower, row_upper, kept)
+        part = {name: numbers[where] for name, where in self._parts.items()}
+        n, kept, held = self.program.columns_count, self.tight.columns, self.tight.held
+        lower = _tightest(np.maximum, self.tight.lower.of, part["lower"], n, -np.inf)
+        upper = _tightest(np.minimum, self.tight.upper.of, part["upper"], n, np.inf)
+        lower = self._with_room(lower, upper, part["moot"])
+        m = len(self.tight.rows)
+        row_lower = _tightest(np.maximum, self._row_place[self.tight.row_lower.of], part["row_lower"], m, -np.inf)
+        row_upper = _tightest(np.minimum, self._row_place[self.tight.row_upper.of], part["row_upper"], m, np.inf)
+        crossed = (row_lower > row_upper) & (row_lower <= row_upper + NO_ROOM)
+        row_lower[crossed] = row_upper[crossed]
+        cost, held_at = part["cost"], part["held"]
+        a = sp.csc_matrix((part["values"], self._pattern.indices, self._pattern.indptr), self._pattern.shape)
+        offset = float(part["offset"][0] + cost[held] @ held_at)
+        return Matrices(cost[kept], offset, lower[kept], upper[kept], row_lower, row_upper, a, held_at, cost[held])
 
-    def _plan_rows(self, a: sp.csc_matrix) -> None:
-        counts = np.bincount(a.indices, minlength=a.shape[0])
-        column_of = np.repeat(np.arange(a.shape[1]), np.diff(a.indptr))
-        is_single = counts == 1
-        single = np.flatnonzero(is_single[a.indices])
-        self._single_data, self._single_row, self._single_column = single, a.indices[single], column_of[single]
-        self._single_is_equality = self._single_row < self._equalities
-        mirror = self._opposite_pairs(a, is_single)
-        is_kept = ~is_single
-        is_kept[list(mirror.values())] = False
-        self._kept_rows = np.flatnonzero(is_kept)
-        self._is_equality = self._kept_rows < self._equalities
-        new_row = np.cumsum(is_kept) - 1
-        self._ranged = np.array([new_row[r] for r in mirror], dtype=np.int64)
-        self._ranged_by = np.array(list(mirror.values()), dtype=np.int64)
-        self._kept_data = np.flatnonzero(is_kept[a.indices])
-        starts = np.concatenate([[0], np.cumsum(np.bincount(column_of[self._kept_data], minlength=a.shape[1]))])
-        self._kept_pattern = sp.csc_matrix(
-            (np.ones(len(self._kept_data)), new_row[a.indices[self._kept_data]], starts), (len(self._kept_rows), a.shape[1])
-        )
-
-    def _opposite_pairs(self, a: sp.csc_matrix, is_single: NDArray[np.bool_]) -> dict[int, int]:
-        """Inequality rows that are the negative of an earlier one: {earlier: later}. Only rows no Parameter stands in."""
-        rows = sp.csr_matrix(a)
-        fixed = ~self._parametric_rows(a)
-        seen: dict[tuple[bytes, bytes], int] = {}
-        pairs: dict[int, int] = {}
-        for r in np.flatnonzero(fixed & ~is_single & (np.arange(a.shape[0]) >= self._equalities)):
-            where = slice(rows.indptr[r], rows.indptr[r + 1])
-            columns, values = rows.indices[where].tobytes(), rows.data[where]
-            earlier = seen.pop((columns, (-values + 0.0).tobytes()), None)
-            if earlier is None:
-                seen[columns, (values + 0.0).tobytes()] = int(r)
-            else:
-                pairs[earlier] = int(r)
-        return pairs
-
-    def _parametric_rows(self, a: sp.csc_matrix) -> NDArray[np.bool_]:
-        """True where a coefficient moves with a Parameter: found by moving all of them."""
-        parameters = self._program.parameters
-        old = [p.value for p in parameters]
-        rng = np.random.default_rng(0)
-        for p, value in zip(parameters, old, strict=True):
-            p.value = np.abs(value) + rng.uniform(0.5, 1.5, np.shape(value))
-        _, _, moved, _ = self._program.apply_parameters(keep_zeros=True)
-        for p, value in zip(parameters, old, strict=True):
-            p.value = value
-        is_moved = np.zeros(a.shape[0], dtype=bool)
-        is_moved[a.indices[a.data != sp.csc_matrix(moved).data]] = True
-        return is_moved
-
-    def _bounds(self, data: Array, b: Array) -> tuple[Array, Array]:
-        columns = self._kept_pattern.shape[1]
-        lower, upper = np.full(columns, -np.inf), np.full(columns, np.inf)
-        if self._program.lower_bounds is not None:
-            lower = np.maximum(lower, self._program.lower_bounds)
-        if self._program.upper_bounds is not None:
-            upper = np.minimum(upper, self._program.upper_bounds)
-        lower[self._booleans], upper[self._booleans] = np.maximum(lower[self._booleans], 0.0), np.minimum(upper[self._booleans], 1.0)
-        coefficient = -data[self._single_data]
-        if not np.abs(coefficient).min(initial=1.0) > 1e-12:
-            raise InvariantBroken("a bound of the plan has a coefficient of zero")
-        value = b[self._single_row] / coefficient
-        is_upper = self._single_is_equality | (coefficient > 0)
-        is_lower = self._single_is_equality | (coefficient < 0)
-        np.minimum.at(upper, self._single_column[is_upper], value[is_upper])
-        np.maximum.at(lower, self._single_column[is_lower], value[is_lower])
+    def _with_room(self, lower: Array, upper: Array, moot: Array) -> Array:
+        """Lower bounds, at most the upper ones where rounding had them crossed."""
         crossed = lower > upper
-        if (lower[crossed] - upper[crossed] > 1e-6).any():
-            raise InvariantBroken("a variable of the plan has no room between its bounds")
-        return np.where(crossed, upper, lower), upper
+        if (lower[crossed] - upper[crossed] > NO_ROOM).any():
+            raise PlanInfeasible("a variable of the plan has no room between its bounds")
+        is_equality = self.tight.moot < self.program.equalities
+        if (np.where(is_equality, -np.abs(moot), moot) < -NO_ROOM).any():
+            raise PlanInfeasible("values that are given contradict each other")
+        return np.where(crossed, upper, lower)
+
+    def _keep_pattern(self, place: Index) -> None:
+        entries, program = self.tight.entries, self.program
+        column, row = place[program.column[entries]], self._row_place[program.row[entries]]
+        starts = np.concatenate([[0], np.cumsum(np.bincount(column, minlength=len(self.tight.columns)))])
+        self._pattern = sp.csc_matrix((np.ones(len(entries)), row, starts), (len(self.tight.rows), len(self.tight.columns)))
+        number = np.full(program.columns_count, -1)
+        number[self.tight.held] = np.arange(len(self.tight.held))
+        taken = np.flatnonzero((number[program.column] >= 0) & (self._row_place[program.row] >= 0))
+        value = program.values[taken] @ program.parameters()
+        where = (number[program.column[taken]], self._row_place[program.row[taken]])
+        self._held_a = sp.csr_array((value, where), (len(self.tight.held), len(self.tight.rows)))
+
+    def _join_maps(self) -> None:
+        tight, program = self.tight, self.program
+        maps = {
+            "cost": program.cost,
+            "offset": program.offset,
+            "held": tight.held_at,
+            "moot": tight.b[tight.moot],
+            "lower": tight.lower.maps,
+            "upper": tight.upper.maps,
+            "row_lower": tight.row_lower.maps,
+            "row_upper": tight.row_upper.maps,
+            "values": program.values[tight.entries],
+        }
+        ends = np.cumsum([part.shape[0] for part in maps.values()]).tolist()
+        self._parts = {name: slice(end - part.shape[0], end) for (name, part), end in zip(maps.items(), ends, strict=True)}
+        self._maps = sp.csr_array(sp.vstack(list(maps.values())))
+
+
+def _tightest(pick: np.ufunc, of: Index, values: Array, n: int, none: float) -> Array:
+    result = np.full(n, none)
+    pick.at(result, of, values)
+    return result

@@ -46,7 +46,7 @@ class Planner:
         if faults:
             raise PlanInfeasible(f"there is nothing to plan with: {'; '.join(faults[:3])}")
         values = self.problem.update(inputs)
-        solution = self.engine.solve()
+        solution = self.engine.solve(inputs.horizon)
         plan = self._plan(inputs, values, solution)
         faults = verify(self.site, inputs, plan)
         if faults:
