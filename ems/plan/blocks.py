@@ -11,12 +11,14 @@ import numpy as np
 from ems.assets.battery.block import BatteryBlock
 from ems.assets.cooling.block import CoolingBlock
 from ems.assets.fixed_load.block import FixedLoadBlock
+from ems.assets.generator.block import GeneratorBlock, UnitBlock, generator_block
+from ems.assets.renewable.block import RenewableBlock
 from ems.assets.ups.block import UpsBlock
 from ems.assets.workload.block import ClusterBlock
 from ems.site.model import Site
 from ems.timegrid import FINE_STEPS, MEDIUM_STEPS, TimeGrid
 
-Block = BatteryBlock | CoolingBlock | FixedLoadBlock | UpsBlock | ClusterBlock
+Block = BatteryBlock | CoolingBlock | FixedLoadBlock | UpsBlock | ClusterBlock | GeneratorBlock | RenewableBlock
 StoreBlock = BatteryBlock | UpsBlock
 
 
@@ -35,11 +37,19 @@ class SiteBlocks:
     clusters: dict[str, ClusterBlock]
     coolings: dict[str, CoolingBlock]
     fixed_loads: dict[str, FixedLoadBlock]
+    generators: dict[str, GeneratorBlock]
+    renewables: dict[str, RenewableBlock]
 
     @property
     def all(self) -> dict[str, Block]:
         """All blocks."""
-        return {**self.batteries, **self.upses, **self.clusters, **self.coolings, **self.fixed_loads}
+        loads: dict[str, Block] = {**self.clusters, **self.coolings, **self.fixed_loads}
+        return {**self.batteries, **self.upses, **loads, **self.generators, **self.renewables}
+
+    @property
+    def units(self) -> dict[str, UnitBlock]:
+        """Generators whose on and off the plan decides."""
+        return {name: b for name, b in self.generators.items() if isinstance(b, UnitBlock)}
 
     @property
     def stores(self) -> dict[str, StoreBlock]:
@@ -71,4 +81,6 @@ def build_blocks(site: Site, grid: TimeGrid, duration_h: cp.Parameter) -> SiteBl
         clusters=clusters,
         coolings={c.id: CoolingBlock(c, it_kw(c.cools)) for c in site.coolings},
         fixed_loads={f.id: FixedLoadBlock(f, grid.n) for f in site.fixed_loads},
+        generators={g.id: generator_block(g, duration_h, grid.first_within) for g in site.generators},
+        renewables={r.id: RenewableBlock(r, duration_h) for r in site.renewables},
     )

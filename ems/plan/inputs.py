@@ -13,6 +13,7 @@ from ems.assets.battery.model import Battery
 from ems.assets.ups.model import Ups
 from ems.assets.workload.model import ClassState
 from ems.horizon import Horizon
+from ems.plan.generation import GenerationInputs
 from ems.site.model import Site
 
 Array = NDArray[np.float64]
@@ -70,6 +71,7 @@ class PlanInputs:
     unavailable: frozenset[str] = frozenset()  # stores nobody may move now (local, silent, monitored)
     critical_q99_kw: float | None = None
     present: Mapping[str, float] = field(default_factory=dict)  # share of a store's rating and energy that is there; 1 where not named
+    generation: GenerationInputs = field(default_factory=GenerationInputs)
     settle_at: datetime | None = None  # accounts close here: later steps have no price, and work still waiting then is lost
 
     def faults(self) -> list[str]:
@@ -78,9 +80,11 @@ class PlanInputs:
         rows |= {f"upper load of {k}": np.asarray(v) for k, v in self.load_q90_kw.items()}
         rows |= {"price": self.import_price_per_kwh, "export price": self.export_price_per_kwh, "temperature": self.outdoor_temp_c}
         rows["import limit"] = self.envelope.kw
+        rows |= self.generation.rows()
         faults = [f"{name}: {len(row)} values for {self.horizon.n} steps" for name, row in rows.items() if len(row) != self.horizon.n]
         single: dict[str, float | None] = {f"energy of {k}": v for k, v in self.store_energy_kwh.items()}
         single |= {f"reserve of {k}": v for k, v in self.reserve_kwh.items()} | {"cooling": self.cooling_kw, "IT power": self.it_now_kw}
+        single |= self.generation.numbers()
         meter = self.meter
         single |= {"peak so far": meter.peak_so_far_kw, "expected peak": meter.expected_peak_kw, "interval": meter.interval_energy_kwh}
         for cluster, classes in self.backlog.items():

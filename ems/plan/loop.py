@@ -16,6 +16,7 @@ from ems.horizon import Horizon
 from ems.messages import MinuteFrame
 from ems.obligation import Obligation
 from ems.plan.envelope import import_envelope
+from ems.plan.generation import GenerationInputs, ordered_shares
 from ems.plan.inputs import DemandMeter, PlanInputs, is_worn_out, stores_of
 from ems.plan.peak import PeakExpectation
 from ems.plan.plan import Plan
@@ -61,6 +62,7 @@ class PlanLoop:
         self.settle_at = settle_at
         self.peak = PeakExpectation(site)
         self.events: dict[str, Obligation] = {}
+        self.resources: dict[str, LoadSource] = {r.id: LoadForecaster(r.power_kw, 0.0) for r in site.renewables}
         self.forecasts: dict[str, Quantiles] = {}  # of the last plan, per cluster
         self.inputs: PlanInputs | None = None  # of the last plan
 
@@ -73,6 +75,8 @@ class PlanLoop:
         """Takes the means of one minute."""
         for cluster, source in self.loads.items():
             source.observe(frame.start, FRAME_S, frame.demand_kw.get(cluster))
+        for renewable, source in self.resources.items():
+            source.observe(frame.start, FRAME_S, frame.available_kw.get(renewable))
         self.peak.observe(frame.start, FRAME_S, frame.demand_kw)
 
     def add_prices(self, rows: Iterable[PriceRow]) -> None:
@@ -124,7 +128,18 @@ class PlanLoop:
             unavailable=frozenset(s.id for s in stores_of(self.site) if not self._measured(s.id, state) or is_worn_out(s)),
             present=self._present(state),
             critical_q99_kw=critical_q99_kw,
+            generation=self._generation(now, horizon, state),
             settle_at=self.settle_at,
+        )
+
+    def _generation(self, now: datetime, horizon: Horizon, state: PlanState) -> GenerationInputs:
+        """Where the generators stand, what orders name them for, and what sun and wind are expected to give."""
+        expected = {name: s.forecast(now, horizon.starts, horizon.duration_h) for name, s in self.resources.items()}
+        return GenerationInputs(
+            runs=state.runs,
+            ordered=ordered_shares(self.site, horizon, self.events.values()),
+            available_q10_kw={name: f.q(0.1) for name, f in expected.items()},
+            available_q50_kw={name: f.q(0.5) for name, f in expected.items()},
         )
 
     def _price(self, now: datetime, horizon: Horizon) -> Array:

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ems.assets.battery.block import BatteryBlock
+from ems.assets.generator.block import EmergencyBlock, UnitBlock
 from ems.errors import PlanInfeasible
 from ems.plan.commitments import commitment_cost
 from ems.plan.engine import HOT, Engine, Solution
 from ems.plan.explain import binding_sources, explain
+from ems.plan.generation import fuel_cost
 from ems.plan.inputs import PlanInputs
 from ems.plan.plan import ClassPlan, Plan
 from ems.plan.problem import PlanProblem
@@ -79,6 +81,8 @@ class Planner:
             stored_value_per_kwh=stored_value,
             free_peak_kw=max(inputs.meter.peak_so_far_kw, inputs.meter.expected_peak_kw),
             critical_q99_kw=inputs.critical_q99_kw,
+            on={name: _tuple(self._values(b.on, solution)) for name, b in self.problem.blocks.units.items()},
+            curtailed_kw={name: _tuple(self._curtailed_kw(name, solution)) for name in self.problem.blocks.renewables},
             explain=explain(inputs, import_kw, marginal, binding, peak_kw, stored_value),
             cost=self._cost(inputs, values, solution, import_kw),
             status="optimal" if solution.path == HOT else f"optimal ({solution.path})",
@@ -88,7 +92,24 @@ class Planner:
         blocks = self.problem.blocks
         stores = {name: self._values(b.charge_kw, solution) - self._values(b.discharge_kw, solution) for name, b in blocks.stores.items()}
         clusters = {name: self._values(b.power_kw, solution) for name, b in blocks.clusters.items()}
-        return {name: _tuple(v) for name, v in {**stores, **clusters}.items()}
+        given = {name: -self._given_kw(name, solution) for name in (*blocks.generators, *blocks.renewables)}
+        return {name: _tuple(v) for name, v in {**stores, **clusters, **given}.items()}
+
+    def _given_kw(self, name: str, solution: Solution) -> Array:
+        """What a generator or renewable gives per step, at least 0."""
+        if name in self.problem.blocks.renewables:
+            renewable = self.problem.blocks.renewables[name]
+            return np.asarray(renewable.available_kw.value, dtype=np.float64) - self._values(renewable.curtailed_kw, solution)
+        block = self.problem.blocks.generators[name]
+        if isinstance(block, EmergencyBlock):
+            return np.asarray(block.generation_kw.value, dtype=np.float64)
+        return self._values(block.generation_kw, solution)
+
+    def _fuel(self, name: str, hours: Array, solution: Solution) -> float:
+        block = self.problem.blocks.generators[name]
+        burnt = None if isinstance(block, EmergencyBlock) else self._values(block.fuel_per_h, solution)
+        start = self._values(block.start, solution) if isinstance(block, UnitBlock) else None
+        return fuel_cost(block, self._given_kw(name, solution), burnt, start, hours)
 
     def _classes(self, cluster: str, solution: Solution) -> dict[str, ClassPlan]:
         block = self.problem.blocks.clusters[cluster]
@@ -112,9 +133,25 @@ class Planner:
             "demand": commitment_cost(demand, hours, self._values(self.problem.peak.reach_kw, solution)),
             "next demand": commitment_cost(next_demand, hours, self._values(self.problem.next_peak.reach_kw, solution)),
             "wear": sum(self._wear(name, hours, solution) for name in self.problem.blocks.stores),
+            **self._generation_cost(values, solution),
             "workload": sum(self._work(name, hours, solution) for name in self.problem.blocks.clusters),
         }
         return {**cost, "other": solution.objective - sum(cost.values())}
+
+    def _generation_cost(self, values: PlanValues, solution: Solution) -> dict[str, float]:
+        """Fuel with starts and maintenance, and power purchased from sun and wind; absent at a site that has none."""
+        blocks, hours = self.problem.blocks, values.duration_h
+        parts = {"fuel": sum(self._fuel(name, hours, solution) for name in blocks.generators)} if blocks.generators else {}
+        if blocks.renewables:
+            parts["purchase"] = sum(self._purchase(name, hours, solution) for name in blocks.renewables)
+        return parts
+
+    def _purchase(self, name: str, hours: Array, solution: Solution) -> float:
+        r, curtailed_kw = self.problem.blocks.renewables[name].renewable, self._curtailed_kw(name, solution)
+        return float(hours @ (r.purchase_price_per_kwh * self._given_kw(name, solution) + r.curtailment_price_per_kwh * curtailed_kw))
+
+    def _curtailed_kw(self, name: str, solution: Solution) -> Array:
+        return self._values(self.problem.blocks.renewables[name].curtailed_kw, solution)
 
     def _wear(self, store: str, hours: Array, solution: Solution) -> float:
         block = self.problem.blocks.stores[store]

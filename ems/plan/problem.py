@@ -11,6 +11,7 @@ from ems.commitment import Per
 from ems.errors import InvariantBroken
 from ems.plan.blocks import build_blocks
 from ems.plan.commitments import BillingIntervals, Levelling, PeakTerm, StepTerm
+from ems.plan.generation import TripReserve, update_generators
 from ems.plan.headroom import Headroom, kept_kwh
 from ems.plan.inputs import PlanInputs
 from ems.plan.tariff import tariff_commitments
@@ -37,6 +38,8 @@ class PlanProblem:
         self.levelling = Levelling(self.import_kw, self.peak.reach_kw, self.intervals.columns, self.duration_h)
         gain = lowest_gain(site)
         self.headroom = Headroom(self.blocks, self.import_kw, self.connection.import_limit_kw, self.duration_h, gain)
+        sources = (self.blocks.generators, self.blocks.renewables)
+        self.trips = TripReserve(*sources, self.import_kw, self.connection.import_limit_kw, self.duration_h)
         self.feeder_over_kw = {f.id: cp.Variable(grid.n, nonneg=True) for f in site.feeders}
         self.constraints = self._constraints()
         self.cost = self._cost()
@@ -51,6 +54,7 @@ class PlanProblem:
             "next month's peak": self.next_peak,
             "headroom": self.headroom,
             "levelling": self.levelling,
+            "trips": self.trips,
         }
         return {**self.blocks.all, "point of connection": self.connection, **terms}
 
@@ -74,6 +78,7 @@ class PlanProblem:
         self.connection.update(inputs.envelope.kw, self.site.point_of_connection.export_limit_kw)
         self._update_stores(inputs, v)
         self._update_loads(inputs, v)
+        self._update_generation(inputs, v)
         self._update_commitments(inputs, v)
         self.headroom.update(v.extra_kw, lowest_gain(self.site) * v.deferrable_kw, kept_kwh(self.blocks), v.duration_h)
         return v
@@ -99,6 +104,12 @@ class PlanProblem:
         for cooling in self.blocks.coolings.values():
             it_now_kw = v.it_now_kw if inputs.it_now_kw is None else inputs.it_now_kw
             cooling.update(inputs.outdoor_temp_c, it_now_kw, inputs.cooling_kw, v.duration_h)
+
+    def _update_generation(self, inputs: PlanInputs, v: PlanValues) -> None:
+        load_kw = v.gain * sum(inputs.load_q50_kw.values(), start=np.zeros(len(v.gain))) + sum(f.power_kw for f in self.site.fixed_loads)
+        update_generators(self.blocks.generators, inputs.generation, v.starts, v.duration_h, load_kw - inputs.envelope.kw)
+        for name, renewable in self.blocks.renewables.items():
+            renewable.update(inputs.generation.available_q50_kw.get(name, np.zeros(len(v.gain))), v.duration_h)
 
     def _update_commitments(self, inputs: PlanInputs, v: PlanValues) -> None:
         energy, demand, next_demand = tariff_commitments(self.site.tariff, inputs)

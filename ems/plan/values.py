@@ -60,7 +60,7 @@ def plan_values(site: Site, inputs: PlanInputs) -> PlanValues:
     paid_h = duration_h * open_share
     mean_price = float(paid_h @ inputs.import_price_per_kwh / max(paid_h.sum(), 1e-9))
     readiness = READINESS_PER_KWH_H * paid_h
-    extra_kw = gain * np.maximum(spread_kw, 0.0)
+    extra_kw = gain * np.maximum(spread_kw, 0.0) + inputs.generation.uncertain_kw(len(duration_h))
     return PlanValues(
         starts=inputs.horizon.starts,
         duration_h=duration_h,

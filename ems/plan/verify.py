@@ -14,6 +14,7 @@ from ems.assets.ups.model import Ups
 from ems.assets.workload.model import Cluster
 from ems.plan.inputs import PlanInputs, stores_of
 from ems.plan.plan import Plan
+from ems.plan.verify_generation import generation_faults
 from ems.site.model import Site
 
 Array = NDArray[np.float64]
@@ -32,6 +33,7 @@ def verify(site: Site, inputs: PlanInputs, plan: Plan) -> list[str]:
         faults += _battery(battery, inputs, plan, ZoneInfo(site.time_zone))
     for ups in site.upses:
         faults += _ups(ups, inputs, plan)
+    faults += generation_faults(site, inputs, plan)
     faults += _balance(site, inputs, plan)
     faults += _limits(site, inputs, plan)
     return [*faults, *_money(site, inputs, plan)]

@@ -20,6 +20,7 @@ Array = NDArray[np.float64]
 Window = Callable[[int, float], int]  # (step, lag in h) -> first step that may begin less than the lag before it
 TIE_BREAK_PER_START = 1e-2  # two equal plans: the one that starts less
 ROUNDING_H = 1e-6
+UNDER_PRICE_PER_KWH = 20.0  # of giving less than it must: only where the site could not take or export it otherwise
 FAST_RISE_S = 300.0  # a machine that crosses its range within so many seconds needs no ramp rows
 
 
@@ -36,6 +37,7 @@ class UnitBlock:
         self.on = cp.Variable(n, boolean=True)
         self.start, self.stop = cp.Variable(n, nonneg=True), cp.Variable(n, nonneg=True)
         self.generation_kw, self.fuel_per_h = cp.Variable(n, nonneg=True), cp.Variable(n, nonneg=True)
+        self.under_kw = cp.Variable(n, nonneg=True)
         self.on_now = cp.Parameter(nonneg=True)
         self.may_on, self.must_on = cp.Parameter(n, nonneg=True), cp.Parameter(n, nonneg=True)
         self.most_kw, self.least_kw = cp.Parameter(n, nonneg=True), cp.Parameter(n, nonneg=True)
@@ -44,7 +46,7 @@ class UnitBlock:
         self.power_kw = -self.generation_kw
         self.cost = _running_cost(g, duration_h, self.fuel_per_h, self.generation_kw)
         self.cost = self.cost + (g.start_cost + TIE_BREAK_PER_START) * cp.sum(self.start)
-        self.cost = self.cost + g.permit_hour_price * (duration_h @ self.on)
+        self.cost = self.cost + g.permit_hour_price * (duration_h @ self.on) + UNDER_PRICE_PER_KWH * (duration_h @ self.under_kw)
         starting = _starting(self.start, window, g.start_s / 3600.0)
         before = cp.hstack([self.on_now, self.on[:-1]]) if n > 1 else self.on_now
         self.constraints: dict[str, cp.Constraint] = {
@@ -56,14 +58,14 @@ class UnitBlock:
             "at most its rating, less the start": self.generation_kw
             <= cp.multiply(self.most_kw, self.on - starting) - cp.multiply(self.lost_kw, self.start),
             "at least its minimum load once started": self.generation_kw
-            >= cp.multiply(self.least_kw, self.on - starting) - cp.multiply(self.lost_least_kw, self.start),
+            >= cp.multiply(self.least_kw, self.on - starting) - cp.multiply(self.lost_least_kw, self.start) - self.under_kw,
             **_fuel_rows(g, self.fuel_per_h, self.generation_kw, self.on),
         }
         if g.permit_h_per_year is not None:
             self.constraints["runs within its permit hours"] = duration_h @ self.on <= self.permit_left_h
         self.budget = _Budget(g, duration_h, self.fuel_per_h)
         self.constraints |= self.budget.constraints
-        self.ramp = _Ramp(g, self.generation_kw, _coming_up(self.start + starting), self.stop) if _is_slow(g) else None
+        self.ramp = _Ramp(g, self.generation_kw, _coming_up(self.start + starting), self.stop, self.under_kw) if _is_slow(g) else None
         if self.ramp is not None:
             self.constraints |= self.ramp.constraints
 
@@ -98,15 +100,17 @@ class BaseloadBlock:
         n, g = duration_h.size, generator
         self.generator = g
         self.generation_kw, self.fuel_per_h = cp.Variable(n, nonneg=True), cp.Variable(n, nonneg=True)
+        self.under_kw = cp.Variable(n, nonneg=True)
         self.running = cp.Parameter(n, nonneg=True)
         self.least_kw, self.most_kw = cp.Parameter(n, nonneg=True), cp.Parameter(n, nonneg=True)
         self.power_kw = -self.generation_kw
         self.cost = _running_cost(g, duration_h, self.fuel_per_h, self.generation_kw)
+        self.cost = self.cost + UNDER_PRICE_PER_KWH * (duration_h @ self.under_kw)
         zero = cp.Constant(np.zeros(n))
-        self.ramp = _Ramp(g, self.generation_kw, zero, zero)
+        self.ramp = _Ramp(g, self.generation_kw, zero, zero, self.under_kw)
         self.constraints: dict[str, cp.Constraint] = {
             "at most what it can give": self.generation_kw <= self.most_kw,
-            "must run": self.generation_kw >= self.least_kw,
+            "must run": self.generation_kw >= self.least_kw - self.under_kw,
             **_fuel_rows(g, self.fuel_per_h, self.generation_kw, self.running),
             **self.ramp.constraints,
         }
@@ -173,9 +177,12 @@ def fuel_money(generator: Generator, generation_kw: Array, duration_h: Array) ->
 
 
 class _Ramp:
-    """Step means may differ by at most what the ramp covers between their middles; a start brings the minimum load, a stop takes all."""
+    """Step means may differ by at most what the ramp covers between their middles; a start brings the minimum load, a stop takes
+    all. What a machine gives less than it must it need not reach by its ramp."""
 
-    def __init__(self, generator: Generator, generation_kw: cp.Expression, start: cp.Expression, stop: cp.Expression) -> None:
+    def __init__(
+        self, generator: Generator, generation_kw: cp.Expression, start: cp.Expression, stop: cp.Expression, under_kw: cp.Expression
+    ) -> None:
         n, g = generation_kw.size, generator
         self.generator = g
         self.now_kw = cp.Parameter(nonneg=True)
@@ -183,7 +190,7 @@ class _Ramp:
         before = cp.hstack([self.now_kw, generation_kw[:-1]])
         self.constraints: dict[str, cp.Constraint] = {
             "rises within its ramp": generation_kw - before <= self.rise_kw + g.min_power_kw * start,
-            "falls within its ramp": before - generation_kw <= self.fall_kw + g.power_kw * stop,
+            "falls within its ramp": before - generation_kw <= self.fall_kw + g.power_kw * stop + under_kw,
         }
 
     def update(self, now_kw: float, most_kw: Array, duration_h: Array, coming: int) -> None:
