@@ -1,0 +1,86 @@
+"""A linear program solved again and again on one persistent HiGHS: differences handed over, the basis slid along, every answer checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import highspy
+import numpy as np
+from numpy.typing import NDArray
+
+from ems.horizon import Horizon
+from ems.plan.engine_align import Alignment, SlidingBasis
+from ems.plan.engine_highs import LP_OPTIONS, give_budget, hand_over, model_of, new_highs
+from ems.plan.matrices import Matrices
+
+Array = NDArray[np.float64]
+RESIDUAL_TOLERANCE = 1e-5  # largest violation of a row or bound, in its own unit (kW, kWh)
+HOT, COLD = "hot", "cold"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Values and duals of what the solver sees (change of cost per unit of bound), the objective with its offset, and the path."""
+
+    x: Array
+    row_dual: Array
+    column_dual: Array
+    objective: float
+    path: str
+    iterations: int
+
+
+class HotSolver:
+    """Keeps one instance between solves. `budget_s` limits a run in wall seconds, `iterations` in simplex iterations."""
+
+    def __init__(self, budget_s: float, iterations: int | None) -> None:
+        self.budget_s, self.iterations = budget_s, iterations
+        self._highs: highspy.Highs | None = None
+        self._last: Matrices | None = None
+        self._sliding: SlidingBasis | None = None
+
+    def solve(self, m: Matrices, horizon: Horizon | None = None, alignment: Alignment | None = None, retry: bool = True) -> Answer | None:
+        """The optimum from the last basis, else (`retry`) from none. None when there is none within the limits or it fails the check."""
+        is_hot = self._last is not None
+        h = self._given(m)
+        if horizon is not None and alignment is not None:
+            self._slide(h, horizon, alignment)
+        answer = self._run(h, m, HOT if is_hot else COLD)
+        if answer is None and is_hot and retry:
+            h.clearSolver()
+            answer = self._run(h, m, COLD)
+        if answer is None and retry:
+            self.forget()
+        return answer
+
+    def forget(self) -> None:
+        """Nothing of a failed instance is kept: the next solve starts from none."""
+        self._highs = self._last = self._sliding = None
+
+    def _given(self, m: Matrices) -> highspy.Highs:
+        if self._highs is None or self._last is None:
+            self._highs = new_highs(LP_OPTIONS)
+            self._highs.passModel(model_of(m))
+        else:
+            hand_over(self._highs, self._last, m)
+        self._last = m
+        return self._highs
+
+    def _slide(self, h: highspy.Highs, horizon: Horizon, alignment: Alignment) -> None:
+        if self._sliding is None or self._sliding.alignment is not alignment:
+            self._sliding = SlidingBasis(alignment)
+        self._sliding.slide(h, horizon)
+
+    def _run(self, h: highspy.Highs, m: Matrices, path: str) -> Answer | None:
+        give_budget(h, self.budget_s)
+        if self.iterations is not None:
+            h.setOptionValue("simplex_iteration_limit", self.iterations)
+        h.run()
+        if h.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+            return None
+        found, info = h.getSolution(), h.getInfo()
+        x = np.asarray(found.col_value)
+        if m.violation(x) > RESIDUAL_TOLERANCE:
+            return None
+        row_dual, column_dual = np.asarray(found.row_dual), np.asarray(found.col_dual)
+        return Answer(x, row_dual, column_dual, info.objective_function_value + m.offset, path, int(info.simplex_iteration_count))
