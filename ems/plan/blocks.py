@@ -77,7 +77,7 @@ def build_blocks(site: Site, grid: TimeGrid, duration_h: cp.Parameter) -> SiteBl
 
     return SiteBlocks(
         batteries={b.id: BatteryBlock(b, duration_h, days_of(grid)) for b in site.batteries},
-        upses={u.id: UpsBlock(u, duration_h, it_kw(u.carries)) for u in site.upses},
+        upses={u.id: UpsBlock(u, duration_h, it_kw(u.carries), days_of(grid)) for u in site.upses},
         clusters=clusters,
         coolings={c.id: CoolingBlock(c, it_kw(c.cools)) for c in site.coolings},
         fixed_loads={f.id: FixedLoadBlock(f, grid.n) for f in site.fixed_loads},

@@ -141,7 +141,10 @@ def _add_battery(lp: LinearProgram, battery: Battery, energy_kwh: float, n: int,
 
 def _add_ups(lp: LinearProgram, ups: Ups, energy_kwh: float, n: int, mean_price: float, parts: _Parts) -> None:
     carried: list[Term] = [(parts.it[i], -1.0) for i in ups.carries if i in parts.it]
-    parts.power += [(columns, ups.loss_fraction) for columns, _ in carried]
+    if ups.loss_curve:
+        parts.power.append((_add_losses(lp, ups, carried, n), 1.0))
+    else:
+        parts.power += [(columns, ups.loss_fraction) for columns, _ in carried]
     if not ups.is_grid_interactive or ups.is_lead_acid:
         return
     low = min(ups.reserve_soc(0.0) * ups.energy_kwh, energy_kwh)
@@ -151,6 +154,15 @@ def _add_ups(lp: LinearProgram, ups: Ups, energy_kwh: float, n: int, mean_price:
     discharge = _add_store(lp, ups.id, energy_kwh, window, limits, efficiency, ups.wear_price_per_kwh, 0.0, n, mean_price, parts)
     if not ups.is_bidirectional:
         lp.require([(discharge, 1.0), *carried], -np.inf, 0.0)
+
+
+def _add_losses(lp: LinearProgram, ups: Ups, carried: Sequence[Term], n: int) -> Columns:
+    """Losses above the tangents of their curve: the losses at a mean load are the least a step can have."""
+    losses = lp.add(n)
+    for at_kw in CUTS * ups.rating_kw:
+        slope = ups.marginal_loss(float(at_kw))
+        lp.require([(losses, 1.0), *((columns, -slope) for columns, _ in carried)], ups.loss_kw(float(at_kw)) - slope * at_kw, np.inf)
+    return losses
 
 
 def _add_store(

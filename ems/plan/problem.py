@@ -15,7 +15,7 @@ from ems.plan.generation import TripReserve, update_generators
 from ems.plan.headroom import Headroom, kept_kwh
 from ems.plan.inputs import PlanInputs
 from ems.plan.tariff import tariff_commitments
-from ems.plan.values import PlanValues, ambient_share, lowest_gain, plan_values
+from ems.plan.values import PlanValues, ambient_share, foreseen_kw, lowest_gain, plan_values
 from ems.site.model import Feeder, Site
 from ems.timegrid import TimeGrid, boundaries_h, interval_weights
 
@@ -93,8 +93,16 @@ class PlanProblem:
         for name, ups in self.blocks.upses.items():
             available = v.open_share * (name not in inputs.unavailable)
             ups.update(
-                inputs.store_energy_kwh[name], inputs.reserve_kwh.get(name, 0.0), v.duration_h, available, v.stored_value[name], v.readiness
+                inputs.store_energy_kwh[name],
+                inputs.reserve_kwh.get(name, 0.0),
+                v.duration_h,
+                available,
+                v.stored_value[name],
+                v.readiness,
+                foreseen_kw(self.site, inputs, ups.ups.carries),
             )
+            if ups.budget is not None:
+                ups.budget.update(*v.local_days, inputs.store_energy_kwh[name], ups.ups.discharge_efficiency)
 
     def _update_loads(self, inputs: PlanInputs, v: PlanValues) -> None:
         at_h = boundaries_h(inputs.horizon)

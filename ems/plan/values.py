@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -87,6 +88,15 @@ def local_days(time_zone: str, horizon: Horizon) -> tuple[Array, int]:
     hours = np.zeros((int(days[-1]) + 1, len(days)))
     hours[days, np.arange(len(days))] = horizon.duration_h
     return hours, int(ordinals[0])
+
+
+def foreseen_kw(site: Site, inputs: PlanInputs, clusters: Sequence[str]) -> Array:
+    """The load foreseen for some clusters together, each within its rating: where curves are followed by their tangents."""
+    total = np.zeros(inputs.horizon.n)
+    for cluster in site.clusters:
+        if cluster.id in clusters:
+            total += np.clip(inputs.load_q50_kw[cluster.id], cluster.idle_kw, cluster.rating_kw)
+    return total
 
 
 def ambient_share(battery: Battery, outdoor_temp_c: Array) -> Array:

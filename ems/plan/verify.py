@@ -32,7 +32,7 @@ def verify(site: Site, inputs: PlanInputs, plan: Plan) -> list[str]:
     for battery in site.batteries:
         faults += _battery(battery, inputs, plan, ZoneInfo(site.time_zone))
     for ups in site.upses:
-        faults += _ups(ups, inputs, plan)
+        faults += _ups(ups, inputs, plan, ZoneInfo(site.time_zone))
     faults += generation_faults(site, inputs, plan)
     faults += _balance(site, inputs, plan)
     faults += _limits(site, inputs, plan)
@@ -103,7 +103,8 @@ def _battery(battery: Battery, inputs: PlanInputs, plan: Plan, zone: ZoneInfo) -
     yield from _store(name, power, energy, hours, (battery.charge_efficiency, battery.discharge_efficiency), battery.auxiliary_kw)
     yield from _worst(f"{name}: above its rating", np.abs(power) - rating)
     yield from _charge_limits(battery, present, power, energy)
-    yield from _warranty(battery, inputs, power, hours, zone)
+    if battery.warranty_kwh_per_day is not None:
+        yield from _budget(name, battery.warranty_kwh_per_day, inputs, power, hours, zone)
     floor: Array = np.minimum(battery.soc_min * battery.energy_kwh * present, now_kwh - battery.auxiliary_kw * np.r_[0.0, np.cumsum(hours)])
     yield from _worst(f"{name}: below its window", floor - energy)
     yield from _worst(f"{name}: above its window", energy - max(battery.soc_max * battery.energy_kwh * present, now_kwh))
@@ -126,18 +127,16 @@ def _charge_limits(battery: Battery, present: float, power: Array, energy: Array
             yield from _worst(f"{battery.id}: {word} more than its state of charge allows", np.maximum(signed, 0.0) - limit)
 
 
-def _warranty(battery: Battery, inputs: PlanInputs, power: Array, hours: Array, zone: ZoneInfo) -> Iterator[str]:
+def _budget(name: str, kwh_per_day: float, inputs: PlanInputs, power: Array, hours: Array, zone: ZoneInfo) -> Iterator[str]:
     """Net discharge per local day; what today has given already is the block's to know."""
-    if battery.warranty_kwh_per_day is None:
-        return
     days: dict[object, float] = {}
     for start, kw, h in zip(inputs.horizon.starts, np.maximum(-power, 0.0), hours, strict=True):
         day = start.astimezone(zone).date()
         days[day] = days.get(day, 0.0) + float(kw * h)
-    yield from _worst(f"{battery.id}: gives more in a day than its warranty", np.array(list(days.values())) - battery.warranty_kwh_per_day)
+    yield from _worst(f"{name}: gives more in a day than it may", np.array(list(days.values())) - kwh_per_day)
 
 
-def _ups(ups: Ups, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
+def _ups(ups: Ups, inputs: PlanInputs, plan: Plan, zone: ZoneInfo) -> Iterator[str]:
     name, hours = ups.id, np.array(plan.duration_h)
     power, energy = np.array(plan.power_kw[name]), np.array(plan.energy_kwh[name])
     now_kwh = min(max(inputs.store_energy_kwh[name], 0.0), ups.energy_kwh)
@@ -146,11 +145,14 @@ def _ups(ups: Ups, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
     yield from _worst(f"{name}: does not start where it is", np.abs(energy[:1] - now_kwh))
     yield from _store(name, power, energy, hours, (ups.charge_efficiency, ups.discharge_efficiency), 0.0)
     yield from _worst(f"{name}: above its rating", np.maximum(power - charge, -power - discharge))
+    if ups.cell_kwh_per_day is not None:
+        yield from _budget(name, ups.cell_kwh_per_day, inputs, power, hours, zone)
     if not ups.is_bidirectional:
         carried = sum((np.array(plan.power_kw[i]) for i in ups.carries if i in plan.power_kw), start=np.zeros(len(power)))
         yield from _worst(f"{name}: relieves more than it carries", -power - carried)
     open_hours = hours * _open_share(inputs)
-    reachable = now_kwh + np.r_[0.0, np.cumsum(open_hours)] * charge * ups.charge_efficiency
+    slow = charge if ups.recharge_kw is None else min(charge, ups.recharge_kw)
+    reachable = now_kwh + np.r_[0.0, np.cumsum(open_hours)] * slow * ups.charge_efficiency
     reserve = np.minimum(min(inputs.reserve_kwh.get(name, 0.0), ups.energy_kwh), reachable)
     yield from _worst(f"{name}: below its reserve", reserve - energy)
     yield from _worst(f"{name}: above full", energy - ups.energy_kwh)
@@ -168,13 +170,23 @@ def _balance(site: Site, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
     power = {k: np.array(v) for k, v in plan.power_kw.items()}
     total = sum(power.values(), start=np.zeros(inputs.horizon.n)) + sum(f.power_kw for f in site.fixed_loads)
     for ups in site.upses:
-        total = total + ups.loss_fraction * sum(power[i] for i in ups.carries if i in power)
+        carried = sum((power[i] for i in ups.carries if i in power), start=np.zeros(inputs.horizon.n))
+        total = total + (_curved_losses(site, ups, inputs, carried) if ups.loss_curve else ups.loss_fraction * carried)
     for cooling in site.coolings:
         share = np.array([cooling.fraction(float(t)) for t in inputs.outdoor_temp_c])
         it = sum((power[i] for i in cooling.cools if i in power), start=np.zeros(inputs.horizon.n))
         total = total + share * it
     fading = _fading_cooling(site, inputs)
     yield from _worst("import is not the sum of its parts", abs(np.array(plan.import_kw) - total - fading))
+
+
+def _curved_losses(site: Site, ups: Ups, inputs: PlanInputs, carried: Array) -> Array:
+    """The loss polynomial without the square of the distance from the load foreseen, which is what a tangent leaves out."""
+    behind = [c for c in site.clusters if c.id in ups.carries]
+    foreseen = sum((np.clip(inputs.load_q50_kw[c.id], c.idle_kw, c.rating_kw) for c in behind), start=np.zeros(inputs.horizon.n))
+    a, b, c2 = ups.loss_curve
+    x, x0 = carried / ups.rating_kw, foreseen / ups.rating_kw
+    return np.asarray(ups.rating_kw * (a + b * x + c2 * (x * x - (x - x0) ** 2)))
 
 
 def _fading_cooling(site: Site, inputs: PlanInputs) -> Array:

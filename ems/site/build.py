@@ -21,6 +21,8 @@ from ems.site.schema_assets import AssetFile, BatteryFile, ClusterFile, CoolingF
 from ems.site.schema_generation import GeneratorFile, RenewableFile
 from ems.site.tariff_build import build_tariff
 
+NO_ASSETS: Mapping[str, AssetFile] = {}
+
 
 def build_site(file: SiteFile) -> Site:
     """The site, with contract caps for the clusters that name none."""
@@ -58,7 +60,7 @@ def contract_caps(assets: Mapping[str, AssetFile], import_limit_kw: float) -> di
 def overhead(cluster: str, assets: Mapping[str, AssetFile]) -> float:
     """kW at the meter per kW of a cluster's IT power in the worst weather: 1 + cooling + losses."""
     cooling = sum(max(a.fraction_at_10c, a.fraction_at_40c) for a in assets.values() if isinstance(a, CoolingFile) and cluster in a.cools)
-    losses = sum(a.loss_fraction for a in assets.values() if isinstance(a, UpsFile) and cluster in a.carries)
+    losses = sum(worst_loss_fraction(a, assets) for a in assets.values() if isinstance(a, UpsFile) and cluster in a.carries)
     return 1.0 + cooling + losses
 
 
@@ -135,7 +137,7 @@ def build_asset(name: str, file: AssetFile, site: SiteFile, caps: Mapping[str, f
     if isinstance(file, BatteryFile):
         return build_battery(name, file)
     if isinstance(file, UpsFile):
-        return build_ups(name, file)
+        return build_ups(name, file, site.assets)
     if isinstance(file, ClusterFile):
         return build_cluster(name, file, caps[name])
     if isinstance(file, CoolingFile):
@@ -172,7 +174,17 @@ def build_battery(name: str, file: BatteryFile) -> Battery:
     )
 
 
-def build_ups(name: str, file: UpsFile) -> Ups:
+def worst_loss_fraction(file: UpsFile, assets: Mapping[str, AssetFile]) -> float:
+    """Losses per kW of load where they are worst: with a curve, at the least load it carries or at the most."""
+    if not file.loss_curve:
+        return file.loss_fraction
+    a, b, c = file.loss_curve
+    idle_kw = sum(cluster.idle_kw for i in file.carries if isinstance(cluster := assets.get(i), ClusterFile))
+    least = min(max(idle_kw / file.rating_kw, 0.1), 1.0)  # below a tenth the share says little and the kW are few
+    return max(a / x + b + c * x for x in (least, 1.0))
+
+
+def build_ups(name: str, file: UpsFile, assets: Mapping[str, AssetFile] = NO_ASSETS) -> Ups:
     """A UPS; without a floor the reserve is kept for its whole rating."""
     return Ups(
         id=name,
@@ -184,7 +196,7 @@ def build_ups(name: str, file: UpsFile) -> Ups:
         charge_kw=file.charge_kw,
         charge_efficiency=file.charge_efficiency,
         discharge_efficiency=file.discharge_efficiency,
-        loss_fraction=file.loss_fraction,
+        loss_fraction=worst_loss_fraction(file, assets),
         aged_capacity=file.aged_capacity,
         blocks=file.blocks,
         redundant_blocks=file.redundant_blocks,
@@ -196,6 +208,10 @@ def build_ups(name: str, file: UpsFile) -> Ups:
         is_grid_interactive=file.is_grid_interactive,
         carries=tuple(file.carries),
         link=build_link(file.link),
+        loss_curve=tuple(file.loss_curve),
+        recharge_kw=file.recharge_kw,
+        walk_in_s=file.walk_in_s,
+        cell_kwh_per_day=file.cell_kwh_per_day,
     )
 
 

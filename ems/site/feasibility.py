@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ems.assets.ups.model import Ups
 from ems.errors import Complaint
-from ems.site.build import build_ups, contract_caps, fixed_kw, overhead, rating_kw
+from ems.site.build import build_ups, contract_caps, fixed_kw, overhead, rating_kw, worst_loss_fraction
 from ems.site.schema import FeederFile, SiteFile
 from ems.site.schema_assets import BatteryFile, ClusterFile, CoolingFile, FixedLoadFile, UpsFile
 from ems.site.source import Source
@@ -73,7 +73,7 @@ def load_kw(name: str, file: SiteFile, caps: dict[str, float]) -> float:
     if isinstance(asset, ClusterFile):
         return caps.get(name, 0.0)
     if isinstance(asset, UpsFile):
-        return asset.loss_fraction * sum(caps.get(c, 0.0) for c in asset.carries)
+        return worst_loss_fraction(asset, file.assets) * sum(caps.get(c, 0.0) for c in asset.carries)
     if isinstance(asset, CoolingFile):
         return max(asset.fraction_at_10c, asset.fraction_at_40c) * sum(caps.get(c, 0.0) for c in asset.cools)
     if isinstance(asset, BatteryFile):
@@ -97,10 +97,13 @@ def ups_complaints(source: Source, file: SiteFile, caps: dict[str, float]) -> It
     """A UPS carries its clusters at their contract caps, and its energy is enough for the promised minutes."""
     for name, asset in file.assets.items():
         if isinstance(asset, UpsFile):
-            ups = build_ups(name, asset)
+            ups = build_ups(name, asset, file.assets)
             load = sum(caps.get(c, 0.0) for c in asset.carries)
-            if load > asset.rating_kw * SLACK:
-                yield source.complaint(("assets", name, "rating_kw"), f"at least {load:.0f} kW, the contract caps of what it carries")
+            if load > ups.firm_kw * SLACK:
+                least_kw = load * asset.rating_kw / ups.firm_kw
+                expected = f"at least {least_kw:.0f} kW, so that the contract caps of what it carries hold without its redundant blocks"
+                plain = f"at least {load:.0f} kW, the contract caps of what it carries"
+                yield source.complaint(("assets", name, "rating_kw"), expected if asset.redundant_blocks else plain)
             yield from reserve_complaints(source, ups)
 
 

@@ -118,6 +118,10 @@ class UpsFile(FileModel):
     charge_efficiency: Efficiency = 0.97
     discharge_efficiency: Efficiency = 0.97
     loss_fraction: float = Field(default=0.04, ge=0, le=0.5)
+    loss_curve: list[float] = []
+    recharge_kw: Positive | None = None
+    walk_in_s: float = Field(default=0.0, ge=0, le=3600)
+    cell_kwh_per_day: Positive | None = None
     aged_capacity: Efficiency = 0.8
     blocks: int = Field(default=1, ge=1, le=1000)
     redundant_blocks: int = Field(default=0, ge=0, le=1000)
@@ -135,6 +139,13 @@ class UpsFile(FileModel):
     def _one_block_counts(cls, value: int, info: Any) -> int:
         if value >= info.data.get("blocks", value + 1):
             raise ValueError(f"fewer than the blocks there are ({info.data['blocks']})")
+        return value
+
+    @field_validator("loss_curve")
+    @classmethod
+    def _three_losses(cls, value: list[float]) -> list[float]:
+        if value and (len(value) != 3 or min(value) < 0.0 or sum(value) > 0.5):
+            raise ValueError("three shares of the rating that sum to at most 0.5: lost without load, with the load, with its square")
         return value
 
     @field_validator("reserve_floor_kw")

@@ -17,6 +17,7 @@ FAULTS = (
     "wrong_sign",  # power readings have the opposite sign
     "trip",  # power is zero
     "local",  # a person has taken the device: commands are refused
+    "input_lost",  # a UPS loses its input and carries its load from the battery; other devices take no notice
     "reboot",  # silent, and comes back with its commands at their power-on values
 )
 OTHER_NAMES = {"refuse": "reject", "lying": "wrong_sign"}  # as scenarios call them

@@ -24,6 +24,8 @@ def ups_envelope(ups: Ups, state: UpsState, critical_kw: float, exposure_s: floa
     if ups.is_lead_acid:
         envelope = envelope.narrowed(0.0, ups.charge_kw, "lead-acid is never offered")
     envelope = envelope.narrowed(-usable_above_kwh * ups.discharge_efficiency / hours, ups.charge_kw, "reserve")
+    if ups.recharge_kw is not None and usable_above_kwh <= 0.0:
+        envelope = envelope.narrowed(-ups.rating_kw, ups.recharge_kw, "recharge limit")
     return envelope.narrowed(-ups.rating_kw, room_kwh / ups.charge_efficiency / hours, "state of charge")
 
 
@@ -36,6 +38,6 @@ def _closed_because(ups: Ups, state: UpsState, since_normal_s: float) -> str:
         return "device in LOCAL"
     if state.mode != "normal":
         return f"UPS is {state.mode.replace('_', ' ')}"
-    if since_normal_s < 60.0:
+    if since_normal_s < max(60.0, ups.walk_in_s):
         return "just after a transfer"
     return ""

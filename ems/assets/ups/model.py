@@ -40,6 +40,26 @@ class Ups:
     is_grid_interactive: bool  # False: monitored only
     carries: tuple[str, ...]
     link: DeviceLink | None
+    loss_curve: tuple[float, ...] = ()  # losses / rating = a + b x + c x^2 with x = load / rating; loss_fraction is then the worst of it
+    recharge_kw: float | None = None  # the most it charges with while its reserve is not whole; charge_kw when None
+    walk_in_s: float = 0.0  # seconds in which it takes its load back from the battery after an outage
+    cell_kwh_per_day: float | None = None  # what its cells may give per local day for the grid
+
+    @property
+    def firm_kw(self) -> float:
+        """The load it still carries without its redundant blocks."""
+        return self.rating_kw * (self.blocks - self.redundant_blocks) / self.blocks
+
+    def loss_kw(self, load_kw: float) -> float:
+        """Conversion and distribution losses in kW at a load."""
+        if not self.loss_curve:
+            return self.loss_fraction * load_kw
+        a, b, c = self.loss_curve
+        return self.rating_kw * a + b * load_kw + c * load_kw**2 / self.rating_kw
+
+    def marginal_loss(self, load_kw: float) -> float:
+        """kW of losses per kW more load."""
+        return self.loss_curve[1] + 2.0 * self.loss_curve[2] * load_kw / self.rating_kw if self.loss_curve else self.loss_fraction
 
     def usable_kwh(self, soc: float) -> float:
         """Energy in kWh that can be counted on: worst-case state of charge, aged capacity, without the redundant blocks."""
@@ -52,8 +72,8 @@ class Ups:
         return carried_kw * self.ride_through_min / 60.0 / self.discharge_efficiency
 
     def carried_kw(self, soc: float) -> float:
-        """The largest load in kW that can be carried for the promised minutes from a measured state of charge, at most the rating."""
-        return min(self.rating_kw, self.usable_kwh(soc) * self.discharge_efficiency * 60.0 / self.ride_through_min)
+        """The largest load in kW that can be carried for the promised minutes from a measured state of charge, redundant blocks aside."""
+        return min(self.firm_kw, self.usable_kwh(soc) * self.discharge_efficiency * 60.0 / self.ride_through_min)
 
     def reserve_soc(self, critical_kw: float) -> float:
         """The measured state of charge at which exactly the reserve is left."""
