@@ -12,7 +12,7 @@ Every rule is the plant's or weaker, so that no policy can be cheaper:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -23,6 +23,7 @@ from ems.assets.battery.model import Battery
 from ems.assets.cooling.model import Cooling
 from ems.assets.ups.model import Ups
 from ems.assets.workload.model import Cluster, WorkloadClass
+from ems.plan.bound_generation import GenerationColumns, add_generation
 from ems.plan.inputs import stores_of
 from ems.plan.linear import Columns, LinearProgram, LinearSolution, Term
 from ems.site.model import Site
@@ -59,6 +60,8 @@ class BoundInputs:
     peak_so_far_kw: float = 0.0
     import_limit_kw: Array | None = None  # per step; the site's when None
     cooling_kw: float | None = None  # power at the start; free when None
+    available_kw: Mapping[str, Array] = field(default_factory=dict)  # per renewable
+    ordered: frozenset[int] = frozenset()  # steps in which emergency machines may run
 
 
 @dataclass
@@ -70,6 +73,7 @@ class _Parts:
     energy: dict[str, Columns]
     throughput: list[tuple[Columns, float]]
     work: list[tuple[Columns, float]]  # columns and money per unit
+    generation: GenerationColumns | None = None
 
 
 def solve_bound(site: Site, inputs: BoundInputs, budget_s: float = 120.0) -> BoundResult:
@@ -86,6 +90,8 @@ def solve_bound(site: Site, inputs: BoundInputs, budget_s: float = 120.0) -> Bou
         _add_ups(lp, ups, inputs.energy_kwh[ups.id], n, mean_price, parts)
     for cooling in site.coolings:
         _add_cooling(lp, cooling, site, inputs, parts)
+    parts.generation = add_generation(lp, site, inputs.available_kw, inputs.ordered, n, STEP_H)
+    parts.power += parts.generation.power
     import_kw, over_kw = _add_connection(lp, site, inputs, parts)
     peaks = _add_peaks(lp, site, inputs, import_kw)
     return _result(site, inputs, lp.solve(budget_s), parts, import_kw, over_kw, peaks, mean_price)
@@ -278,7 +284,8 @@ def _result(
     stores = {s.id: s for s in stores_of(site)}
     energy = {name: found.value(columns) for name, columns in parts.energy.items()}
     credit = sum(-(e[-1] - e[0]) * mean_price * stores[name].discharge_efficiency for name, e in energy.items())
-    energy_cost = found.objective - site.tariff.demand_price_per_kw_month * sum(peak_kw)
+    fuel, owed = (parts.generation.fuel_money(found), parts.generation.owed) if parts.generation is not None else (0.0, 0.0)
+    energy_cost = found.objective + owed - fuel - site.tariff.demand_price_per_kw_month * sum(peak_kw)
     wear, work = (float(sum(price * found.value(c).sum() for c, price in group)) for group in (parts.throughput, parts.work))
     breach = float(site.point_of_connection.import_breach_price_per_kwh * found.value(over_kw).sum() * STEP_H)
     final_credit = sum(-e[-1] * mean_price * stores[name].discharge_efficiency for name, e in energy.items())
@@ -290,6 +297,8 @@ def _result(
         "limit_breach": breach,
         "stored_energy_credit": float(credit),
     }
+    if site.generators:
+        cost["fuel"] = fuel
     it = {name: found.value(c) for name, c in parts.it.items()}
     return BoundResult(sum(cost.values()), cost, max(peak_kw), float(found.gap), True, imported, it, energy)
 

@@ -13,6 +13,7 @@ from ems.errors import PlanInfeasible
 from ems.plan.bound import BoundInputs, BoundResult, solve_bound
 from ems.replay.demand import ClusterDemand
 from ems.replay.future import true_prices
+from ems.replay.generation import true_resources
 from ems.replay.world import World, obligation, stores
 from ems.site.storage_classes import planned_site
 
@@ -52,6 +53,8 @@ def solve_window(world: World) -> BoundResult:
         energy_kwh={s.id: s.initial_soc * s.energy_kwh for s in stores(site)},
         peak_so_far_kw=world.scenario.model.peak_so_far_kw,
         import_limit_kw=_limits(world, n),
+        available_kw={name: series.means(starts, [STEP_S / 3600.0] * n) for name, series in true_resources(world).items()},
+        ordered=_ordered(world, n),
     )
     return solve_bound(site, inputs, BUDGET_S)
 
@@ -78,3 +81,12 @@ def _limits(world: World, n: int) -> np.ndarray:
             if event.start <= at and at + timedelta(seconds=STEP_S) <= event.end:
                 limits[i] = min(limits[i], event.import_limit_kw())
     return limits
+
+
+def _ordered(world: World, n: int) -> frozenset[int]:
+    """Steps in which an order stands that some emergency machine is named for."""
+    named = {program for g in world.site.generators for program in g.ordered_by}
+    begin = world.scenario.start
+    starts = [begin + timedelta(seconds=STEP_S * i) for i in range(n)]
+    events = [e for e in world.scenario.model.events if e.program in named]
+    return frozenset(i for i, at in enumerate(starts) if any(e.start < at + timedelta(seconds=STEP_S) and at < e.end for e in events))

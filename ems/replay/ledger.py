@@ -13,6 +13,7 @@ from ems.kpi.efficiency import carbon_per_it_kwh, facility_kwh, pue
 from ems.kpi.limits import Excursions, RampExcursions
 from ems.kpi.peak import IntervalPeaks
 from ems.kpi.service import share_lost, token_energy_index, tokens_per_joule
+from ems.replay.generation import GenerationSums
 from ems.replay.world import stores
 from ems.site.model import Site
 from simulators.plant import PlantStep
@@ -56,6 +57,7 @@ class Ledger:
         self.wear_price = {s.id: s.wear_price_per_kwh for s in stores(self.site)}
         self.cycles = {b.id: CycleWear(b.wear_by_depth, b.energy_kwh) for b in self.site.batteries if b.wear_by_depth}
         self.feeder_limit = {f.id: f.limit_kw for f in self.site.feeders}
+        self.generation = GenerationSums(self.site)
         self.fixed_kw = sum(a.power_kw for a in self.site.fixed_loads)
         self.price_adder = tariff.energy_price_per_kwh
         self.is_indexed = tariff.energy == "indexed"
@@ -85,6 +87,7 @@ class Ledger:
         s["soc_breach"] += step.soc_breach_kwh
         if carbon_g is not None:
             s["carbon_kg"] += import_kwh * carbon_g / 1000.0
+        self.generation.add(step)
         self._stores(step, hours)
         self._work(step)
         self.peaks.add(at_s, import_kwh, dt)
@@ -164,7 +167,8 @@ class Ledger:
             cycles.add(final_kwh[store])
         credit = sum(stored_energy_credit(final_kwh[k] - self.initial_kwh[k], mean, efficiency[k]) for k in final_kwh)
         return Cost(
-            energy=s["energy_cost"] - s["export_revenue"],
+            energy=s["energy_cost"] - s["export_revenue"] + self.generation.purchase_cost(),
+            fuel=self.generation.fuel_cost(),
             demand=demand_charge(self.peaks.peaks_kw, tariff.demand_price_per_kw_month),
             wear=s["wear"] + sum(c.money() for c in self.cycles.values()),
             workload=self._workload_cost(),
@@ -182,7 +186,7 @@ class Ledger:
         return total
 
     def energy(self, final_kwh: dict[str, float]) -> dict[str, float]:
-        """The `energy` part. Import - export = IT + cooling + losses + fixed + charge - discharge."""
+        """The `energy` part. Import - export = IT + cooling + losses + fixed + charge - discharge - generation."""
         s = self.sums
         return {
             "import_kwh": s["import_kwh"],
@@ -191,7 +195,7 @@ class Ledger:
             "cooling_kwh": s["cooling_kwh"],
             "losses_kwh": s["losses_kwh"],
             "fixed_kwh": self.fixed_kw * s["seconds"] / 3600.0,
-            "generation_kwh": 0.0,
+            "generation_kwh": sum(self.generation.kwh.values()),
             "charge_kwh": s["charge_kwh"],
             "discharge_kwh": s["discharge_kwh"],
             "stored_change_kwh": sum(final_kwh.values()) - sum(self.initial_kwh.values()),
@@ -238,7 +242,7 @@ class Ledger:
     def efficiency(self, facility: float, has_carbon: bool) -> dict[str, Any]:
         """The `efficiency` part."""
         s = self.sums
-        carbon_kg = s["carbon_kg"] if has_carbon else None
+        carbon_kg = s["carbon_kg"] + self.generation.co2_kg() if has_carbon else None
         return {
             "pue": pue(facility, s["it_kwh"]),
             "wue_l_per_kwh": None,
@@ -249,7 +253,9 @@ class Ledger:
 
     def facility_kwh(self, final_kwh: dict[str, float]) -> float:
         """Energy the facility used."""
-        return facility_kwh(self.sums["import_kwh"], self.sums["export_kwh"], 0.0, sum(final_kwh.values()) - sum(self.initial_kwh.values()))
+        made_kwh = sum(self.generation.kwh.values())
+        stored_kwh = sum(final_kwh.values()) - sum(self.initial_kwh.values())
+        return facility_kwh(self.sums["import_kwh"], self.sums["export_kwh"], made_kwh, stored_kwh)
 
     def _class_sum(self, name: str, what: str) -> float:
         return sum(getattr(self.work[c.id][name], what) for c in self.site.clusters)

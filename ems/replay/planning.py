@@ -24,6 +24,7 @@ from ems.plan.surprise import is_surprise
 from ems.replay.announced import WithAnnounced
 from ems.replay.bound import solve_window
 from ems.replay.future import TrueLoad, TruePeak, TruePrices, TrueWeather, true_loads, true_prices, true_weather
+from ems.replay.generation import true_resources
 from ems.replay.scores import ForecastScores
 from ems.replay.world import World
 from ems.state.image import SiteImage
@@ -130,8 +131,10 @@ def forecasting_loop(world: World) -> PlanLoop:
 def foreseeing_loop(world: World) -> PlanLoop:
     """The plan loop of the oracle: the true future of loads, prices, weather, and of the peak the window can be held to."""
     loads = {name: TrueLoad(series) for name, series in true_loads(world).items()}
+    resources: dict[str, LoadSource] = {name: TrueLoad(series) for name, series in true_resources(world).items()}
     prices, weather = TruePrices(true_prices(world)), TrueWeather(true_weather(world))
     loop = PlanLoop(world.site, loads=loads, prices=prices, weather=weather, settle_at=world.scenario.model.end)
+    loop.resources = resources
     try:
         loop.peak = TruePeak(solve_window(world).peak_kw)  # type: ignore[assignment]
     except PlanInfeasible:  # a window without a bound: the oracle expects its peak as the plan does
@@ -146,7 +149,9 @@ def history_frames(world: World) -> list[MinuteFrame]:
     minutes = int(steps * step // 60)
     start = world.scenario.start - timedelta(minutes=minutes)
     columns = {name: _minute_means(d.starts_at, step, minutes, {**d.class_kw, "all": d.power_kw()}) for name, d in world.demand.items()}
-    return [_frame(world, start + timedelta(minutes=i), i, columns) for i in range(minutes)]
+    starts = [start + timedelta(minutes=i) for i in range(minutes)]
+    given = {name: series.means(starts, [1.0 / 60.0] * minutes).tolist() for name, series in true_resources(world).items()}
+    return [_frame(world, at, i, columns, {name: row[i] for name, row in given.items()}) for i, at in enumerate(starts)]
 
 
 def _minute_means(starts_at: int, step: float, minutes: int, series: dict[str, np.ndarray]) -> dict[str, list[float]]:
@@ -154,7 +159,9 @@ def _minute_means(starts_at: int, step: float, minutes: int, series: dict[str, n
     return {name: (np.add.reduceat(v[: edges[-1]], edges[:-1]) / np.diff(edges)).tolist() for name, v in series.items()} if minutes else {}
 
 
-def _frame(world: World, start: datetime, i: int, columns: dict[str, dict[str, list[float]]]) -> MinuteFrame:
+def _frame(
+    world: World, start: datetime, i: int, columns: dict[str, dict[str, list[float]]], given_kw: dict[str, float | None]
+) -> MinuteFrame:
     return MinuteFrame(
         start=start,
         poc_kw=None,
@@ -163,4 +170,5 @@ def _frame(world: World, start: datetime, i: int, columns: dict[str, dict[str, l
         class_demand_kw={c.id: {name: columns[c.id][name][i] for name in c.classes} for c in world.site.clusters},
         soc={},
         outdoor_temp_c=None,
+        available_kw=given_kw,
     )

@@ -87,7 +87,17 @@ class Run:
         self.ledger.finish(self.plant.finish())
         if self.planning is not None:
             self.planning.write_fan(folder / "fan.npz")
-        result = summary(self.world, self.policy, self.ledger, self.field, self.stored_kwh(), self.ladder_s, self.alarms, self.planning)
+        result = summary(
+            self.world,
+            self.policy,
+            self.ledger,
+            self.field,
+            self.stored_kwh(),
+            self.ladder_s,
+            self.alarms,
+            self.planning,
+            self._run_hours(),
+        )
         result["wall_s"] = round(time.perf_counter() - begun, 3)
         (folder / "summary.json").write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
         return result
@@ -95,6 +105,10 @@ class Run:
     def stored_kwh(self) -> dict[str, float]:
         """Energy in each store now."""
         return {d.id: d.energy_kwh for d in self.plant.batteries} | {d.id: d.energy_kwh for d in self.plant.upses}
+
+    def _run_hours(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Hours per generator, year and reason, as the controller logged them."""
+        return self.controller.run_log.hours if self.controller is not None else {}
 
     def _carry_peak(self, controller: Controller) -> None:
         """The month's peak before the window, in the controller's own billing meter."""

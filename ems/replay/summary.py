@@ -26,6 +26,7 @@ def summary(
     ladder_s: dict[str, float],
     alarms: dict[str, int],
     planning: Planning | None,
+    run_hours: dict[str, dict[str, dict[str, float]]],
 ) -> dict[str, Any]:
     """All parts in the contract's order; `wall_s` is filled in by the caller."""
     scenario, facility = world.scenario, ledger.facility_kwh(stored_kwh)
@@ -53,11 +54,18 @@ def summary(
             "refused_writes": field.refused,
             "silent_reads_and_writes": field.silent,
         },
+        **_generation(world, ledger, run_hours),
         "data_quality": world.quality,
         "wall_s": 0.0,
         "simulated_s": scenario.cycles * scenario.control_step_s,
         "versions": versions(),
     }
+
+
+def _generation(world: World, ledger: Ledger, run_hours: dict[str, dict[str, dict[str, float]]]) -> dict[str, Any]:
+    """The `generation` part, where there is any."""
+    is_there = bool(world.site.generators or world.site.renewables)
+    return {"generation": ledger.generation.report(run_hours)} if is_there else {}
 
 
 def versions() -> dict[str, str]:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 PRINTED_STEP_S = 5.0
 LIMIT_FACTOR, LIMIT_ROUNDING_KW = 0.9, 10.0
-COST_ROWS = ("energy", "demand", "wear", "workload", "stored_energy_credit", "limit_breach")
+COST_ROWS = ("energy", "demand", "fuel", "wear", "workload", "stored_energy_credit", "limit_breach")
 
 
 def comparison_text(compared: Mapping[str, Any], summaries: Mapping[str, Sequence[Mapping[str, Any]]], currency: str) -> str:
@@ -36,6 +36,8 @@ def comparison_rows(compared: Mapping[str, Any], summaries: Mapping[str, Sequenc
         rows.append([label, *cells, *([of_bound] if with_bound else [])])
 
     for key in COST_ROWS:
+        if key == "fuel" and not any(policies[n]["cost"].get(key) for n in names):
+            continue
         add(key.replace("_", " "), [_money(policies[n]["cost"][key]) for n in names], _money((bound.get("cost") or {}).get(key)))
     add("total", [_money(policies[n]["total"]) for n in names], _money(bound["total"]))
     add("saving against capped", [_money(policies[n]["saving_vs_capped"]) for n in names])
