@@ -10,6 +10,7 @@ from ems.commitment import Commitment, Per
 from ems.timegrid import interval_columns, interval_rows
 
 Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 LEVEL_PRICE_PER_KWH = (
     0.02  # on import above the peak within an interval whose mean holds it: dearer than the gain of charging a little earlier
 )
@@ -89,12 +90,53 @@ class PeakTerm:
             "covers the longer steps": self.reach_kw >= intervals.direct_kw - self.lift_direct_kw,
         }
 
-    def update(self, commitment: Commitment, averaged_in_group: Array, direct_in_group: Array) -> None:
+    def update(self, commitment: Commitment, averaged_in_group: Mask, direct_in_group: Mask) -> None:
         """Sets price and baseline, and which intervals (True) belong to the group."""
         self.price.value = commitment.spread()[0]
         self.baseline_kw.value = max(0.0, commitment.baseline_kw[0])
         self.lift_averaged_kw.value = np.where(averaged_in_group, 0.0, OUT_OF_GROUP_KW)
         self.lift_direct_kw.value = np.where(direct_in_group, 0.0, OUT_OF_GROUP_KW)
+
+
+class TotalTerm:
+    """A price per kWh on the energy of all steps together, the baseline in kWh: what a minimum take leaves free is worth nothing less."""
+
+    def __init__(self, import_kw: cp.Expression) -> None:
+        self.above_kwh = cp.Variable(nonneg=True)
+        self.baseline_kwh = cp.Parameter()
+        self.spread = cp.Parameter(nonneg=True)
+        self.hours = cp.Parameter(import_kw.size, nonneg=True)
+        self.price = cp.Parameter(import_kw.size)  # the price below the baseline, per kW held through each step
+        self.cost: cp.Expression = self.price @ import_kw + self.spread * self.above_kwh
+        self.constraints = {"counts what is above the total": self.above_kwh >= self.hours @ import_kw - self.baseline_kwh}
+
+    def update(self, commitment: Commitment, hours: Array) -> None:
+        """Sets prices and baseline; `hours` is how much of each step counts."""
+        self.hours.value = hours
+        self.price.value = commitment.down_price[0] * hours
+        self.spread.value = commitment.spread()[0]
+        self.baseline_kwh.value = commitment.baseline_kw[0]
+
+
+class ChangeTerm:
+    """A price per kW by which the import of a step differs from the one before it, beyond what is free."""
+
+    def __init__(self, import_kw: cp.Expression) -> None:
+        n = import_kw.size - 1
+        change_kw = import_kw[1:] - import_kw[:-1]
+        self.beyond_kw = cp.Variable(n, nonneg=True)
+        self.free_kw = cp.Parameter(n, nonneg=True)
+        self.price = cp.Parameter(n, nonneg=True)
+        self.cost: cp.Expression = self.price @ self.beyond_kw
+        self.constraints = {
+            "counts what rises faster than is free": self.beyond_kw >= change_kw - self.free_kw,
+            "counts what falls faster than is free": self.beyond_kw >= -change_kw - self.free_kw,
+        }
+
+    def update(self, commitment: Commitment) -> None:
+        """Sets prices and the free change between each two steps."""
+        self.free_kw.value = np.array(commitment.baseline_kw)
+        self.price.value = np.array(commitment.spread())
 
 
 def commitment_cost(commitment: Commitment, hours: Array, power_kw: Array) -> float:
@@ -103,5 +145,11 @@ def commitment_cost(commitment: Commitment, hours: Array, power_kw: Array) -> fl
     if commitment.per is Per.PEAK:
         above_kw = max(0.0, float(power_kw.max(initial=0.0)) - commitment.baseline_kw[0])
         return commitment.spread()[0] * above_kw
+    if commitment.per is Per.TOTAL:
+        kwh = float(hours @ power_kw)
+        return commitment.down_price[0] * kwh + commitment.spread()[0] * max(0.0, kwh - commitment.baseline_kw[0])
+    if commitment.per is Per.CHANGE:
+        beyond_kw = np.maximum(0.0, np.abs(np.diff(power_kw)) - np.array(commitment.baseline_kw))
+        return float(np.array(commitment.spread()) @ beyond_kw)
     above = np.maximum(0.0, power_kw - np.array(commitment.baseline_kw))
     return float(hours @ (np.array(commitment.down_price) * power_kw + np.array(commitment.spread()) * above))

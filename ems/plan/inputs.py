@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ems.assets.battery.model import Battery
 from ems.assets.ups.model import Ups
 from ems.assets.workload.model import ClassState
+from ems.commitment import Commitment
 from ems.horizon import Horizon
 from ems.plan.generation import GenerationInputs
 from ems.site.model import Site
@@ -72,6 +73,8 @@ class PlanInputs:
     critical_q99_kw: float | None = None
     present: Mapping[str, float] = field(default_factory=dict)  # share of a store's rating and energy that is there; 1 where not named
     generation: GenerationInputs = field(default_factory=GenerationInputs)
+    commitments: tuple[Commitment, ...] = ()  # of the tariff, besides energy and the demand charge of every hour
+    interval_energy_kwh: Mapping[int, float] = field(default_factory=dict)  # metered so far, by interval length in min, for those
     settle_at: datetime | None = None  # accounts close here: later steps have no price, and work still waiting then is lost
 
     def faults(self) -> list[str]:

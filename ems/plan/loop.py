@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from zoneinfo import ZoneInfo
@@ -10,6 +11,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from ems.commitment import Commitment
 from ems.forecast.load import LoadForecaster
 from ems.forecast.quantiles import Quantiles
 from ems.horizon import Horizon
@@ -23,10 +25,15 @@ from ems.plan.plan import Plan
 from ems.plan.planner import Planner
 from ems.plan.sources import LoadSource, PriceSource, WeatherSource
 from ems.plan.state import PlanState
-from ems.signals.prices import PriceBook, PriceRow
+from ems.plan.tariff_book import TariffBook
+from ems.plan.tariff_peaks import PeakPredictor
+from ems.signals.carbon import CarbonBook, CarbonRow
+from ems.signals.prices import DAY_AHEAD, REAL_TIME, PriceBook, PriceRow
 from ems.signals.weather import WeatherBook, WeatherRow
 from ems.site.model import Site
 from ems.site.storage_classes import planned_site, storage_classes
+from ems.site.tariff import MARKET, Window
+from ems.site.tariff_prices import step_prices
 from ems.timegrid import TimeGrid, interval_start
 
 Array = NDArray[np.float64]
@@ -38,7 +45,8 @@ class PlanLoop:
     """Composes forecasts, tariff, limits and measured state into inputs, and plans.
 
     `loads` (per cluster id), `prices` and `weather` may be given, e.g. the true future for an oracle. `budget_s` is the solver's wall
-    time; None limits iterations instead (replay). `settle_at`: when the accounts close, if that is known.
+    time; None limits iterations instead (replay). `settle_at`: when the accounts close, if that is known. `system_peaks`: says when the
+    system peaks, where the tariff asks.
     """
 
     def __init__(
@@ -49,6 +57,7 @@ class PlanLoop:
         prices: PriceSource | None = None,
         weather: WeatherSource | None = None,
         settle_at: datetime | None = None,
+        system_peaks: PeakPredictor | None = None,
     ) -> None:
         self.classes = storage_classes(site)
         site = self.site = planned_site(site)
@@ -60,6 +69,8 @@ class PlanLoop:
         self.prices: PriceSource = prices if prices is not None else PriceBook()
         self.weather: WeatherSource = weather if weather is not None else WeatherBook()
         self.settle_at = settle_at
+        self.carbon = CarbonBook()
+        self.book = TariffBook(site, system_peaks)
         self.peak = PeakExpectation(site)
         self.events: dict[str, Obligation] = {}
         self.resources: dict[str, LoadSource] = {r.id: LoadForecaster(r.power_kw, 0.0) for r in site.renewables}
@@ -78,10 +89,17 @@ class PlanLoop:
         for renewable, source in self.resources.items():
             source.observe(frame.start, FRAME_S, frame.available_kw.get(renewable))
         self.peak.observe(frame.start, FRAME_S, frame.demand_kw)
+        self.book.observe(frame.start, FRAME_S, frame.poc_kw)
 
     def add_prices(self, rows: Iterable[PriceRow]) -> None:
-        """Takes price rows as they become known."""
+        """Takes price rows as they become known; under a day-ahead tariff the day-ahead price is the price."""
+        if self.site.tariff.energy == "day_ahead":
+            rows = [replace(r, source=REAL_TIME) for r in rows if r.source == DAY_AHEAD]
         self.prices.add(rows)
+
+    def add_carbon(self, rows: Iterable[CarbonRow]) -> None:
+        """Takes carbon intensities, of the kind the tariff prices, as they become known."""
+        self.carbon.add(rows)
 
     def add_weather(self, rows: Iterable[WeatherRow]) -> None:
         """Takes temperatures as they become known."""
@@ -101,7 +119,7 @@ class PlanLoop:
         horizon = self.grid.at(now)
         starts, hours = horizon.starts, horizon.duration_h
         self.forecasts = {name: source.forecast(now, starts, hours) for name, source in self.loads.items()}
-        price = self._price(now, horizon)
+        price, export_price = self._prices(now, horizon)
         critical_q99_kw = self._critical_q99_kw(now)
         reserve_for_kw = max(state.critical_kw, critical_q99_kw)
         return PlanInputs(
@@ -110,7 +128,7 @@ class PlanLoop:
             load_q50_kw={name: f.q(0.5) for name, f in self.forecasts.items()},
             load_q90_kw={name: f.q(0.9) for name, f in self.forecasts.items()},
             import_price_per_kwh=price,
-            export_price_per_kwh=np.full(horizon.n, self.site.tariff.export_price_per_kwh),
+            export_price_per_kwh=export_price,
             outdoor_temp_c=np.asarray(self.weather.forecast(now, starts, hours), float),
             envelope=import_envelope(
                 horizon,
@@ -129,6 +147,8 @@ class PlanLoop:
             present=self._present(state),
             critical_q99_kw=critical_q99_kw,
             generation=self._generation(now, horizon, state),
+            commitments=self._commitments(now, horizon),
+            interval_energy_kwh=self.book.interval_energy_kwh(now),
             settle_at=self.settle_at,
         )
 
@@ -142,11 +162,25 @@ class PlanLoop:
             available_q50_kw={name: f.q(0.5) for name, f in expected.items()},
         )
 
-    def _price(self, now: datetime, horizon: Horizon) -> Array:
+    def _prices(self, now: datetime, horizon: Horizon) -> tuple[Array, Array]:
+        """Import and export price per step: market (where the tariff follows one), adder and energy periods."""
+        tariff, exports_at_market = self.site.tariff, self.site.tariff.export_energy in MARKET
         market = np.zeros(horizon.n)
-        if self.site.tariff.energy == "indexed":
+        if tariff.is_market or exports_at_market:
             market = np.asarray(self.prices.forecast(now, horizon.starts, horizon.duration_h), float)
-        return market + self.site.tariff.energy_price_per_kwh
+        month_kwh = self.book.expected_month_kwh(now)
+        period, export = step_prices(tariff, self.site.time_zone, horizon.starts, horizon.duration_h, month_kwh)
+        return market * tariff.is_market + tariff.energy_price_per_kwh + period, market * exports_at_market + export
+
+    def _commitments(self, now: datetime, horizon: Horizon) -> tuple[Commitment, ...]:
+        """The tariff's charges beyond energy and one demand charge."""
+        carbon = None if self.site.tariff.carbon is None else self.carbon.forecast(now, horizon.starts, horizon.duration_h)
+        overall_kw = self.peak.expected_kw(now, self.prices, self.weather)
+
+        def expected_kw(windows: Sequence[Window]) -> float:
+            return overall_kw if not windows else self.peak.expected_within_kw(windows, overall_kw)
+
+        return self.book.commitments(now, horizon, expected_kw, carbon)
 
     def _critical_q99_kw(self, now: datetime) -> float:
         """Sum over the clusters behind a UPS of what each will not exceed until the store could be refilled."""

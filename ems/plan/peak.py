@@ -10,7 +10,7 @@ hold the surge, the factor alone fell to 0.39 at worst: see `tempered`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -22,6 +22,8 @@ from ems.plan.bound import BoundInputs, solve_bound
 from ems.plan.inputs import stores_of
 from ems.plan.sources import PriceSource, WeatherSource
 from ems.site.model import Site
+from ems.site.tariff import Window
+from ems.site.tariff_calendar import LocalTimes
 from ems.timegrid import interval_start
 
 Array = NDArray[np.float64]
@@ -39,6 +41,7 @@ class PeakExpectation:
         self._sums: dict[int, dict[str, tuple[float, float]]] = {}  # quarter -> cluster -> (kWs, s)
         self._expected_kw: float | None = None
         self._made_for: tuple[str, int] | None = None
+        self._seen: tuple[Array, Array] | None = None  # starts and import of the least course of the days seen
         self._looked_at = -1  # hour of the last look at the history
 
     def observe(self, start: datetime, duration_s: float, demand_kw: Mapping[str, float | None]) -> None:
@@ -63,6 +66,16 @@ class PeakExpectation:
             self._expected_kw = self._expect(now, quarters, prices, weather)
             self._made_for = made_for
         return self._expected_kw
+
+    def expected_within_kw(self, windows: Sequence[Window], overall_kw: float) -> float:
+        """The peak to expect in the hours of some windows: of the same least course of import, at most the overall one."""
+        if self._seen is None:
+            return overall_kw
+        at_s, import_kw = self._seen
+        inside = LocalTimes(at_s, self.site.time_zone, self.site.tariff).within(windows)
+        if not inside.any():
+            return overall_kw
+        return min(overall_kw, tempered(float(import_kw[inside].max()), self.site.point_of_connection.import_limit_kw))
 
     def _complete_quarters(self, now: datetime) -> list[int]:
         """The newest run of quarters in which every cluster was measured, oldest first, at most DAYS."""
@@ -92,6 +105,7 @@ class PeakExpectation:
             )
         except PlanInfeasible:  # the days seen cannot be replayed: the guess stands, the plan is still a plan
             return FIRST_GUESS * limit_kw
+        self._seen = (np.array([s.timestamp() for s in starts]), np.asarray(seen.import_kw, float))
         return tempered(seen.peak_kw, limit_kw)
 
     def _class_demand_kw(self, cluster_id: str, quarters: list[int]) -> dict[str, Array]:

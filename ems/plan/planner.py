@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 import cvxpy as cp
 import numpy as np
@@ -12,6 +13,7 @@ from ems.assets.battery.block import BatteryBlock
 from ems.assets.generator.block import EmergencyBlock, UnitBlock
 from ems.errors import PlanInfeasible
 from ems.plan.commitments import commitment_cost
+from ems.plan.directions import ROUNDS, fix_directions
 from ems.plan.engine import HOT, Engine, Solution
 from ems.plan.explain import binding_sources, explain
 from ems.plan.generation import fuel_cost
@@ -48,13 +50,22 @@ class Planner:
         if faults:
             raise PlanInfeasible(f"there is nothing to plan with: {'; '.join(faults[:3])}")
         values = self.problem.update(inputs)
-        solution = self.engine.solve(inputs.horizon)
+        solution = self._solve(inputs)
         plan = self._plan(inputs, values, solution)
         faults = verify(self.site, inputs, plan)
         if faults:
             raise PlanInfeasible(f"the plan does not stand its check: {'; '.join(faults[:3])}")
         self.last_path = solution.path
         return plan
+
+    def _solve(self, inputs: PlanInputs) -> Solution:
+        """The optimum in which no store charges and discharges at once."""
+        solution = self.engine.solve(inputs.horizon)
+        for _ in range(ROUNDS):
+            if not fix_directions(self.problem.blocks.stores, partial(self._values, solution=solution)):
+                break
+            solution = self.engine.solve(inputs.horizon)
+        return solution
 
     def _plan(self, inputs: PlanInputs, values: PlanValues, solution: Solution) -> Plan:
         import_kw = self._values(self.problem.import_kw, solution)
@@ -79,7 +90,7 @@ class Planner:
             peak_kw=peak_kw,
             objective=solution.objective,
             stored_value_per_kwh=stored_value,
-            free_peak_kw=max(inputs.meter.peak_so_far_kw, inputs.meter.expected_peak_kw),
+            free_peak_kw=tariff_commitments(self.site.tariff, inputs)[1].baseline_kw[0],
             critical_q99_kw=inputs.critical_q99_kw,
             on={name: _tuple(self._values(b.on, solution)) for name, b in self.problem.blocks.units.items()},
             curtailed_kw={name: _tuple(self._curtailed_kw(name, solution)) for name in self.problem.blocks.renewables},
@@ -132,11 +143,18 @@ class Planner:
             "energy": commitment_cost(energy, hours * values.open_share, import_kw),
             "demand": commitment_cost(demand, hours, self._values(self.problem.peak.reach_kw, solution)),
             "next demand": commitment_cost(next_demand, hours, self._values(self.problem.next_peak.reach_kw, solution)),
+            **self._charges_cost(inputs, values, solution, import_kw),
             "wear": sum(self._wear(name, hours, solution) for name in self.problem.blocks.stores),
             **self._generation_cost(values, solution),
             "workload": sum(self._work(name, hours, solution) for name in self.problem.blocks.clusters),
         }
         return {**cost, "other": solution.objective - sum(cost.values())}
+
+    def _charges_cost(self, inputs: PlanInputs, values: PlanValues, solution: Solution, import_kw: Array) -> dict[str, float]:
+        """The tariff's other charges by name; absent at a site whose tariff has none."""
+        paid_h, peaks = values.duration_h * values.open_share, self.problem.charges.peaks
+        powers = {name: self._values(term.reach_kw, solution) for name, term in peaks.items()}
+        return {c.name: commitment_cost(c, paid_h, powers.get(c.name, import_kw)) for c in inputs.commitments}
 
     def _generation_cost(self, values: PlanValues, solution: Solution) -> dict[str, float]:
         """Fuel with starts and maintenance, and power purchased from sun and wind; absent at a site that has none."""

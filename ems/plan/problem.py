@@ -14,7 +14,8 @@ from ems.plan.commitments import BillingIntervals, Levelling, PeakTerm, StepTerm
 from ems.plan.generation import TripReserve, update_generators
 from ems.plan.headroom import Headroom, kept_kwh
 from ems.plan.inputs import PlanInputs
-from ems.plan.tariff import tariff_commitments
+from ems.plan.tariff import tariff_commitments, with_flat_steps
+from ems.plan.tariff_terms import TariffTerms
 from ems.plan.values import PlanValues, ambient_share, foreseen_kw, lowest_gain, plan_values
 from ems.site.model import Feeder, Site
 from ems.timegrid import TimeGrid, boundaries_h, interval_weights
@@ -35,6 +36,7 @@ class PlanProblem:
         self.energy = StepTerm(self.import_kw, is_one_sided=site.point_of_connection.export_limit_kw <= 0.0)
         self.intervals = BillingIntervals(self.import_kw, site.tariff.demand_interval_min)
         self.peak, self.next_peak = PeakTerm(self.intervals), PeakTerm(self.intervals)
+        self.charges = TariffTerms(site.tariff, self.import_kw, self.intervals)
         self.levelling = Levelling(self.import_kw, self.peak.reach_kw, self.intervals.columns, self.duration_h)
         gain = lowest_gain(site)
         self.headroom = Headroom(self.blocks, self.import_kw, self.connection.import_limit_kw, self.duration_h, gain)
@@ -54,6 +56,7 @@ class PlanProblem:
             "next month's peak": self.next_peak,
             "headroom": self.headroom,
             "levelling": self.levelling,
+            **self.charges.parts,
             "trips": self.trips,
         }
         return {**self.blocks.all, "point of connection": self.connection, **terms}
@@ -122,7 +125,8 @@ class PlanProblem:
     def _update_commitments(self, inputs: PlanInputs, v: PlanValues) -> None:
         energy, demand, next_demand = tariff_commitments(self.site.tariff, inputs)
         assert energy.per is Per.STEP
-        self.energy.update(energy, v.duration_h * v.open_share)
+        self.energy.update(with_flat_steps(energy, inputs.commitments), v.duration_h * v.open_share)
+        self.charges.update(inputs, v.duration_h * v.open_share)
         weights = interval_weights(inputs.horizon, self.intervals.interval_s)
         self.intervals.update(weights, inputs.meter.interval_energy_kwh)
         averaged, direct = v.months(self.intervals.interval_s, len(weights), self.intervals.columns)

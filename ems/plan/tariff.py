@@ -1,6 +1,8 @@
-"""What the tariff promises, as commitments."""
+"""What the tariff promises, as commitments: energy and the month's demand charge of every tariff, and whatever else a tariff may hold."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,21 +11,46 @@ from ems.plan.inputs import PlanInputs
 from ems.site.model import Tariff
 
 ENERGY, DEMAND, NEXT_DEMAND = "energy", "demand charge", "next month's demand charge"
+NEXT = ", next month"
+CONTRACT, UTILISATION = "contract capacity", "power by utilisation hours"
+COINCIDENT, CARBON, NETWORK_ENERGY = "coincident peak", "carbon", "energy by utilisation hours"
+MINIMUM_TAKE, RAMP = "minimum take", "ramps"
 
 
 def tariff_commitments(tariff: Tariff, inputs: PlanInputs) -> tuple[Commitment, ...]:
     """Energy per step, and the demand charge of this and of the next billing month.
 
-    The demand baseline is what is lost already: the month's peak so far, or what the rest of the month will set anyway.
+    The demand baseline is what is lost already: the month's peak so far, or what the rest of the month will set anyway. Without a demand
+    price every peak is free.
     """
     steps = inputs.horizon.n
     up = inputs.import_price_per_kwh
     down = np.minimum(inputs.export_price_per_kwh, up)
     meter = inputs.meter
-    this_month_kw = max(meter.peak_so_far_kw, meter.expected_peak_kw, 0.0)
     price = tariff.demand_price_per_kw_month
+    free_kw = 0.0 if price > 0.0 or tariff.is_plain else float(np.max(inputs.envelope.kw))
+    this_month_kw = max(meter.peak_so_far_kw, meter.expected_peak_kw, free_kw, 0.0)
     return (
         Commitment(ENERGY, Per.STEP, (0.0,) * steps, tuple(up.tolist()), tuple(down.tolist())),
         Commitment(DEMAND, Per.PEAK, (this_month_kw,), (price,), (0.0,), tariff.demand_interval_min),
-        Commitment(NEXT_DEMAND, Per.PEAK, (max(meter.expected_peak_kw, 0.0),), (price,), (0.0,), tariff.demand_interval_min),
+        Commitment(NEXT_DEMAND, Per.PEAK, (max(meter.expected_peak_kw, free_kw, 0.0),), (price,), (0.0,), tariff.demand_interval_min),
     )
+
+
+def peak_names(tariff: Tariff) -> dict[str, int]:
+    """Every priced peak besides the demand charge, with the interval it is metered on in minutes; the next month's as well."""
+    monthly = {charge.name: charge.interval_min for charge in tariff.demand_charges}
+    if tariff.contract_capacity is not None:
+        monthly[CONTRACT] = tariff.contract_capacity.interval_min
+    yearly = {} if tariff.utilisation_hours is None else {UTILISATION: tariff.utilisation_hours.interval_min}
+    return {**monthly, **{name + NEXT: minutes for name, minutes in monthly.items()}, **yearly}
+
+
+def with_flat_steps(energy: Commitment, others: Sequence[Commitment]) -> Commitment:
+    """Energy with the prices per step of the others added that are the same above and below: one term prices them all."""
+    flat = [np.array(c.up_price) for c in others if c.is_flat]
+    if not flat:
+        return energy
+    extra = np.sum(flat, axis=0)
+    up, down = (tuple((np.array(p) + extra).tolist()) for p in (energy.up_price, energy.down_price))
+    return Commitment(energy.name, energy.per, energy.baseline_kw, up, down)

@@ -14,6 +14,7 @@ from ems.assets.ups.model import Ups
 from ems.assets.workload.model import Cluster
 from ems.plan.inputs import PlanInputs, stores_of
 from ems.plan.plan import Plan
+from ems.plan.tariff_verify import charge_faults
 from ems.plan.verify_generation import generation_faults
 from ems.site.model import Site
 
@@ -36,6 +37,7 @@ def verify(site: Site, inputs: PlanInputs, plan: Plan) -> list[str]:
     faults += generation_faults(site, inputs, plan)
     faults += _balance(site, inputs, plan)
     faults += _limits(site, inputs, plan)
+    faults += charge_faults(inputs, plan)
     return [*faults, *_money(site, inputs, plan)]
 
 

@@ -1,0 +1,44 @@
+"""A store charges or discharges. Where prices are negative the linear program may do both at once to burn energy: no device does that.
+
+The plan is solved again with the direction of those steps fixed by their net power; rare, so no binaries are carried for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import cvxpy as cp
+import numpy as np
+from numpy.typing import NDArray
+
+from ems.plan.blocks import StoreBlock
+
+Array = NDArray[np.float64]
+OVERLAP_KW = 0.01  # below this it is rounding
+ROUNDS = 6
+
+
+def fix_directions(stores: Mapping[str, StoreBlock], value: Callable[[cp.Variable], Array]) -> int:
+    """Closes the weaker direction of every store in every step in which it charges and discharges at once; returns how many it closed.
+
+    The limits it lowers are set anew by the blocks' next update.
+    """
+    closed = 0
+    for block in stores.values():
+        charge_kw, discharge_kw = value(block.charge_kw), value(block.discharge_kw)
+        both = np.minimum(charge_kw, discharge_kw) > OVERLAP_KW
+        if both.any():
+            stays = charge_kw >= discharge_kw
+            _close(block.max_discharge_kw, both & stays)
+            _close(block.max_charge_kw, both & ~stays)
+            closed += int(both.sum())
+    return closed
+
+
+def overlaps(stores: Mapping[str, StoreBlock], value: Callable[[cp.Variable], Array]) -> list[str]:
+    """The stores that charge and discharge at once in some step."""
+    return [name for name, b in stores.items() if (np.minimum(value(b.charge_kw), value(b.discharge_kw)) > OVERLAP_KW).any()]
+
+
+def _close(limit_kw: cp.Parameter, steps: NDArray[np.bool_]) -> None:
+    limit_kw.value = np.where(steps, 0.0, np.asarray(limit_kw.value, float))

@@ -1,0 +1,223 @@
+"""What a tariff's charges remember of the metered months, and the commitments that follow from it for the horizon of a plan.
+
+Energy and the plain demand charge are in tariff.py. Peaks already billed, ratchets and minima are free: nothing is gained below them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ems.commitment import Commitment, Per, Span
+from ems.horizon import Horizon
+from ems.kpi.bills.demand import is_charged_in, ratchet_kw
+from ems.kpi.bills.yearly import pair_for
+from ems.plan.tariff import CARBON, COINCIDENT, CONTRACT, MINIMUM_TAKE, NETWORK_ENERGY, NEXT, RAMP, UTILISATION
+from ems.plan.tariff_peaks import CalendarPredictor, PeakPredictor
+from ems.site.model import Site
+from ems.site.tariff import DemandCharge, Window
+from ems.site.tariff_calendar import LocalTimes, month_hours, month_number, month_start
+
+Array = NDArray[np.float64]
+GRID = timedelta(minutes=30)
+KNOWN_H = 24.0  # hours of a month after which its mean import says what the month will come to
+
+Expected = Callable[[Sequence[Window]], float]  # the peak in some hours that the rest of the month will set anyway, kW
+
+
+class TariffBook:
+    """Takes minute means of the import; gives the commitments of a site's tariff. `predictor`: when the system peaks."""
+
+    def __init__(self, site: Site, predictor: PeakPredictor | None = None) -> None:
+        self.tariff, self.time_zone = site.tariff, site.time_zone
+        rule = site.tariff.coincident_peak
+        self.predictor = predictor or (CalendarPredictor(self.tariff, rule, self.time_zone) if rule else None)
+        self.month_kwh: dict[int, float] = {}
+        self.month_h: dict[int, float] = {}
+        self.peaks_kw: dict[str, dict[int, float]] = {}  # charge -> month -> highest mean
+        self._running: dict[int, tuple[int, float]] = {}  # interval in min -> number of the running one, kWh so far
+        for past in self.tariff.past_peaks:
+            self.peaks_kw.setdefault(past.charge, {})[month_number(past.month)] = past.kw
+
+    def observe(self, start: datetime, duration_s: float, poc_kw: float | None) -> None:
+        """Takes the mean import of a minute; what was not measured is left out."""
+        if poc_kw is None or self.tariff.is_plain:
+            return
+        kwh = max(0.0, poc_kw) * duration_s / 3600.0
+        month = int(self._times([start]).month_index[0])
+        self.month_kwh[month] = self.month_kwh.get(month, 0.0) + kwh
+        self.month_h[month] = self.month_h.get(month, 0.0) + duration_s / 3600.0
+        for minutes in self._intervals():
+            self._meter(minutes, start, kwh)
+
+    def interval_energy_kwh(self, now: datetime) -> dict[int, float]:
+        """Energy metered so far in the running interval of each length."""
+        return {m: kwh for m, (index, kwh) in self._running.items() if index == int(now.timestamp() // (60 * m))}
+
+    def expected_month_kwh(self, now: datetime) -> dict[int, float]:
+        """What the running month will come to at its mean so far, once that is known; for the tier and the minimum it ends in."""
+        month = int(self._times([now]).month_index[0])
+        hours = self.month_h.get(month, 0.0)
+        return {month: self.month_kwh[month] / hours * month_hours(month, self.time_zone)} if hours >= KNOWN_H else {}
+
+    def commitments(
+        self, now: datetime, horizon: Horizon, expected_kw: Expected, carbon_g_per_kwh: Array | None = None
+    ) -> tuple[Commitment, ...]:
+        """Every charge beyond energy and the plain demand charge, over the horizon."""
+        if self.tariff.is_plain:
+            return ()
+        return tuple(
+            [
+                *self._demand(horizon, expected_kw),
+                *self._contract(horizon, expected_kw),
+                *self._utilisation(horizon, expected_kw),
+                *self._coincident(now, horizon),
+                *self._carbon(horizon, carbon_g_per_kwh),
+                *self._minimum_take(now, horizon),
+                *self._ramp(horizon),
+            ]
+        )
+
+    # -- peaks ----------------------------------------------------------------------------------------------------------------------
+
+    def _demand(self, horizon: Horizon, expected_kw: Expected) -> Iterator[Commitment]:
+        for charge in self.tariff.demand_charges:
+            windows = charge.windows if charge.billed_on == "window" else ()
+            for month, suffix in self._two_months(horizon):
+                free_kw = max(expected_kw(windows), self._billed_anyway_kw(charge, month))
+                price = _price_at(charge, free_kw) if is_charged_in(charge, month) else 0.0
+                spans = self._spans(horizon, windows, month)
+                yield Commitment(charge.name + suffix, Per.PEAK, (free_kw,), (price,), (0.0,), charge.interval_min, spans)
+
+    def _billed_anyway_kw(self, charge: DemandCharge, month: int) -> float:
+        peaks = self.peaks_kw.get(charge.name, {})
+        return max(peaks.get(month, 0.0), charge.minimum_kw, ratchet_kw(charge.ratchet, month, peaks))
+
+    def _contract(self, horizon: Horizon, expected_kw: Expected) -> Iterator[Commitment]:
+        contract = self.tariff.contract_capacity
+        if contract is None:
+            return
+        for month, suffix in self._two_months(horizon):
+            free_kw = max(contract.kw, self.peaks_kw.get(CONTRACT, {}).get(month, 0.0))
+            spans, price = self._spans(horizon, (), month), contract.breach_price_per_kw_month
+            yield Commitment(CONTRACT + suffix, Per.PEAK, (free_kw,), (price,), (0.0,), contract.interval_min, spans)
+
+    def _utilisation(self, horizon: Horizon, expected_kw: Expected) -> Iterator[Commitment]:
+        """The pair that the expected utilisation hours ask for; which pair holds is not weighed against a peak."""
+        rule = self.tariff.utilisation_hours
+        if rule is None:
+            return
+        pair = pair_for(rule, rule.expected_h)
+        month = int(self._times([horizon.starts[0]]).month_index[0])
+        first, last = month // 12 * 12, month // 12 * 12 + 12
+        seen = [kw for m, kw in self.peaks_kw.get(UTILISATION, {}).items() if first <= m < last]
+        span = ((month_start(first, self.time_zone), month_start(last, self.time_zone)),)
+        free_kw, price = max([expected_kw(()), *seen]), pair.demand_price_per_kw_year
+        yield Commitment(UTILISATION, Per.PEAK, (free_kw,), (price,), (0.0,), rule.interval_min, span)
+        yield _flat(NETWORK_ENERGY, np.full(horizon.n, pair.energy_price_per_kwh))
+
+    # -- prices per step ------------------------------------------------------------------------------------------------------------
+
+    def _coincident(self, now: datetime, horizon: Horizon) -> Iterator[Commitment]:
+        rule = self.tariff.coincident_peak
+        if rule is None or self.predictor is None:
+            return
+        hours = np.array(horizon.duration_h)
+        per_peak = rule.price_per_kw_year / (rule.per_year or rule.per_month * len(rule.months))
+        yield _flat(COINCIDENT, self.predictor.probability(now, horizon.starts, horizon.duration_h) * per_peak / hours)
+
+    def _carbon(self, horizon: Horizon, grams: Array | None) -> Iterator[Commitment]:
+        price = self.tariff.carbon
+        if price is not None and grams is not None:
+            yield _flat(CARBON, np.asarray(grams, float) / 1000.0 * price.price_per_kg)
+
+    # -- other --------------------------------------------------------------------------------------------------------------------------
+
+    def _minimum_take(self, now: datetime, horizon: Horizon) -> Iterator[Commitment]:
+        """Energy of the horizon paid for anyway: the month's minimum less what was taken and what the rest of the month will take."""
+        take = self.tariff.minimum_take
+        month_kwh = self.expected_month_kwh(now)
+        if take is None or not month_kwh:
+            return
+        month, kwh = next(iter(month_kwh.items()))
+        ends = min(horizon.end, month_start(month + 1, self.time_zone))
+        inside_h = (ends - horizon.starts[0]).total_seconds() / 3600.0
+        mean_kw = kwh / month_hours(month, self.time_zone)
+        left_h = (month_start(month + 1, self.time_zone) - ends).total_seconds() / 3600.0
+        next_month_kwh = mean_kw * (sum(horizon.duration_h) - inside_h)
+        free_kwh = max(0.0, take.kwh_per_month - self.month_kwh[month] - mean_kw * left_h) + next_month_kwh
+        yield Commitment(MINIMUM_TAKE, Per.TOTAL, (free_kwh,), (0.0,), (-take.price_per_kwh,))
+
+    def _ramp(self, horizon: Horizon) -> Iterator[Commitment]:
+        ramp = self.tariff.ramp
+        if ramp is None:
+            return
+        hours = np.array(horizon.duration_h)
+        free_kw = ramp.free_kw_per_min * 30.0 * (hours[1:] + hours[:-1])  # from the middle of one step to that of the next
+        price = np.full(horizon.n - 1, ramp.price_per_kw)
+        yield Commitment(RAMP, Per.CHANGE, tuple(free_kw.tolist()), tuple(price.tolist()), (0.0,) * len(price))
+
+    # -- metering -------------------------------------------------------------------------------------------------------------------
+
+    def _intervals(self) -> set[int]:
+        t = self.tariff
+        parts = [*t.demand_charges, t.contract_capacity, t.utilisation_hours]
+        return {t.demand_interval_min, *(p.interval_min for p in parts if p is not None)}
+
+    def _meter(self, minutes: int, start: datetime, kwh: float) -> None:
+        index = int(start.timestamp() // (60 * minutes))
+        before, so_far = self._running.get(minutes, (index, 0.0))
+        if before != index:
+            self._close(minutes, before, so_far)
+            so_far = 0.0
+        self._running[minutes] = (index, so_far + kwh)
+
+    def _close(self, minutes: int, index: int, kwh: float) -> None:
+        at = datetime.fromtimestamp(index * 60 * minutes, UTC)
+        kw, times = kwh * 60.0 / minutes, self._times([at])
+        month = int(times.month_index[0])
+        for charge in self.tariff.demand_charges:
+            windows = charge.windows if charge.billed_on == "window" else ()
+            if charge.interval_min == minutes and times.within(windows)[0]:
+                self._raise(charge.name, month, kw)
+        contract, rule = self.tariff.contract_capacity, self.tariff.utilisation_hours
+        if contract is not None and contract.interval_min == minutes:
+            self._raise(CONTRACT, month, kw)
+        if rule is not None and rule.interval_min == minutes:
+            self._raise(UTILISATION, month, kw)
+
+    def _raise(self, name: str, month: int, kw: float) -> None:
+        peaks = self.peaks_kw.setdefault(name, {})
+        peaks[month] = max(peaks.get(month, 0.0), kw)
+
+    # -- calendar -------------------------------------------------------------------------------------------------------------------
+
+    def _times(self, at: Sequence[datetime]) -> LocalTimes:
+        return LocalTimes(np.array([t.timestamp() for t in at]), self.time_zone, self.tariff)
+
+    def _two_months(self, horizon: Horizon) -> list[tuple[int, str]]:
+        month = int(self._times([horizon.starts[0]]).month_index[0])
+        return [(month, ""), (month + 1, NEXT)]
+
+    def _spans(self, horizon: Horizon, windows: Sequence[Window], month: int) -> tuple[Span, ...]:
+        """The times of the horizon, from its running interval on, that lie in the windows and in the month; runs of half hours."""
+        first = datetime.fromtimestamp(horizon.starts[0].timestamp() // 3600 * 3600, UTC)
+        count = int(np.ceil((horizon.end - first) / GRID))
+        slots = [first + GRID * k for k in range(count + 1)]
+        times = self._times(slots)
+        inside = times.within(windows) & (times.month_index == month)
+        edges = np.flatnonzero(np.diff(np.r_[False, inside[:-1], False].astype(int)))
+        return tuple((slots[a], slots[b]) for a, b in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+def _flat(name: str, price: Array) -> Commitment:
+    prices = tuple(price.tolist())
+    return Commitment(name, Per.STEP, (0.0,) * len(prices), prices, prices)
+
+
+def _price_at(charge: DemandCharge, kw: float) -> float:
+    """The price of the next kW above a demand."""
+    return next(t.price for t in charge.tiers if t.up_to is None or kw < t.up_to)

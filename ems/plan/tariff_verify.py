@@ -1,0 +1,90 @@
+"""Checks the money of a tariff's charges from the plan's import alone, in plain arithmetic; shares no code with the terms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ems.commitment import Commitment, Per
+from ems.plan.inputs import PlanInputs
+from ems.plan.plan import Plan
+
+MONEY_TOLERANCE = 1e-4  # relative, at least of one unit of money
+ROUNDING_KW = 0.01
+
+
+def charge_faults(inputs: PlanInputs, plan: Plan) -> Iterator[str]:
+    """Charges whose cost in the plan is not what its import costs. A peak may cost less where a step straddles its window's end."""
+    for c in inputs.commitments:
+        if c.name not in plan.cost:
+            continue
+        tolerance = MONEY_TOLERANCE * max(1.0, abs(plan.cost[c.name])) + _rounding(c, plan)
+        least, most = _money(c, inputs, plan)
+        if not least - tolerance <= plan.cost[c.name] <= most + tolerance:
+            yield f"{c.name} costs {least:.4f}, not {plan.cost[c.name]:.4f}"
+
+
+def _money(c: Commitment, inputs: PlanInputs, plan: Plan) -> tuple[float, float]:
+    """What a charge costs at least and at most; the two differ for peaks only."""
+    paid = list(_paid_h(inputs, plan))
+    energy = [h * kw for h, kw in zip(paid, plan.import_kw, strict=True)]
+    if c.per is Per.STEP:
+        over = [max(0.0, kw - b) * h for kw, b, h in zip(plan.import_kw, c.baseline_kw, paid, strict=True)]
+        money = sum(down * e + (up - down) * o for down, up, e, o in zip(c.down_price, c.up_price, energy, over, strict=True))
+        return money, money
+    if c.per is Per.TOTAL:
+        taken = sum(energy)
+        money = c.down_price[0] * taken + (c.up_price[0] - c.down_price[0]) * max(0.0, taken - c.baseline_kw[0])
+        return money, money
+    if c.per is Per.CHANGE:
+        changes = [abs(b - a) for a, b in zip(plan.import_kw[:-1], plan.import_kw[1:], strict=True)]
+        money = sum(p * max(0.0, d - free) for p, d, free in zip(c.up_price, changes, c.baseline_kw, strict=True))
+        return money, money
+    surely, perhaps = _highest_kw(c, inputs, plan)
+    return c.up_price[0] * max(0.0, surely - c.baseline_kw[0]), c.up_price[0] * max(0.0, perhaps - c.baseline_kw[0])
+
+
+def _highest_kw(c: Commitment, inputs: PlanInputs, plan: Plan) -> tuple[float, float]:
+    """The highest interval mean in the spans: of intervals that lie in short steps whole, and of every step that touches the spans."""
+    length_s = 60 * c.interval_min
+    energy: dict[int, float] = {}
+    covered: dict[int, float] = {}
+    surely, perhaps = 0.0, 0.0
+    for start, hours, kw in zip(plan.starts, plan.duration_h, plan.import_kw, strict=True):
+        begin, end = start.timestamp(), start.timestamp() + 3600 * hours
+        touches = _touches(c, begin // length_s * length_s, end)
+        perhaps = max(perhaps, kw) if touches else perhaps
+        if hours * 3600 >= length_s - 1e-6:
+            whole = begin % length_s == 0.0 and _touches(c, begin, begin + 1.0) and _touches(c, end - 1.0, end)
+            surely = max(surely, kw) if whole else surely
+        index = int(begin // length_s)
+        if (end - 1e-3) // length_s == index:
+            energy[index] = energy.get(index, 0.0) + kw * hours
+            covered[index] = covered.get(index, 0.0) + hours * 3600
+    running = int(plan.starts[0].timestamp() // length_s)
+    metered = inputs.interval_energy_kwh.get(c.interval_min, inputs.meter.interval_energy_kwh)
+    for index, kwh in energy.items():
+        passed_s = plan.starts[0].timestamp() - running * length_s if index == running else 0.0
+        mean = (kwh + (metered if index == running else 0.0)) * 3600 / length_s
+        if _touches(c, index * length_s, index * length_s + 1.0):
+            surely = max(surely, mean) if covered[index] + passed_s >= length_s - 1.0 else surely
+            perhaps = max(perhaps, mean)
+    return surely, perhaps
+
+
+def _touches(c: Commitment, begin_s: float, end_s: float) -> bool:
+    return c.spans is None or any(begin_s < b.timestamp() and end_s > a.timestamp() for a, b in c.spans)
+
+
+def _paid_h(inputs: PlanInputs, plan: Plan) -> Iterator[float]:
+    """Hours of each step before the accounts close."""
+    for start, hours in zip(plan.starts, plan.duration_h, strict=True):
+        if inputs.settle_at is None:
+            yield hours
+        else:
+            yield min(max((inputs.settle_at - start).total_seconds() / 3600, 0.0), hours)
+
+
+def _rounding(c: Commitment, plan: Plan) -> float:
+    """What rounding every power of the plan can change."""
+    per_kw = max((abs(p) for p in (*c.up_price, *c.down_price)), default=0.0)
+    return 1e-6 * per_kw * len(plan.import_kw) if c.per is not Per.PEAK else ROUNDING_KW * per_kw * 0.01
