@@ -18,8 +18,7 @@ GROUP_EDGES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)  # leads [a, b) share thei
 WARM_CELLS = 200.0  # the rate grows to its full value over so many cells: the inner forecaster finds its own width first
 LEAK = 0.002  # of an offset, per cell: what is no longer needed fades
 MOST = 3.0  # offsets stay within this many spreads
-WIDEN_MEMORY = 6  # cells looked at for missing and estimated values
-WIDEN = 1.0  # quantiles are this share wider when all of them are missing
+MOST_SILENT = 15  # missing or estimated cells in a row beyond which the quantiles widen no further
 
 
 class Conformal:
@@ -46,7 +45,7 @@ class Conformal:
         base = self.inner.update(history)
         self._pending.put(history.end, base.values.T)
         values = outwards(base.values + self._offset[:, self._group] * spread(base.values))
-        values = widened(values, history.missing_recently(WIDEN_MEMORY))
+        values = widened(values, silent_cells(history))
         return issue(history, self.name, self.leads, np.clip(values, self.low, self.high), reason=base.reason)
 
     def _learn(self, actual: float, cell: int) -> None:
@@ -81,8 +80,14 @@ def spread(values: Floats) -> Floats:
     return np.where(np.isfinite(size), size, 0.0)
 
 
-def widened(values: Floats, missing_share: float) -> Floats:
-    """The quantiles further from their median by WIDEN × the share of recent cells that is missing or estimated."""
+def silent_cells(history: History) -> int:
+    """How many of the newest cells in a row are missing or estimated, at most MOST_SILENT; 0 as soon as a value is known again."""
+    good = np.isfinite(history.values[-MOST_SILENT:]) & ~history.is_estimate[-MOST_SILENT:]
+    return int(np.argmax(good[::-1])) if good.any() else len(good)
+
+
+def widened(values: Floats, silent: int) -> Floats:
+    """The quantiles further from their median by the root of one and the silent cells: an error grows like a random walk's."""
     middle = values[MEDIAN]
-    wider: Floats = middle + (1.0 + WIDEN * missing_share) * (values - middle)
+    wider: Floats = middle + np.sqrt(1.0 + silent) * (values - middle)
     return wider

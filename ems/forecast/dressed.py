@@ -125,8 +125,8 @@ class ExpectedError:
 
     def restless(self) -> Floats:
         """Logarithm of the newest errors' size against the last days', per lead."""
-        ratio = (self._short + 0.05 * self._long) / (1.05 * self._long)
-        return np.where(self._long > 0, np.log(np.where(self._long > 0, ratio, 1.0)), 0.0)
+        long = np.where(self._long > 0, self._long, 1.0)
+        return np.where(self._long > 0, np.log((np.nan_to_num(self._short) + 0.05 * long) / (1.05 * long)), 0.0)
 
     def expected(self, z: Floats) -> Floats:
         """Relative size per lead."""

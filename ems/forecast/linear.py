@@ -21,6 +21,7 @@ FADE_H = 3.0  # the prior's fading of the present deviation from the days before
 STIFFNESS, MEMORY_DAYS = 400.0, 14.0
 LAGS, HARMONICS = 9, 4
 FEATURES = LAGS + HARMONICS + 1
+FURTHEST = 4.0  # a forecast stays within this many spreads of the level
 MOST_ERROR = 4.0  # an error counts at most this many typical ones
 
 
@@ -45,7 +46,7 @@ class OnlineLinear:
             self._learn(self._model, history.target(cell), cell)
         level, unit, x = features(history, self.leads)
         self._pending.put(history.end, np.column_stack([x, np.full(len(x), level), np.full(len(x), unit)]))
-        forecast: Floats = level + unit * np.einsum("lf,lf->l", x, self._model.theta)
+        forecast: Floats = level + unit * np.clip(np.einsum("lf,lf->l", x, self._model.theta), -FURTHEST, FURTHEST)
         return forecast
 
     def _learn(self, model: LeadRegressions, actual: float, cell: int) -> None:

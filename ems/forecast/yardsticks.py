@@ -69,6 +69,8 @@ def _row(values: Floats, end: int, lead: int, day: int) -> Floats:
 
 def _fit(x: Floats, y: Floats) -> Floats:
     ok = np.isfinite(y) & np.isfinite(x).all(axis=1)
+    if not ok.any():
+        return np.full(x.shape[1], np.nan)
     a, b = x[ok], y[ok]
     scale = float(np.abs(b).mean()) + 1e-12
     gram = a.T @ a + RIDGE * scale**2 * len(b) * np.eye(a.shape[1]) / 100.0

@@ -1,0 +1,169 @@
+"""How high the load will go within the next seconds and minutes: quantiles of the peak and of the steepest rise, learnt from itself.
+
+Two anchors per window: the newest value, and the highest value of the hold (the last 15 minutes: what ran before runs again). Each carries
+the quantiles of its own past misses `peak − anchor`, in units of the rating; the two are mixed per level by their recent pinball loss.
+A window is learnt from when it is over. The result may only raise a headroom above a measured peak-hold, never lower it (`held_kw`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from ems.forecast.protocol import Floats
+
+WINDOWS_S = (10.0, 60.0, 300.0, 900.0)
+LEVELS = (0.5, 0.9, 0.95, 0.99)
+HOLD_S = 900.0
+KEPT = 1000  # misses per window and anchor
+ASSUMED = 24  # misses assumed before any is known, replaced first
+ASSUMED_SHARE = 0.05  # their size, of the rating
+STRIDES = 4  # a window is begun this often in its own length
+RATE, LEAST = 0.05, 0.02  # of the mixture's weights per window; no anchor falls below the least
+TRACKING = 0.2  # of the assumed size, by which a level moves that held more or less often than promised (online conformal)
+LEVEL_ARRAY = np.array(LEVELS)
+
+
+@dataclass(frozen=True)
+class PeakForecast:
+    """`peaks_kw[level, window]` of LEVELS: the highest step mean of the window; `ramps_kw_per_s` its steepest rise between two steps."""
+
+    made_at: datetime
+    windows_s: tuple[float, ...]
+    peaks_kw: Floats
+    ramps_kw_per_s: Floats
+
+    def peak_kw(self, window_s: float, level: float = 0.95) -> float:
+        """One quantile; raises ValueError for a window or level that was not forecast."""
+        return float(self.peaks_kw[LEVELS.index(level), self.windows_s.index(window_s)])
+
+    def held_kw(self, window_s: float, measured_hold_kw: float, level: float = 0.95) -> float:
+        """What a guard may keep free: its own measured peak-hold, or more."""
+        return max(measured_hold_kw, self.peak_kw(window_s, level))
+
+
+class PeakForecaster:
+    """Takes the mean of every step of `step_s` seconds. Memory is bounded; an observation costs tens of microseconds."""
+
+    def __init__(self, rating_kw: float, windows_s: tuple[float, ...] = WINDOWS_S, step_s: float = 1.0) -> None:
+        self.rating_kw, self.step_s = rating_kw, step_s
+        self.windows_s = tuple(w for w in windows_s if w >= step_s)
+        self._windows = [_Window(max(1, round(w / step_s)), rating_kw) for w in self.windows_s]
+        self._recent: deque[float] = deque(maxlen=max(2, round(HOLD_S / step_s)))
+
+    def observe(self, mean_kw: float | None) -> None:
+        """The mean of the next step; None where nothing was measured: what is in progress is given up, nothing is learnt from the gap."""
+        if mean_kw is None or not math.isfinite(mean_kw):
+            self.restart(keep_hold=True)
+            return
+        rise = mean_kw - self._recent[-1] if self._recent else 0.0
+        self._recent.append(mean_kw)
+        hold = max(self._recent)
+        for window in self._windows:
+            window.observe(mean_kw, rise, hold)
+
+    def restart(self, keep_hold: bool = False) -> None:
+        """Begins anew after a gap or with another machine; what was learnt stays."""
+        if not keep_hold:
+            self._recent.clear()
+        for window in self._windows:
+            window.forget()
+
+    def forecast(self, now: datetime) -> PeakForecast:
+        """Quantiles from what was observed until `now`; the rating where nothing was."""
+        shape = (len(LEVELS), len(self.windows_s))
+        if not self._recent:
+            return PeakForecast(now, self.windows_s, np.full(shape, self.rating_kw), np.full(shape, self.rating_kw / self.step_s))
+        newest, hold = self._recent[-1], max(self._recent)
+        peaks = np.stack([w.peaks(newest, hold) for w in self._windows], axis=1)
+        ramps = np.stack([w.ramps() for w in self._windows], axis=1) / self.step_s
+        return PeakForecast(now, self.windows_s, np.maximum.accumulate(peaks, axis=1), np.maximum.accumulate(ramps, axis=1))
+
+
+class _Window:
+    """Learns the misses of one window length in steps."""
+
+    def __init__(self, steps: int, rating_kw: float) -> None:
+        self._steps, self._every, self._rating = steps, max(1, steps // STRIDES), rating_kw
+        self._misses = [_Sample(rating_kw * ASSUMED_SHARE), _Sample(rating_kw * ASSUMED_SHARE)]
+        self._ramps = _Sample(rating_kw * ASSUMED_SHARE)
+        self._weights = np.full((len(LEVELS), 2), 0.5)
+        self._offset, self._ramp_offset = np.zeros(len(LEVELS)), np.zeros(len(LEVELS))
+        self._open: deque[_Begun] = deque()
+        self._count = 0
+
+    def observe(self, kw: float, rise: float, hold: float) -> None:
+        """One step: it belongs to every window in progress; a window of full length is learnt from."""
+        for begun in self._open:
+            begun.peak, begun.rise = max(begun.peak, kw), max(begun.rise, rise)
+        self._count += 1
+        if self._open and self._count - self._open[0].at >= self._steps:
+            self._learn(self._open.popleft())
+        if self._count % self._every == 0:
+            self._open.append(_Begun(self._count, kw, hold))
+
+    def forget(self) -> None:
+        self._open.clear()
+
+    def peaks(self, newest: float, hold: float) -> Floats:
+        """One value per level, between the newest value and the rating."""
+        mixed: Floats = (self._weights * self._both(newest, hold)).sum(axis=1) + self._offset
+        return np.clip(np.maximum.accumulate(mixed), newest, max(self._rating, newest))
+
+    def ramps(self) -> Floats:
+        """The steepest rise per step, one value per level, never negative."""
+        return np.maximum.accumulate(np.maximum(self._ramps.quantiles() + self._ramp_offset, 0.0))
+
+    def _both(self, newest: float, hold: float) -> Floats:
+        return np.stack([anchor + misses.quantiles() for anchor, misses in zip((newest, hold), self._misses, strict=True)], axis=1)
+
+    def _learn(self, begun: _Begun) -> None:
+        both = self._both(begun.newest, begun.hold)
+        mixed = (self._weights * both).sum(axis=1)
+        step = TRACKING * self._rating * ASSUMED_SHARE
+        self._offset += step * (LEVEL_ARRAY - (begun.peak <= np.maximum(mixed + self._offset, begun.newest)))
+        self._ramp_offset += step * (LEVEL_ARRAY - (begun.rise <= np.maximum(self._ramps.quantiles() + self._ramp_offset, 0.0)))
+        pull = (LEVEL_ARRAY - (begun.peak <= mixed))[:, None] * (both - mixed[:, None]) / (self._rating * ASSUMED_SHARE)
+        moved = self._weights * np.exp(np.clip(RATE * pull / (1.0 - LEVEL_ARRAY)[:, None], -1.0, 1.0))
+        moved = np.maximum(moved / moved.sum(axis=1, keepdims=True), LEAST)
+        self._weights = moved / moved.sum(axis=1, keepdims=True)
+        self._misses[0].add(begun.peak - begun.newest)
+        self._misses[1].add(begun.peak - begun.hold)
+        self._ramps.add(begun.rise)
+
+
+@dataclass
+class _Begun:
+    """A window in progress: where it began, its anchors, the highest value and rise so far."""
+
+    at: int
+    newest: float
+    hold: float
+    peak: float = -math.inf
+    rise: float = -math.inf
+
+
+class _Sample:
+    """The newest KEPT numbers and their upper quantiles, a short memory reading further out (conformal)."""
+
+    def __init__(self, assumed: float) -> None:
+        self._values = np.full(KEPT, np.nan)
+        self._values[:ASSUMED] = assumed * -np.log1p(-(np.arange(ASSUMED) + 0.5) / ASSUMED)
+        self._next, self._count = 0, ASSUMED
+        self._quantiles: Floats | None = None
+
+    def add(self, value: float) -> None:
+        self._values[self._next] = value
+        self._next = (self._next + 1) % KEPT
+        self._count = max(self._count, self._next if self._next else KEPT)
+        self._quantiles = None
+
+    def quantiles(self) -> Floats:
+        if self._quantiles is None:
+            place = np.clip(LEVEL_ARRAY * (self._count + 1) - 1.0, 0, self._count - 1)
+            self._quantiles = np.interp(place, np.arange(self._count), np.sort(self._values)[: self._count])
+        return self._quantiles
