@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -129,7 +130,8 @@ class ModbusField:
         due_s = loop.time()
         while True:
             await self._guarded(device, device.poll())
-            due_s = max(due_s + self._period_s, loop.time())
+            missed = max(0, math.floor((loop.time() - due_s) / self._period_s))
+            due_s += (1 + missed) * self._period_s  # a poll that was late must not push the others of this device towards the next cycle
             await asyncio.sleep(due_s - loop.time())
 
     async def _write_forever(self) -> None:

@@ -40,6 +40,7 @@ from ems.state.image import SiteImage
 NAME = "control"
 LOCK_WAIT_S = 12.0  # wall: a predecessor that lets go needs up to 10 s
 FIRST_POLL_S = 1.0  # wall: how long the first cycle waits for readings
+POLL_LEAD_S, POLL_LEAD = 0.15, 0.25  # wall, share of a period: a cycle begins so long after the polls, and decides on what they brought
 DRAIN_S = 7.0  # wall: caps and ramp; the supervisor kills after 10 s
 MEMORY_EVERY = timedelta(minutes=1)
 SNAPSHOT_VALID = timedelta(seconds=30)
@@ -109,6 +110,8 @@ class ControlLoop:
         await self._first_poll()
         await self.field.start()
         gc.freeze()
+        lead_s = min(POLL_LEAD_S, POLL_LEAD * self.period_s)
+        await asyncio.sleep(lead_s)
         due_s = self.clock.wall_s()
         while not self._stop_cause:
             if self.fence.is_stalled:  # paused, or a cycle that took too long: nothing is written before everything was read again

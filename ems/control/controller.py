@@ -9,12 +9,13 @@ import math
 import statistics
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from ems.assets.battery.model import COMMANDS as BATTERY_COMMANDS
 from ems.assets.generator.model import GeneratorRun
-from ems.assets.grid_connection.envelope import interval_limits
+from ems.assets.grid_connection.envelope import interval_limits, momentary_limit
 from ems.assets.ups.model import COMMANDS as UPS_COMMANDS
 from ems.control.decision import Decision
 from ems.control.ladder import Ladder, Level, Rung
@@ -27,7 +28,10 @@ from ems.dispatch.rules import advise_by_rules, advise_limits_only
 from ems.dispatch.setpoint import Setpoint
 from ems.dispatch.trend import ClusterTrend, DemandTrend
 from ems.errors import EmsError
+from ems.guard.correction import Correction
 from ems.guard.guard import Observed, Verdict, guard_site
+from ems.guard.plausible import Plausible
+from ems.guard.response import Response
 from ems.messages import Mode, Order, OrderKind
 from ems.obligation import Obligation, ObligationKind
 from ems.plan.plan import Plan, decode_plan
@@ -42,6 +46,7 @@ from ems.state.run_log import RunLog
 FLOOR = {"plan": Level.L0, "rules": Level.L2, "capped": Level.L3}
 RAMP_LEAD_S = 10.0
 RESIDUAL_SAMPLES = 15
+RESIDUAL_HOLD_S = 120.0  # a residual that falls may be a device that says too much
 UNBALANCED_CYCLES = 3  # readings of one cycle are not of one instant: a single contradiction may be a jump of the load
 NOT_HANDED_OVER_MARGIN = 1.05  # on the 24-h peak of a cluster that nobody caps
 FRESH_PLANS = 2.5  # a plan is fresh for so many planning periods
@@ -80,6 +85,7 @@ class Controller:
         self.critical = DayHold()
         self.day_hold = {c.id: DayHold() for c in site.clusters}
         self.residuals: deque[float] = deque(maxlen=RESIDUAL_SAMPLES)
+        self.residual_hold = PeakHold(RESIDUAL_HOLD_S)
         self.last_caps: dict[str, float] = {}
         self.last_storage: dict[str, float] = {}
         self.normal_since: dict[str, datetime | None] = {u.id: None for u in site.upses}
@@ -87,13 +93,17 @@ class Controller:
         self._unbalanced_cycles = 0
         self._ramp_ceiling_kw = 0.0
         self.obligations: dict[str, Obligation] = {}
+        self.plausible = Plausible(site)
+        self.response = Response(site)
+        self.correction = Correction()
+        self._told: dict[str, float] = {}  # storage setpoints of this process's last cycle
         if memory:
             self._restore(memory)
 
     def decide(self, image: SiteImage, news: Sequence[tuple[str, dict[str, Any]]], now: datetime, journal_ok: bool = True) -> Decision:
         """The decision for the cycle at `now`. Every call advances the rolling quantities by one cycle."""
         acknowledged, alarms = self._take_news(news, now)
-        state = estimate_state(self.site, image, self._residual_kw())
+        image, state = self._believed(image)
         trends = self._follow(state)
         self.runs = self.run_log.update(now, state.generators, self._ordered_runs(now)) if self.site.generators else {}
         verdict = guard_site(self.site, state, self._in_force(now), self._observed(state))
@@ -120,10 +130,21 @@ class Controller:
             runs=self.runs,
         )
 
+    def _believed(self, image: SiteImage) -> tuple[SiteImage, SiteState]:
+        """The image and the state without what cannot be true, and without stores that do not follow."""
+        image, residual_kw = self.plausible.checked(image), self._residual_kw(image.now)
+        state = estimate_state(self.site, image, residual_kw)
+        self.response.update(state, self._told)
+        suspects = self.response.suspects(image.now)
+        if suspects:
+            image = replace(image, problems={**suspects, **image.problems})
+            state = estimate_state(self.site, image, residual_kw)
+        return image, state
+
     def _remember(self, written: Sequence[Setpoint]) -> None:
         """What was sent and may still be on its way when the next image is taken."""
         self.last_caps = {s.asset: s.power_kw for s in written if s.command == "power_cap_kw"}
-        self.last_storage = {s.asset: s.power_kw for s in written if s.command in STORAGE_COMMANDS}
+        self.last_storage = self._told = {s.asset: s.power_kw for s in written if s.command in STORAGE_COMMANDS}
 
     def memory(self) -> dict[str, Any]:
         """Everything that must survive a restart, as plain data."""
@@ -136,6 +157,7 @@ class Controller:
             "last_storage": dict(self.last_storage),
             "run_log": self.run_log.encode(),
             "obligations": [_encode_obligation(o) for o in self.obligations.values()],
+            "charge": self.plausible.encode(),
         }
 
     def _restore(self, memory: Mapping[str, Any]) -> None:
@@ -150,6 +172,7 @@ class Controller:
         if "run_log" in memory:
             self.run_log.restore(memory["run_log"])
         self.obligations = {o.id: o for o in map(decode_obligation, memory["obligations"])}
+        self.plausible.restore(memory.get("charge", {}))
 
     # -- what came in ---------------------------------------------------------------------------------------------------------------
 
@@ -178,9 +201,14 @@ class Controller:
 
     # -- what is true ---------------------------------------------------------------------------------------------------------------
 
-    def _residual_kw(self) -> float | None:
-        """The import no device explains: the median of the last samples, never negative."""
-        return max(0.0, statistics.median(self.residuals)) if len(self.residuals) >= 3 else None
+    def _residual_kw(self, now: datetime) -> float | None:
+        """The import no device explains: the largest median of the last minutes. Where it is negative somebody lies, and the nameplates of
+        the fixed loads stand."""
+        if len(self.residuals) < 3:
+            return None
+        median_kw = statistics.median(self.residuals)
+        nameplate_kw = sum(f.power_kw for f in self.site.fixed_loads)
+        return self.residual_hold.update(now, nameplate_kw if median_kw < 0.0 else median_kw)
 
     def _follow(self, state: SiteState) -> dict[str, ClusterTrend]:
         self._unbalanced_cycles = 0 if state.connection.is_balanced else self._unbalanced_cycles + 1
@@ -208,7 +236,7 @@ class Controller:
         return Observed(
             critical_kw={u.id: self._critical_kw(u.id, state, quantile_kw) for u in self.site.upses},
             since_normal_s={k: (now - t).total_seconds() if t else 0.0 for k, t in self.normal_since.items()},
-            load_valley_kw=self.load_valley.update(now, state.load_kw),
+            load_valley_kw=self.load_valley.update(now, min(state.load_kw, _load_of_parts_kw(state))),
             interval_limit_kw=interval_kw,
             interval_source=interval_source,
             ramp_ceiling_kw=math.inf if ramp is None else self._rise(import_kw, ramp),
@@ -217,6 +245,7 @@ class Controller:
             fixed_kw=self._not_handed_over(state),
             runs=self.runs,
             gross_valley_kw=self.gross_valley.update(now, state.load_kw + state.generation_kw),
+            correction_kw=self._correction_kw(state),
         )
 
     def _ordered_runs(self, now: datetime) -> dict[str, str]:
@@ -230,6 +259,12 @@ class Controller:
             elif person is not None and person.kind is OrderKind.OVERRIDE:
                 out[generator.id] = f"override by {person.by}"
         return out
+
+    def _correction_kw(self, state: SiteState) -> float:
+        """What measured import above the momentary limit takes off the room; without a meter what was known stands."""
+        limit_kw = momentary_limit(self.site.point_of_connection, self._in_force(state.now), state.now)[0]
+        over_kw = state.poc_kw - limit_kw if state.connection.is_fresh else 0.0
+        return self.correction.update(state.now, over_kw, limit_kw)
 
     def _rise(self, import_kw: float, ramp_kw_per_min: float) -> float:
         """The ceiling that rises with the ramp limit from the import of the last minute, a few seconds ahead of it; the margin kept for
@@ -375,6 +410,12 @@ def _encode_obligation(o: Obligation) -> dict[str, Any]:
         "program": o.program,
         "baseline_kw": o.baseline_kw,
     }
+
+
+def _load_of_parts_kw(state: SiteState) -> float:
+    """The import without storage, as the devices say it."""
+    losses_kw = sum(u.power_kw - u.battery_kw for u in state.upses.values())
+    return state.it_kw + losses_kw + state.cooling_kw + state.fixed_kw - state.generation_kw
 
 
 def _lower(setpoint: Setpoint, safe: Setpoint | None) -> Setpoint:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import IntEnum
+
+FALLS_COUNT_FOR = timedelta(minutes=30)
+FREE_FALLS, MOST_FALLS = 2, 8  # two falls are no pattern yet; the longest dwell is 64 times the shortest
 
 
 class Level(IntEnum):
@@ -38,16 +42,22 @@ class Rung:
 
 
 class Ladder:
-    """Holds the level; a better one is taken only after every cycle of the dwell allowed it."""
+    """Holds the level; a better one is taken only after every cycle of the dwell allowed it.
+
+    From the third on, each fall of the last half hour doubles the dwell: what comes and goes must not take the site up and down with it.
+    """
 
     def __init__(self, dwell_s: float) -> None:
         self.dwell_s = dwell_s
         self.rung: Rung | None = None
         self._better_since: datetime | None = None
+        self._falls: deque[datetime] = deque(maxlen=MOST_FALLS)
 
     def step(self, allowed: Level, cause: str, now: datetime) -> Rung:
         """The rung for this cycle, given the best level allowed now and what allows no better."""
         if self.rung is None or allowed > self.rung.level:
+            if self.rung is not None and allowed >= Level.L3:
+                self._falls.append(now)
             self._take(allowed, cause, now)
         elif allowed < self.rung.level:
             self._climb(allowed, cause, now)
@@ -60,8 +70,13 @@ class Ladder:
 
     def _climb(self, allowed: Level, cause: str, now: datetime) -> None:
         self._better_since = self._better_since or now
-        if (now - self._better_since).total_seconds() >= self.dwell_s:
+        if (now - self._better_since).total_seconds() >= self._dwell_now_s(now):
             self._take(allowed, cause, now)
+
+    def _dwell_now_s(self, now: datetime) -> float:
+        while self._falls and now - self._falls[0] > FALLS_COUNT_FOR:
+            self._falls.popleft()
+        return self.dwell_s * 2.0 ** max(0, len(self._falls) - FREE_FALLS)
 
     def _take(self, level: Level, cause: str, now: datetime) -> None:
         self.rung, self._better_since = Rung(level, cause, now), None

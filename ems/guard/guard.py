@@ -45,6 +45,7 @@ class Observed:
     fixed_kw: Mapping[str, float]  # assets that are not handed over while others are: the power they are counted at
     runs: Mapping[str, GeneratorRun] = field(default_factory=dict)  # per generator
     gross_valley_kw: float = math.inf  # smallest import without storage and generation of the last seconds
+    correction_kw: float = 0.0  # import above the limit that nothing explains, see correction.py
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Verdict:
 def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], observed: Observed) -> Verdict:
     """The verdict for this cycle. Total and finite for every state `estimate_state` can give."""
     limit_kw, source = _limit(site, state, obligations, observed)
-    room = _room(site, state, limit_kw)
+    room = _room(site, state, limit_kw, observed.correction_kw)
     exposure_s = _exposure_s(site)
     storage = {b.id: battery_envelope(b, state.batteries[b.id], exposure_s, state.outdoor_temp_c) for b in site.batteries}
     for ups in site.upses:
@@ -149,7 +150,7 @@ def _limit(site: Site, state: SiteState, obligations: Sequence[Obligation], obse
     return min(bounds)
 
 
-def _room(site: Site, state: SiteState, limit_kw: float) -> Room:
+def _room(site: Site, state: SiteState, limit_kw: float, correction_kw: float) -> Room:
     ahead_s = _exposure_s(site)
     growth = max((cooling_growth(c, ahead_s) for c in site.coolings), default=0.0)
     return Room(
@@ -158,7 +159,7 @@ def _room(site: Site, state: SiteState, limit_kw: float) -> Room:
         cooling_kw=state.cooling_kw,
         cooling_fraction=cooling_fraction(site, state),
         growth=growth,
-        fixed_kw=state.fixed_kw - firm_generation_kw(state),
+        fixed_kw=state.fixed_kw + correction_kw - firm_generation_kw(state),
         unfirm_kw=state.generation_kw - firm_generation_kw(state),
         contract_it_kw=sum(c.contract_cap_kw for c in site.clusters),
     )

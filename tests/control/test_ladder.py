@@ -142,3 +142,13 @@ def test_a_discharge_ordered_by_a_person_is_not_relieved_for_the_billing_mean() 
     order = Order(OrderKind.OVERRIDE, "bess-1", "Ada", "trial", loop.now, kw=-150.0, until=loop.now + timedelta(minutes=5))
     loop.run(30, lambda k: CALM, lambda k: [("order", order.encode())] if k == 0 else ())
     assert loop.plant.devices["bess-1"].power_kw == pytest.approx(-150.0, abs=1.0)
+
+
+def test_golden_9_what_comes_and_goes_keeps_the_site_down_longer_each_time() -> None:
+    ladder, changes, at_s, level = Ladder(10.0), 0, 0, Level.L0
+    ladder.step(Level.L0, "test", START)
+    for at_s in range(1, 3601):
+        allowed = Level.L3 if at_s % 15 < 2 else Level.L0
+        now = ladder.step(allowed, "test", START + timedelta(seconds=at_s)).level
+        changes, level = changes + (now is not level), now
+    assert changes < 20  # 480 without it

@@ -1,0 +1,92 @@
+"""Does the power of a store follow what it is told? One that moves the other way, or does not move, is no longer counted on.
+
+A store may lie anywhere between what it was told in the last seconds, and where it was before them. Outside of that for two cycles, or
+moving away from what it was told, it is suspect and gets no power for a while; each time again for twice as long.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from ems.site.model import Site
+from ems.state.estimate import SiteState
+
+FOLLOWS_WITHIN_S = 4.0  # from a write to the power measured: one cycle, the way, the ramp
+SLACK = 0.03  # of the rating, at least SLACK_KW
+SLACK_KW = 10.0
+CYCLES = 2
+FIRST_PAUSE = timedelta(seconds=300)
+LONGEST_PAUSE = timedelta(hours=1)
+FORGET_AFTER = timedelta(hours=4)
+
+
+class Response:
+    """Watches all stores; `suspects` are those that did not follow, with the reason."""
+
+    def __init__(self, site: Site) -> None:
+        ratings = {b.id: b.power_kw for b in site.batteries} | {u.id: u.rating_kw for u in site.upses}
+        self._stores = {asset: Watch(kw, site.control.cycle_s) for asset, kw in ratings.items()}
+
+    def update(self, state: SiteState, told_kw: Mapping[str, float]) -> None:
+        """Takes the state of a cycle and what every store in control was told in the cycle before."""
+        powers = {k: (b.power_kw, b.is_fresh and not b.is_local) for k, b in state.batteries.items()}
+        powers |= {k: (u.battery_kw, u.is_fresh and not u.is_local) for k, u in state.upses.items()}
+        for asset, (kw, is_known) in powers.items():
+            self._stores[asset].update(state.now, kw if is_known else None, told_kw.get(asset))
+
+    def suspects(self, now: datetime) -> dict[str, str]:
+        """Stores that get no power now, and why."""
+        return {asset: w.why for asset, w in self._stores.items() if w.is_suspect(now)}
+
+
+class Watch:
+    """One store."""
+
+    def __init__(self, rating_kw: float, cycle_s: float) -> None:
+        self.why = ""
+        self._slack_kw = max(SLACK_KW, SLACK * rating_kw)
+        self._window = timedelta(seconds=max(FOLLOWS_WITHIN_S, 2.5 * cycle_s))
+        self._told: deque[tuple[datetime, float]] = deque()
+        self._begun: tuple[datetime, float] | None = None  # when watching began, and the power then
+        self._last_kw = 0.0
+        self._astray = 0
+        self._until: datetime | None = None
+        self._pause = FIRST_PAUSE
+
+    def is_suspect(self, now: datetime) -> bool:
+        """True while it gets no power."""
+        return self._until is not None and now < self._until
+
+    def update(self, now: datetime, kw: float | None, told_kw: float | None) -> None:
+        """Takes the measured power (None: not known) and what it was told a cycle ago (None: nothing)."""
+        if kw is None or told_kw is None or self.is_suspect(now):
+            self._told.clear()
+            self._begun, self._astray = None, 0
+            return
+        if self._begun is None:
+            self._begun, self._last_kw = (now, kw), kw
+        outside_kw = self._outside_kw(now, kw, told_kw)
+        moved_kw, self._last_kw = kw - self._last_kw, kw
+        self._astray = self._astray + 1 if outside_kw > self._slack_kw else 0
+        is_moving_away = abs(moved_kw) > self._slack_kw and outside_kw > 2.0 * self._slack_kw
+        if is_moving_away or self._astray >= CYCLES:
+            self._suspect(now, kw, told_kw)
+
+    def _outside_kw(self, now: datetime, kw: float, told_kw: float) -> float:
+        """How far the power lies outside of everything it was told in the last seconds; at first, of where it was before that, too."""
+        assert self._begun is not None
+        self._told.append((now, told_kw))
+        while now - self._told[0][0] > self._window:
+            self._told.popleft()
+        allowed = [told for _, told in self._told]
+        if now - self._begun[0] <= self._window:
+            allowed.append(self._begun[1])
+        return max(min(allowed) - kw, kw - max(allowed))
+
+    def _suspect(self, now: datetime, kw: float, told_kw: float) -> None:
+        self.why = f"told {told_kw:.0f} kW, the power is {kw:.0f} kW: it does not follow"
+        if self._until is not None:
+            self._pause = FIRST_PAUSE if now - self._until > FORGET_AFTER else min(2 * self._pause, LONGEST_PAUSE)
+        self._until = now + self._pause

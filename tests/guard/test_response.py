@@ -1,0 +1,53 @@
+"""Golden cases 5 to 7 of the campaign: a store that does the opposite, one that does nothing, one that somebody else commands."""
+
+from datetime import UTC, datetime, timedelta
+
+from ems.guard.response import FIRST_PAUSE, Watch
+
+START = datetime(2024, 8, 19, 5, tzinfo=UTC)
+
+
+def watched(rows: list[tuple[float | None, float | None]], watch: Watch | None = None, first_s: float = 0.0) -> list[bool]:
+    """Whether the store is suspect after each second's (power, told)."""
+    watch = watch or Watch(500.0, 1.0)
+    out = []
+    for k, (kw, told_kw) in enumerate(rows):
+        now = START + timedelta(seconds=first_s + k)
+        watch.update(now, kw, told_kw)
+        out.append(watch.is_suspect(now))
+    return out
+
+
+def test_golden_5_a_store_that_moves_the_other_way_is_suspect_in_the_first_cycle_that_shows_it():
+    assert watched([(0.0, 0.0), (0.0, -300.0), (125.0, -300.0)]) == [False, False, True]
+
+
+def test_golden_6_a_store_that_does_not_move_is_suspect_within_six_seconds():
+    found = watched([(0.0, 0.0), *[(0.0, -300.0)] * 8])
+    assert found.index(True) <= 7 and not any(found[:5])
+
+
+def test_golden_7_a_store_that_somebody_else_moves_is_suspect_at_once():
+    assert watched([(0.0, 0.0), (0.0, 0.0), (350.0, 0.0)]) == [False, False, True]
+
+
+def test_a_store_on_its_ramp_and_one_told_something_new_every_second_are_not_suspect():
+    down = [(0.0, 0.0), (0.0, -500.0), (-225.0, -500.0), (-475.0, -500.0), (-500.0, -500.0)]
+    up = [(-500.0, 500.0), (-275.0, 500.0), (-25.0, 500.0), (225.0, 500.0), (475.0, 500.0), (500.0, 500.0)]
+    assert not any(watched([*down, *up]))
+    flips = [(500.0 if k % 2 else 0.0, 0.0 if k % 2 else 500.0) for k in range(30)]
+    assert not any(watched([(0.0, 0.0), *flips]))
+
+
+def test_a_silent_store_and_one_that_is_told_nothing_are_not_judged():
+    assert not any(watched([(None, -300.0)] * 10)) and not any(watched([(50.0, None)] * 10))
+
+
+def test_each_failure_after_a_pause_doubles_the_next_one():
+    watch = Watch(500.0, 1.0)
+    astray = [(0.0, 0.0), *[(0.0, -300.0)] * 8]
+    watched(astray, watch)
+    after_s = FIRST_PAUSE.total_seconds() + 20.0
+    assert not watch.is_suspect(START + timedelta(seconds=after_s))
+    watched(astray, watch, after_s)
+    assert watch.is_suspect(START + timedelta(seconds=after_s + 1.5 * FIRST_PAUSE.total_seconds()))
