@@ -24,9 +24,11 @@ from ems.assets.cooling.model import Cooling
 from ems.assets.ups.model import Ups
 from ems.assets.workload.model import Cluster, WorkloadClass
 from ems.plan.bound_generation import GenerationColumns, add_generation
+from ems.plan.bound_tariff import ChargeColumns, add_charges, export_price, least_energy_price
 from ems.plan.inputs import stores_of
 from ems.plan.linear import Columns, LinearProgram, LinearSolution, Term
 from ems.site.model import Site
+from ems.site.tariff import MARKET
 
 Array = NDArray[np.float64]
 STEP_H = 0.25
@@ -74,6 +76,7 @@ class _Parts:
     throughput: list[tuple[Columns, float]]
     work: list[tuple[Columns, float]]  # columns and money per unit
     generation: GenerationColumns | None = None
+    charges: ChargeColumns = field(default_factory=lambda: ChargeColumns(()))
 
 
 def solve_bound(site: Site, inputs: BoundInputs, budget_s: float = 120.0) -> BoundResult:
@@ -90,10 +93,11 @@ def solve_bound(site: Site, inputs: BoundInputs, budget_s: float = 120.0) -> Bou
         _add_ups(lp, ups, inputs.energy_kwh[ups.id], n, mean_price, parts)
     for cooling in site.coolings:
         _add_cooling(lp, cooling, site, inputs, parts)
-    parts.generation = add_generation(lp, site, inputs.available_kw, inputs.ordered, n, STEP_H)
+    parts.generation = add_generation(lp, site, inputs.available_kw, inputs.ordered, inputs.starts, STEP_H)
     parts.power += parts.generation.power
     import_kw, over_kw = _add_connection(lp, site, inputs, parts)
     peaks = _add_peaks(lp, site, inputs, import_kw)
+    parts.charges = add_charges(lp, site, inputs.starts, import_kw, STEP_H)
     return _result(site, inputs, lp.solve(budget_s), parts, import_kw, over_kw, peaks, mean_price)
 
 
@@ -242,7 +246,7 @@ def _add_connection(lp: LinearProgram, site: Site, inputs: BoundInputs, parts: _
     connection, n = site.point_of_connection, len(inputs.starts)
     limit_kw = inputs.import_limit_kw if inputs.import_limit_kw is not None else np.full(n, connection.import_limit_kw)
     price = _price(site, inputs)
-    export_price = np.minimum(site.tariff.export_price_per_kwh, price)
+    export_price = np.minimum(_export_price(site, inputs), price)
     import_kw = lp.add(n, price * STEP_H)
     export_kw = lp.add(n, -export_price * STEP_H, upper=connection.export_limit_kw)
     over_kw = lp.add(n, connection.import_breach_price_per_kwh * STEP_H)
@@ -285,13 +289,14 @@ def _result(
     energy = {name: found.value(columns) for name, columns in parts.energy.items()}
     credit = sum(-(e[-1] - e[0]) * mean_price * stores[name].discharge_efficiency for name, e in energy.items())
     fuel, owed = (parts.generation.fuel_money(found), parts.generation.owed) if parts.generation is not None else (0.0, 0.0)
-    energy_cost = found.objective + owed - fuel - site.tariff.demand_price_per_kw_month * sum(peak_kw)
+    charged = parts.charges.money(found)
+    energy_cost = found.objective + owed - fuel - site.tariff.demand_price_per_kw_month * sum(peak_kw) - charged - parts.charges.free_money
     wear, work = (float(sum(price * found.value(c).sum() for c, price in group)) for group in (parts.throughput, parts.work))
     breach = float(site.point_of_connection.import_breach_price_per_kwh * found.value(over_kw).sum() * STEP_H)
     final_credit = sum(-e[-1] * mean_price * stores[name].discharge_efficiency for name, e in energy.items())
     cost = {
         "energy": energy_cost - wear - work - breach - final_credit,
-        "demand": site.tariff.demand_price_per_kw_month * sum(peak_kw),
+        "demand": site.tariff.demand_price_per_kw_month * sum(peak_kw) + charged,
         "wear": wear,
         "workload": work,
         "limit_breach": breach,
@@ -308,5 +313,10 @@ def _adder(site: Site) -> float:
 
 
 def _price(site: Site, inputs: BoundInputs) -> Array:
-    market = inputs.price_per_kwh if site.tariff.energy == "indexed" else np.zeros(len(inputs.starts))
-    return np.asarray(market, float) + _adder(site)
+    market = inputs.price_per_kwh if site.tariff.is_market else np.zeros(len(inputs.starts))
+    return np.asarray(market, float) + _adder(site) + least_energy_price(site, inputs.starts)
+
+
+def _export_price(site: Site, inputs: BoundInputs) -> Array:
+    is_market = site.tariff.export_energy in MARKET
+    return export_price(site, inputs.starts) + (np.asarray(inputs.price_per_kwh, float) if is_market else 0.0)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ems.forecast.quantiles import LEVELS, Quantiles
 from ems.replay.signals import DEFAULT_PRICE_PER_KWH, Steps, truth
-from ems.replay.world import World
+from ems.replay.world import World, market_series
 from ems.signals.prices import PriceRow
 from ems.signals.weather import WeatherRow
 
@@ -119,7 +119,7 @@ def true_loads(world: World) -> dict[str, TrueSeries]:
 
 def true_prices(world: World) -> TrueSeries:
     """The market price, from the first history of the demand on."""
-    return _sampled(world, world.signals.price, world.signals.day_ahead, DEFAULT_PRICE_PER_KWH)
+    return _sampled(world, *market_series(world.site.tariff, world.signals), DEFAULT_PRICE_PER_KWH)
 
 
 def true_weather(world: World) -> TrueSeries:

@@ -13,6 +13,7 @@ from ems.kpi.efficiency import carbon_per_it_kwh, facility_kwh, pue
 from ems.kpi.limits import Excursions, RampExcursions
 from ems.kpi.peak import IntervalPeaks
 from ems.kpi.service import share_lost, token_energy_index, tokens_per_joule
+from ems.replay.billing import BillAccount
 from ems.replay.generation import GenerationSums
 from ems.replay.world import stores
 from ems.site.model import Site
@@ -60,7 +61,8 @@ class Ledger:
         self.generation = GenerationSums(self.site)
         self.fixed_kw = sum(a.power_kw for a in self.site.fixed_loads)
         self.price_adder = tariff.energy_price_per_kwh
-        self.is_indexed = tariff.energy == "indexed"
+        self.is_indexed = tariff.is_market
+        self.account = None if tariff.is_plain else BillAccount(self.site, self.start, self.peak_so_far_kw)
         self._minute, self._minute_kws, self._minute_s = -1, 0.0, 0.0
 
     def price(self, market_per_kwh: float) -> float:
@@ -92,6 +94,8 @@ class Ledger:
         self._work(step)
         self.peaks.add(at_s, import_kwh, dt)
         self.highest.add(at_s, import_kwh, dt)
+        if self.account is not None:
+            self.account.add(at_s, dt, step.poc_kw, price, carbon_g)
         self._limits(step, at_s, limit_kw, dt)
 
     def asked(self, it_kwh: float, prompt: float, output: float) -> None:
@@ -166,10 +170,15 @@ class Ledger:
         for store, cycles in self.cycles.items():
             cycles.add(final_kwh[store])
         credit = sum(stored_energy_credit(final_kwh[k] - self.initial_kwh[k], mean, efficiency[k]) for k in final_kwh)
+        grid = {"energy": s["energy_cost"] - s["export_revenue"], "carbon": 0.0}
+        grid["demand"] = demand_charge(self.peaks.peaks_kw, tariff.demand_price_per_kw_month)
+        if self.account is not None:
+            grid = self.account.cost()
         return Cost(
-            energy=s["energy_cost"] - s["export_revenue"] + self.generation.purchase_cost(),
+            energy=grid["energy"] + self.generation.purchase_cost(),
             fuel=self.generation.fuel_cost(),
-            demand=demand_charge(self.peaks.peaks_kw, tariff.demand_price_per_kw_month),
+            demand=grid["demand"],
+            carbon=grid["carbon"],
             wear=s["wear"] + sum(c.money() for c in self.cycles.values()),
             workload=self._workload_cost(),
             limit_breach=self.breach.kwh * self.site.point_of_connection.import_breach_price_per_kwh,

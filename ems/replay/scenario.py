@@ -310,5 +310,6 @@ def _clashes(source: Source, model: ScenarioModel, site: Site) -> Iterator[Compl
         table = getattr(model, key)
         if table is not None and table.currency != site.currency:
             yield source.complaint((key, "currency"), f"the site's currency {site.currency}")
-    if site.tariff.energy == "indexed" and model.prices is None:
-        yield source.complaint(("prices",), "prices: the tariff of this site is indexed to the market")
+    needed = "day_ahead" if site.tariff.energy == "day_ahead" else "prices"
+    if site.tariff.is_market and getattr(model, needed) is None:
+        yield source.complaint((needed,), f"{needed}: the tariff of this site is indexed to the market")

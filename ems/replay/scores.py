@@ -13,6 +13,7 @@ from ems.kpi.scores import coverage, mean_absolute_error, mean_percent_error, pi
 from ems.plan.plan import Plan
 from ems.replay.future import TrueSeries, true_loads, true_prices
 from ems.replay.world import World
+from ems.site.tariff_prices import step_prices
 
 LEADS_MIN = {"10min": 10, "1h": 60, "24h": 1440}
 PRICE_LEADS = ("1h", "24h")
@@ -26,7 +27,7 @@ class ForecastScores:
         self.end = world.scenario.model.end
         self.loads = true_loads(world)
         self.prices = true_prices(world)
-        self.adder = world.site.tariff.energy_price_per_kwh
+        self.site = world.site
         self.load_rows: dict[str, list[tuple[float, ...]]] = {lead: [] for lead in LEADS_MIN}  # actual, q10, q50, q90, q99
         self.price_rows: dict[str, list[tuple[float, float]]] = {lead: [] for lead in PRICE_LEADS}  # actual, expected
 
@@ -41,7 +42,7 @@ class ForecastScores:
                 values = tuple(float(quantiles.q(level)[index]) for level in LEVELS)
                 self.load_rows[lead].append((self._actual(self.loads[cluster], horizon, index), *values))
             if lead in self.price_rows:
-                actual = self._actual(self.prices, horizon, index) + self.adder
+                actual = self._actual(self.prices, horizon, index) + self._own_price(horizon, index)
                 self.price_rows[lead].append((actual, plan.price_per_kwh[index]))
 
     def report(self) -> dict[str, Any]:
@@ -50,6 +51,12 @@ class ForecastScores:
             "load_kw": {lead: _load_scores(rows) for lead, rows in self.load_rows.items()},
             "price": {lead: _price_scores(rows) for lead, rows in self.price_rows.items()},
         }
+
+    def _own_price(self, horizon: Horizon, index: int) -> float:
+        """What the tariff adds to the market."""
+        tariff = self.site.tariff
+        period = step_prices(tariff, self.site.time_zone, [horizon.starts[index]], [horizon.duration_h[index]])[0]
+        return tariff.energy_price_per_kwh + float(period[0])
 
     def _actual(self, series: TrueSeries, horizon: Horizon, index: int) -> float:
         return float(series.means([horizon.starts[index]], [horizon.duration_h[index]])[0])

@@ -14,8 +14,10 @@ from ems.assets.ups.model import Ups
 from ems.obligation import Obligation, ObligationKind
 from ems.replay.demand import ClusterDemand, read_demand
 from ems.replay.scenario import EventEntry, Scenario
-from ems.replay.signals import DEFAULT_PRICE_PER_KWH, Signals, read_signals, truth
+from ems.replay.signals import DEFAULT_PRICE_PER_KWH, Signals, Steps, read_signals, truth
 from ems.site.model import Site
+from ems.site.tariff import Tariff
+from ems.site.tariff_prices import price_at
 from simulators.devices.cluster import Demand
 from simulators.weather import generated_temp_c
 
@@ -64,9 +66,10 @@ def build_world(scenario: Scenario, seed: int) -> World:
     signals = read_signals(scenario)
     start_s, step = scenario.start.timestamp(), scenario.plant_step_s
     points = start_s + (np.arange(scenario.cycles * scenario.substeps) + 0.5) * step
-    market, unpriced = truth(signals.price, signals.day_ahead, points, DEFAULT_PRICE_PER_KWH)
     tariff = scenario.site.tariff
-    price = (market if tariff.energy == "indexed" else np.zeros_like(market)) + tariff.energy_price_per_kwh
+    market, unpriced = truth(*market_series(tariff, signals), points, DEFAULT_PRICE_PER_KWH)
+    period_price = price_at(tariff, scenario.site.time_zone, np.asarray(points, float))[0]
+    price = (market if tariff.is_market else np.zeros_like(market)) + tariff.energy_price_per_kwh + period_price
     quality: dict[str, Any] = {name: d.quality for name, d in demand.items()} | dict(signals.quality)
     if signals.price is not None:
         quality["prices"]["steps_without_price"] = unpriced
@@ -75,6 +78,12 @@ def build_world(scenario: Scenario, seed: int) -> World:
     return World(
         scenario, site, seed, demand, signals, price, _temperature(signals, points, quality), _carbon(signals, points, quality), quality
     )
+
+
+def market_series(tariff: Tariff, signals: Signals) -> tuple[Steps | None, Steps | None]:
+    """The market series a tariff follows, and what stands in where it has no value."""
+    real_time, day_ahead = signals.price, signals.day_ahead
+    return (day_ahead, real_time) if tariff.energy == "day_ahead" else (real_time, day_ahead)
 
 
 def stores(site: Site) -> list[Battery | Ups]:
