@@ -24,7 +24,9 @@ NO_EXPORT = "; less, or more would be exported than allowed"
 
 def wanted_generation(site: Site, state: SiteState, verdict: Verdict, advice: Mapping[str, Wish]) -> dict[str, Wish]:
     """What each generator and renewable should give in kW, at least 0, with the reason: advice, else what its duty says."""
-    wants = {g.id: _generator_wish(g, state, verdict, advice) for g in site.generators if not is_led_elsewhere(verdict.generation[g.id])}
+    wants = {
+        g.id: _generator_wish(site, g, state, verdict, advice) for g in site.generators if not is_led_elsewhere(verdict.generation[g.id])
+    }
     for renewable in site.renewables:
         envelope = verdict.generation[renewable.id]
         wish = advice.get(renewable.id, Wish(-renewable.power_kw, "takes what is there"))
@@ -58,32 +60,37 @@ def generation_setpoints(site: Site, state: SiteState, verdict: Verdict, wants: 
         yield Setpoint(renewable.id, "generation_limit_kw", float(kw), wish.reason, state.now)
 
 
-def _generator_wish(generator: Generator, state: SiteState, verdict: Verdict, advice: Mapping[str, Wish]) -> Wish:
+def _generator_wish(site: Site, generator: Generator, state: SiteState, verdict: Verdict, advice: Mapping[str, Wish]) -> Wish:
     envelope = verdict.generation[generator.id]
     wish = advice.get(generator.id)
     if wish is None or (generator.is_emergency and not wish.is_ordered):
-        wish = _by_duty(generator, state, verdict)
+        wish = _by_duty(site, generator, state, verdict)
     kw = -envelope.clamp(wish.kw)
     bound = envelope.low_rule if kw < -wish.kw else envelope.high_rule
     return Wish(_at_a_load(generator, kw), _bounded(wish.reason, abs(kw + wish.kw) > 0.5, bound), wish.is_ordered)
 
 
-def _by_duty(generator: Generator, state: SiteState, verdict: Verdict) -> Wish:
+def _by_duty(site: Site, generator: Generator, state: SiteState, verdict: Verdict) -> Wish:
     """Without advice: baseload gives all it has, a permitted machine stops when it may, an emergency machine holds what an order asks."""
     envelope = verdict.generation[generator.id]
     if generator.is_baseload:
         return Wish(-generator.power_kw, "baseload")
     if generator.is_emergency and envelope.low_kw < 0.0:
-        need_kw = max(generator.min_power_kw, _short_kw(generator, state, verdict))
+        need_kw = max(generator.min_power_kw, _short_kw(site, state, verdict) * _share(site, verdict, generator))
         return Wish(-need_kw, f"{envelope.high_rule}: what the import limit is short of, at least its minimum load")
     return Wish(0.0, "no request")
 
 
-def _short_kw(generator: Generator, state: SiteState, verdict: Verdict) -> float:
-    """Import of the load as asked for, without this machine, above the target."""
+def _short_kw(site: Site, state: SiteState, verdict: Verdict) -> float:
+    """Import of the load as asked for above the target, with what of the other machines may be leaned on."""
     room = verdict.room
     asked_kw = sum(c.demand_kw for c in state.clusters.values()) * (1.0 + room.loss_fraction + room.cooling_fraction) + state.fixed_kw
-    return asked_kw - (state.generation_kw - state.generators[generator.id].generation_kw) - room.target_kw
+    return asked_kw - firm_kw(state.generators[g.id].generation_kw for g in site.generators if not g.is_emergency) - room.target_kw
+
+
+def _share(site: Site, verdict: Verdict, generator: Generator) -> float:
+    """This machine's part of all emergency machines that may run now, by rating."""
+    return generator.power_kw / sum(g.power_kw for g in site.generators if g.is_emergency and verdict.generation[g.id].low_kw < 0.0)
 
 
 def _at_a_load(generator: Generator, kw: float) -> float:

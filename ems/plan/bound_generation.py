@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +30,14 @@ class GenerationColumns:
 
 
 def add_generation(
-    lp: LinearProgram, site: Site, available_kw: Mapping[str, Array], ordered: frozenset[int], n: int, step_h: float
+    lp: LinearProgram, site: Site, available_kw: Mapping[str, Array], ordered: frozenset[int], starts: Sequence[datetime], step_h: float
 ) -> GenerationColumns:
-    """Adds all sources of a site. An emergency machine may only run in the ordered steps."""
+    """Adds all sources of a site. An emergency machine may only run in the ordered steps, none in steps wholly within its outage."""
+    n = len(starts)
     columns = GenerationColumns([], [], _owed(site, available_kw, step_h))
     for generator in site.generators:
-        may_run = np.array([float(not generator.is_emergency or i in ordered) for i in range(n)])
+        away = np.array([generator.is_out(s.timestamp()) and generator.is_out(s.timestamp() + 3600.0 * step_h - 1.0) for s in starts])
+        may_run = np.array([float(not generator.is_emergency or i in ordered) for i in range(n)]) * ~away
         _add_generator(lp, generator, may_run, n, step_h, columns)
     for renewable in site.renewables:
         there = np.asarray(available_kw.get(renewable.id, np.zeros(n)), dtype=np.float64)

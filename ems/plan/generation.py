@@ -10,7 +10,7 @@ import cvxpy as cp
 import numpy as np
 from numpy.typing import NDArray
 
-from ems.assets.generator.block import GeneratorBlock, fuel_money
+from ems.assets.generator.block import GeneratorBlock, availability, fuel_money
 from ems.assets.generator.model import Generator, GeneratorRun
 from ems.assets.renewable.block import RenewableBlock
 from ems.horizon import Horizon
@@ -101,13 +101,28 @@ class TripReserve:
 
 
 def update_generators(
-    blocks: Mapping[str, GeneratorBlock], inputs: GenerationInputs, starts: tuple[datetime, ...], duration_h: Array, short_kw: Array
+    blocks: Mapping[str, GeneratorBlock],
+    inputs: GenerationInputs,
+    starts: tuple[datetime, ...],
+    duration_h: Array,
+    paid_h: Array,
+    short_kw: Array,
 ) -> None:
     """Sets every generator; `short_kw` is what the import limit is short of per step, for machines under an order."""
     starts_s = np.array([s.timestamp() for s in starts])
-    ordered_kw = _shared(blocks, inputs.ordered, short_kw)
+    ordered_kw = _shared(blocks, inputs.ordered, short_kw - _firm_baseload_kw(blocks, inputs, starts_s, duration_h))
     for name, block in blocks.items():
-        block.update(inputs.runs.get(name, unknown_run()), starts_s, duration_h, ordered_kw.get(name))
+        block.update(inputs.runs.get(name, unknown_run()), starts_s, duration_h, paid_h, ordered_kw.get(name))
+
+
+def _firm_baseload_kw(blocks: Mapping[str, GeneratorBlock], inputs: GenerationInputs, starts_s: Array, duration_h: Array) -> Array:
+    """What baseload machines give at least when the largest of them trips."""
+    rows = [np.zeros(len(duration_h))]
+    for name, block in blocks.items():
+        if block.generator.is_baseload:
+            run = inputs.runs.get(name, unknown_run())
+            rows.append(block.generator.power_kw * availability(block.generator, run, starts_s, duration_h))
+    return np.asarray(np.sum(rows, axis=0) - np.max(rows, axis=0), dtype=np.float64)
 
 
 def _shared(blocks: Mapping[str, GeneratorBlock], ordered: Mapping[str, Array], short_kw: Array) -> dict[str, Array]:
@@ -121,10 +136,10 @@ def _shared(blocks: Mapping[str, GeneratorBlock], ordered: Mapping[str, Array], 
     return out
 
 
-def fuel_cost(block: GeneratorBlock, generation_kw: Array, fuel_per_h: Array | None, start: Array | None, duration_h: Array) -> float:
+def fuel_cost(block: GeneratorBlock, generation_kw: Array, fuel_per_h: Array | None, start: Array | None, paid_h: Array) -> float:
     """Fuel, maintenance and starts in money, as the block prices them."""
     g: Generator = block.generator
     if fuel_per_h is None:
-        return fuel_money(g, generation_kw, duration_h)
+        return fuel_money(g, generation_kw, paid_h)
     starts = g.start_cost * float(start.sum()) if start is not None else 0.0
-    return starts + float(duration_h @ (g.fuel_price * fuel_per_h + g.maintenance_price_per_kwh * generation_kw))
+    return starts + float(paid_h @ (g.fuel_price * fuel_per_h + g.maintenance_price_per_kwh * generation_kw))

@@ -159,7 +159,9 @@ class Planner:
     def _generation_cost(self, values: PlanValues, solution: Solution) -> dict[str, float]:
         """Fuel with starts and maintenance, and power purchased from sun and wind; absent at a site that has none."""
         blocks, hours = self.problem.blocks, values.duration_h
-        parts = {"fuel": sum(self._fuel(name, hours, solution) for name in blocks.generators)} if blocks.generators else {}
+        parts = (
+            {"fuel": sum(self._fuel(name, hours * values.open_share, solution) for name in blocks.generators)} if blocks.generators else {}
+        )
         if blocks.renewables:
             parts["purchase"] = sum(self._purchase(name, hours, solution) for name in blocks.renewables)
         return parts

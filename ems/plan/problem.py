@@ -118,7 +118,9 @@ class PlanProblem:
 
     def _update_generation(self, inputs: PlanInputs, v: PlanValues) -> None:
         load_kw = v.gain * sum(inputs.load_q50_kw.values(), start=np.zeros(len(v.gain))) + sum(f.power_kw for f in self.site.fixed_loads)
-        update_generators(self.blocks.generators, inputs.generation, v.starts, v.duration_h, load_kw - inputs.envelope.kw)
+        update_generators(
+            self.blocks.generators, inputs.generation, v.starts, v.duration_h, v.duration_h * v.open_share, load_kw - inputs.envelope.kw
+        )
         for name, renewable in self.blocks.renewables.items():
             renewable.update(inputs.generation.available_q50_kw.get(name, np.zeros(len(v.gain))), v.duration_h)
 

@@ -44,9 +44,10 @@ class UnitBlock:
         self.lost_kw, self.lost_least_kw = cp.Parameter(n, nonneg=True), cp.Parameter(n, nonneg=True)
         self.permit_left_h = cp.Parameter(nonneg=True)
         self.power_kw = -self.generation_kw
-        self.cost = _running_cost(g, duration_h, self.fuel_per_h, self.generation_kw)
+        self.paid_h = cp.Parameter(n, nonneg=True)  # of each step, what lies before the accounts close
+        self.cost = _running_cost(g, self.paid_h, self.fuel_per_h, self.generation_kw)
         self.cost = self.cost + (g.start_cost + TIE_BREAK_PER_START) * cp.sum(self.start)
-        self.cost = self.cost + g.permit_hour_price * (duration_h @ self.on) + UNDER_PRICE_PER_KWH * (duration_h @ self.under_kw)
+        self.cost = self.cost + g.permit_hour_price * (self.paid_h @ self.on) + UNDER_PRICE_PER_KWH * (duration_h @ self.under_kw)
         starting = _starting(self.start, window, g.start_s / 3600.0)
         before = cp.hstack([self.on_now, self.on[:-1]]) if n > 1 else self.on_now
         self.constraints: dict[str, cp.Constraint] = {
@@ -69,7 +70,7 @@ class UnitBlock:
         if self.ramp is not None:
             self.constraints |= self.ramp.constraints
 
-    def update(self, run: GeneratorRun, starts_s: Array, duration_h: Array, ordered_kw: Array | None = None) -> None:
+    def update(self, run: GeneratorRun, starts_s: Array, duration_h: Array, paid_h: Array, ordered_kw: Array | None = None) -> None:
         """Sets where the machine stands. What is measured is always feasible: rules it breaks already are stretched to it."""
         g, begin_h = self.generator, np.cumsum(duration_h) - duration_h
         may = availability(g, run, starts_s, duration_h) > 0.0
@@ -78,7 +79,7 @@ class UnitBlock:
         must = np.logical_and.accumulate(must)
         share = np.minimum(1.0, g.start_s / 3600.0 / duration_h)
         success = 1.0 - g.start_failure
-        self.on_now.value = float(run.is_on)
+        self.on_now.value, self.paid_h.value = float(run.is_on), paid_h
         self.may_on.value, self.must_on.value = (may & ~down).astype(float), must.astype(float)
         self.most_kw.value = np.full(len(begin_h), g.power_kw * min(1.0, max(run.available, 0.0)))
         self.least_kw.value = np.minimum(g.min_power_kw, self.most_kw.value)
@@ -104,7 +105,8 @@ class BaseloadBlock:
         self.running = cp.Parameter(n, nonneg=True)
         self.least_kw, self.most_kw = cp.Parameter(n, nonneg=True), cp.Parameter(n, nonneg=True)
         self.power_kw = -self.generation_kw
-        self.cost = _running_cost(g, duration_h, self.fuel_per_h, self.generation_kw)
+        self.paid_h = cp.Parameter(n, nonneg=True)  # of each step, what lies before the accounts close
+        self.cost = _running_cost(g, self.paid_h, self.fuel_per_h, self.generation_kw)
         self.cost = self.cost + UNDER_PRICE_PER_KWH * (duration_h @ self.under_kw)
         zero = cp.Constant(np.zeros(n))
         self.ramp = _Ramp(g, self.generation_kw, zero, zero, self.under_kw)
@@ -115,7 +117,7 @@ class BaseloadBlock:
             **self.ramp.constraints,
         }
 
-    def update(self, run: GeneratorRun, starts_s: Array, duration_h: Array, ordered_kw: Array | None = None) -> None:
+    def update(self, run: GeneratorRun, starts_s: Array, duration_h: Array, paid_h: Array, ordered_kw: Array | None = None) -> None:
         """Sets bounds around announced outages and a fault; what its ramp cannot reach from here is not asked of it."""
         g = self.generator
         share = availability(g, run, starts_s, duration_h)
@@ -125,7 +127,7 @@ class BaseloadBlock:
         for k in range(len(most)):
             reached = min(reached + rise[k], g.min_power_kw * share[k], most[k])
             least[k] = reached
-        self.running.value = share
+        self.running.value, self.paid_h.value = share, paid_h
         self.most_kw.value, self.least_kw.value = most, least
         self.ramp.rise_kw.value, self.ramp.fall_kw.value = rise, fall
         self.ramp.now_kw.value = run.generation_kw
@@ -142,13 +144,13 @@ class EmergencyBlock:
         self.cost: cp.Expression = self.money + 0.0
         self.constraints: dict[str, cp.Constraint] = {}
 
-    def update(self, run: GeneratorRun, starts_s: Array, duration_h: Array, ordered_kw: Array | None = None) -> None:
+    def update(self, run: GeneratorRun, starts_s: Array, duration_h: Array, paid_h: Array, ordered_kw: Array | None = None) -> None:
         """Sets what it will give whatever the plan is; its fuel is a cost that no decision changes."""
         g = self.generator
         ordered = np.zeros(len(duration_h)) if ordered_kw is None else ordered_kw
         able = availability(g, run, starts_s, duration_h) * g.power_kw * min(1.0, max(run.available, 0.0))
         self.generation_kw.value = np.minimum(ordered, able)
-        self.money.value = fuel_money(g, self.generation_kw.value, duration_h)
+        self.money.value = fuel_money(g, self.generation_kw.value, paid_h)
 
 
 GeneratorBlock = UnitBlock | BaseloadBlock | EmergencyBlock
@@ -170,10 +172,10 @@ def availability(generator: Generator, run: GeneratorRun, starts_s: Array, durat
     return can.astype(float)
 
 
-def fuel_money(generator: Generator, generation_kw: Array, duration_h: Array) -> float:
+def fuel_money(generator: Generator, generation_kw: Array, paid_h: Array) -> float:
     """Fuel and maintenance of given mean powers; nothing burns where nothing is given."""
     burnt = np.array([generator.burns_per_h(kw) if kw > 0.0 else 0.0 for kw in generation_kw.tolist()])
-    return float(duration_h @ (generator.fuel_price * burnt + generator.maintenance_price_per_kwh * generation_kw))
+    return float(paid_h @ (generator.fuel_price * burnt + generator.maintenance_price_per_kwh * generation_kw))
 
 
 class _Ramp:
@@ -231,8 +233,8 @@ class _Budget:
         self.left_fuel.value = max(min(run.emission_left_kg / per_fuel, 1e9), committed_fuel)
 
 
-def _running_cost(g: Generator, duration_h: cp.Parameter, fuel_per_h: cp.Expression, generation_kw: cp.Expression) -> cp.Expression:
-    return g.fuel_price * (duration_h @ fuel_per_h) + g.maintenance_price_per_kwh * (duration_h @ generation_kw)
+def _running_cost(g: Generator, paid_h: cp.Parameter, fuel_per_h: cp.Expression, generation_kw: cp.Expression) -> cp.Expression:
+    return g.fuel_price * (paid_h @ fuel_per_h) + g.maintenance_price_per_kwh * (paid_h @ generation_kw)
 
 
 def _fuel_rows(g: Generator, fuel_per_h: cp.Expression, generation_kw: cp.Expression, on: cp.Expression) -> dict[str, cp.Constraint]:
