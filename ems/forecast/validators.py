@@ -1,7 +1,7 @@
 """A feed's values judged one by one, by what came before: what cannot be true becomes a marked estimate, and a named alarm says why.
 
-Nothing here looks ahead. A value refused as a jump is taken once `confirm` cells in a row agree with it (unless their ratio to the old level
-is one of UNIT_FACTORS: then an operator has to acknowledge it). Estimates are never learnt from and widen the quantiles.
+Nothing here looks ahead. A value refused as a jump is taken once `confirm` cells in a row agree, unless their ratio to the old level is
+one of UNIT_FACTORS: then an operator has to acknowledge it. Estimates are never learnt from and widen the quantiles.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ class Validator:
     def take(self, start_s: float, value: float | None, received_s: float | None = None) -> bool:
         """Judges the mean over the cell that begins at `start_s`; True when it was taken as it is. Cells in between are missing."""
         if not math.isfinite(start_s):
-            self.alarms.append(Alarm("no stamp", math.nan, math.nan))
+            why = "no stamp" if value is None or self._is_possible(value) else "out of range"
+            self.alarms.append(Alarm(why, math.nan, math.nan))
             return False
         cell = math.floor(start_s / self.step_s + 1e-6)
         self._check_clock(start_s, received_s)
@@ -131,7 +132,7 @@ class Validator:
         """The name of what is wrong with a value, empty when nothing is."""
         if not math.isfinite(x):
             return "missing"
-        if not self.rules.low <= x <= self.rules.high:
+        if not self._is_possible(x):
             return "out of range"
         typical = len(self._good) >= TYPICAL_CELLS
         if typical and self.rules.zero_is_gap and x == 0.0 and self._is_never_near_zero():
@@ -141,6 +142,9 @@ class Validator:
         self._doubted.clear()
         self._equal = self._equal + 1 if self._good and x == self._good[-1] and x != 0.0 else 0
         return "flat line" if self._equal >= self.rules.flat_cells else ""
+
+    def _is_possible(self, x: float) -> bool:
+        return self.rules.low <= x <= self.rules.high
 
     def _is_never_near_zero(self) -> bool:
         good = np.abs(np.array(self._good))
