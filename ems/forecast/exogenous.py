@@ -68,6 +68,7 @@ class SeasonalRegression:
         self._extra = AHEAD if with_ahead else 0
         self._usual: UsualDay | None = None
         self._end = 0
+        self._seen = np.empty((0, 0))  # the rows of the newest end
 
     def update(self, history: History) -> Floats:
         """Learns from the new cells and forecasts one value per lead."""
@@ -77,7 +78,7 @@ class SeasonalRegression:
         for cell in range(max(self._end, history.first), history.end):
             self._take(self._usual, history, cell)
         self._end = max(self._end, history.end)
-        rows = self._rows(self._usual, history.end)
+        rows = self._seen if len(self._seen) else self._rows(self._usual, history.end)
         forecast: Floats = rows[:, -1] + self._usual.unit * self._regression.predict(rows[:, :-2])
         return forecast
 
@@ -101,7 +102,8 @@ class SeasonalRegression:
         usual.take(cell, float(history.values[cell - history.first]), np.isfinite(target))
         if usual.is_last_of_day(cell):
             self._regression.refit()
-        self._pending.put(cell + 1, self._rows(usual, cell + 1))
+        self._seen = self._rows(usual, cell + 1)
+        self._pending.put(cell + 1, self._seen)
 
     def _rows(self, usual: UsualDay, end: int) -> Floats:
         """Per lead: the features in units of the typical deviation, that unit, the usual value of the target."""
@@ -286,6 +288,9 @@ def offset_cells(zone: str, step_s: float, cells: Ints) -> Ints:
     if zone == "UTC":
         return np.zeros(np.shape(cells), dtype=np.intp)
     hours = (np.asarray(cells) * step_s // 3600.0).astype(np.intp)
+    first, last = (_offset_s(zone, int(hour)) for hour in (hours.min(), hours.max()))
+    if first == last and hours.max() - hours.min() < 30 * 24:  # two changes of the clock lie months apart
+        return np.full(hours.shape, round(first / step_s), dtype=np.intp)
     return np.array([round(_offset_s(zone, int(h)) / step_s) for h in hours.ravel()], dtype=np.intp).reshape(hours.shape)
 
 

@@ -57,8 +57,8 @@ class RealTime:
             self._informed_point.tell(self.ahead)
             informed = self._informed.update(history).values
             values = np.where(np.isfinite(informed).all(axis=0), informed, values)
-        stand_in = self._fallback.update(history)
         if not np.isfinite(values).all():
+            stand_in = self._fallback.update(history)
             days = float(np.isfinite(history.values).sum()) * history.step_s / DAY_S
             return replace(stand_in, reason=f"{days:.1f} of {FIRST_DAYS:g} days of history: {stand_in.source}")
         return issue(history, self.name, self.leads, values)

@@ -226,7 +226,7 @@ def _clip(series: MarketSeries, values: Floats) -> Floats:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.0f} h"
+    return f"{seconds / 60:.0f} min" if seconds % 3600 else f"{seconds / 3600:.0f} h"
 
 
 def main(argv: list[str]) -> int:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from ems.signals.series import Floats, KnownSeries, Row, View, day_ago, epoch_s, sample_points, step_means
+from ems.signals.series import SAMPLE_S, Floats, KnownSeries, Row, View, day_ago, epoch_s, sample_points, step_means
 
 DAY_AHEAD = "day_ahead"  # `source` of a day-ahead price; any other source is a real-time price
 REAL_TIME = "real_time"
@@ -78,6 +78,14 @@ class PriceBook:
             self.steps_on_fallback += int(last is None)
             base[missing] = self.fallback_per_kwh if last is None else last.value
         return base
+
+    def real_time_cells(self, now: datetime, step_s: float, cells: int) -> Floats:
+        """Mean real-time price per cell of `step_s` of epoch time, the newest `cells` that ended by `now`, NaN where none is known."""
+        end_s = epoch_s(now) // step_s * step_s
+        parts = max(1, round(step_s / SAMPLE_S))
+        points = end_s + step_s * (np.arange(-cells, 0)[:, None] + (np.arange(parts) + 0.5) / parts)
+        means: Floats = self._real_time.known(epoch_s(now)).at(points).mean(axis=1)
+        return means
 
     def actual(self, start: datetime) -> float | None:
         """The real-time price (else the day-ahead one) that holds at `start`, None when there is none. For accounting only."""
