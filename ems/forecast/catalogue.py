@@ -14,6 +14,7 @@ from ems.forecast.fallback import Fallback, Guarded
 from ems.forecast.linear import OnlineLinear
 from ems.forecast.naive import DAY_S, WEEK_S, DetectedPeriod, Persistence, SeasonalNaive
 from ems.forecast.protocol import Forecaster, Ints
+from ems.forecast.trees import QuantileTrees
 
 LEAD_HOURS = (1 / 6, 1 / 3, 0.5, 1.0, 2.0, 4.0, 6.0, 12.0, 24.0, 36.0, 48.0)
 POINTS: dict[str, Callable[[Ints], PointForecaster]] = {
@@ -25,7 +26,7 @@ POINTS: dict[str, Callable[[Ints], PointForecaster]] = {
     "fading-slow": lambda leads: FadingDeviation(leads, 6.0),
     "linear": OnlineLinear,
 }
-NAMES = ("persistence", "day-ago", "week-ago", "period", "linear", "ensemble", "fallback")
+NAMES = ("persistence", "day-ago", "week-ago", "period", "linear", "ensemble", "trees", "fallback")
 
 
 def usual_leads(step_s: float, hours: tuple[float, ...] = LEAD_HOURS) -> Ints:
@@ -38,8 +39,15 @@ def load_forecaster(name: str, leads: Ints, low: float = 0.0, high: float = np.i
     """A forecaster of NAMES for a series between `low` and `high` (the rating, where one is known); raises KeyError for another name."""
     if name == "fallback":
         return Fallback(leads, low, high)
-    inner = ensemble(leads, low, high) if name == "ensemble" else Dressed(POINTS[name](leads), low, high, is_scaled=name == "linear")
-    return Guarded(Conformal(inner, low=low, high=high), low, high)
+    return Guarded(Conformal(_inner(name, leads, low, high), low=low, high=high), low, high)
+
+
+def _inner(name: str, leads: Ints, low: float, high: float) -> Forecaster:
+    if name == "ensemble":
+        return ensemble(leads, low, high)
+    if name == "trees":
+        return QuantileTrees(leads, Dressed(OnlineLinear(leads), low, high), low, high)
+    return Dressed(POINTS[name](leads), low, high, is_scaled=name == "linear")
 
 
 def ensemble(leads: Ints, low: float = 0.0, high: float = np.inf) -> Forecaster:
