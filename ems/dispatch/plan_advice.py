@@ -44,12 +44,18 @@ def advise_from_plan(
         storage=storage,
         limits=limits,
         generation={name: Wish(kw, why) for name, kw in _generation_kw(site, plan, k).items()},
-        goal_kw=max(plan.peak_kw, month_peak_kw) * aim,
-        free_goal_kw=max(free_kw, month_peak_kw) * aim,
+        goal_kw=_lower(max(plan.peak_kw, month_peak_kw), plan.window_goal_kw, k) * aim,
+        free_goal_kw=_lower(max(free_kw, month_peak_kw), plan.window_free_kw, k) * aim,
         planned_kw=_planned_rest_kw(plan, state.now, site.tariff.demand_interval_min * 60),
         relieve="demand" in plan.binding[k],
         spend_storage_at_limit=True,
     )
+
+
+def _lower(kw: float, window_kw: tuple[float | None, ...], k: int) -> float:
+    """The month's goal, or that of a demand window in force in step k where it is lower."""
+    here = window_kw[k] if k < len(window_kw) else None
+    return kw if here is None else min(kw, here)
 
 
 def _generation_kw(site: Site, plan: Plan, k: int) -> dict[str, float]:

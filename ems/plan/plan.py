@@ -45,6 +45,8 @@ class Plan:
     objective: float
     stored_value_per_kwh: dict[str, float] = field(default_factory=dict)  # worth of one more kWh in a store now
     free_peak_kw: float | None = None  # the mean that costs nothing more this month; None: the peak defended
+    window_goal_kw: tuple[float | None, ...] = ()  # per step, the mean a demand window defends there; None: no window; (): no such tariff
+    window_free_kw: tuple[float | None, ...] = ()  # and the mean there that costs nothing more
     critical_q99_kw: float | None = None  # upper quantile of the critical load until the store could be refilled
     explain: tuple[str, ...] = ()
     status: str = "optimal"
@@ -108,6 +110,8 @@ def decode_plan(data: dict[str, Any]) -> Plan:
         objective=body["objective"],
         stored_value_per_kwh=dict(body.get("stored_value_per_kwh", {})),
         free_peak_kw=body.get("free_peak_kw"),
+        window_goal_kw=tuple(body.get("window_goal_kw", ())),
+        window_free_kw=tuple(body.get("window_free_kw", ())),
         critical_q99_kw=body.get("critical_q99_kw"),
         explain=tuple(body.get("explain", ())),
         status=body.get("status", "optimal"),

@@ -21,6 +21,7 @@ from ems.plan.inputs import PlanInputs
 from ems.plan.plan import ClassPlan, Plan
 from ems.plan.problem import PlanProblem
 from ems.plan.tariff import tariff_commitments
+from ems.plan.tariff_goals import goal_lines, window_goals
 from ems.plan.values import PlanValues
 from ems.plan.verify import verify
 from ems.site.model import Site
@@ -71,7 +72,9 @@ class Planner:
         import_kw = self._values(self.problem.import_kw, solution)
         marginal = self._marginal_price(inputs, values, solution)
         peak_kw = float(self._values(self.problem.peak.reach_kw, solution)[0])
-        binding = binding_sources(self.site.tariff, inputs, import_kw, peak_kw)
+        reach_kw = {name: float(self._values(term.reach_kw, solution)[0]) for name, term in self.problem.charges.peaks.items()}
+        goals = window_goals(inputs, reach_kw)
+        binding = goals.binding(binding_sources(self.site.tariff, inputs, import_kw, peak_kw), import_kw)
         stored_value = self._stored_values(solution)
         return Plan(
             made_at=inputs.now,
@@ -91,10 +94,12 @@ class Planner:
             objective=solution.objective,
             stored_value_per_kwh=stored_value,
             free_peak_kw=tariff_commitments(self.site.tariff, inputs)[1].baseline_kw[0],
+            window_goal_kw=goals.goal_kw if reach_kw else (),
+            window_free_kw=goals.free_kw if reach_kw else (),
             critical_q99_kw=inputs.critical_q99_kw,
             on={name: _tuple(self._values(b.on, solution)) for name, b in self.problem.blocks.units.items()},
             curtailed_kw={name: _tuple(self._curtailed_kw(name, solution)) for name in self.problem.blocks.renewables},
-            explain=explain(inputs, import_kw, marginal, binding, peak_kw, stored_value),
+            explain=(*explain(inputs, import_kw, marginal, binding, peak_kw, stored_value), *goal_lines(inputs, reach_kw)),
             cost=self._cost(inputs, values, solution, import_kw),
             status="optimal" if solution.path == HOT else f"optimal ({solution.path})",
         )

@@ -1,0 +1,53 @@
+"""A replay under a tariff of many charges: what the summary says is what the bill engine makes of the time series."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ems.kpi.bills.bill import make_bills
+from ems.kpi.bills.lines import DEMAND, ENERGY
+from ems.kpi.bills.metered import Metered
+from ems.replay.command import run_replay
+from ems.replay.scenario import load_scenario
+from tests.replay import made
+
+AFTERNOON = datetime(2024, 8, 20, 18, tzinfo=UTC)  # 13:00 in Chicago: the window of the demand charge opens within the replay
+OVERRIDES = "{point_of_connection: {import_limit_kw: 1370}, tariff: us-tou-demand-ratchet}"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("bill")
+    scenario = made.write_scenario(folder, 1.25, AFTERNOON, control_step_s="60", overrides=OVERRIDES, peak_so_far_kw="900")
+    assert run_replay(scenario, folder / "out", ["capped", "plan", "bound"], [], 1, lambda *_: None, lambda _: None) == 0
+    return scenario, folder / "out"
+
+
+def test_energy_and_demand_are_those_of_the_bill(finished: tuple[Path, Path]) -> None:
+    scenario, out = finished
+    site = load_scenario(scenario).site
+    for policy in ("capped", "plan"):
+        cost = json.loads((out / policy / "summary.json").read_text())["cost"]
+        series = pd.read_parquet(out / policy / "timeseries.parquet")
+        kw = series["poc_kw"].to_numpy().reshape(-1, 5).mean(axis=1)
+        (bill,) = make_bills(site.tariff, site.currency, site.time_zone, Metered(AFTERNOON, 5, np.asarray(kw)))
+        assert cost["energy"] == pytest.approx(float(bill.part(ENERGY)), abs=0.01)
+        assert cost["demand"] == pytest.approx(float(bill.part(DEMAND)), abs=0.01)
+        assert {line.name for line in bill.lines if line.amount} >= {
+            "summer on-peak",
+            "off-peak",
+            "summer on-peak demand",
+            "facility demand",
+        }
+
+
+def test_no_policy_is_cheaper_than_the_bound(finished: tuple[Path, Path]) -> None:
+    comparison = json.loads((finished[1] / "comparison.json").read_text())
+    assert comparison["bound"]["solved"]
+    assert all(comparison["bound"]["total"] <= p["total"] + 0.01 for name, p in comparison["policies"].items() if name != "bound")

@@ -1,0 +1,80 @@
+"""When the system peaks: probabilities of coincident intervals."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ems.plan.tariff_peaks import CalendarPredictor, SystemLoadPredictor
+from ems.site.source import read_source
+from ems.site.tariff import Tariff
+from ems.site.tariff_checks import checked_tariff
+
+CHICAGO = "America/Chicago"
+JULY = datetime(2024, 7, 1, 5, tzinfo=UTC)
+
+
+def tariff_4cp() -> Tariff:
+    return checked_tariff(read_source(Path(__file__).parents[2] / "config" / "tariffs" / "ercot-real-time-4cp.yaml"))
+
+
+def hourly(start: datetime, n: int) -> tuple[list[datetime], list[float]]:
+    return [start + timedelta(hours=k) for k in range(n)], [1.0] * n
+
+
+def system_kw(hours: int) -> np.ndarray:
+    """Afternoons peak; the fourth day is the hottest."""
+    at = np.arange(hours)
+    return 60e6 + 15e6 * np.exp(-(((at % 24) - 16.5) ** 2) / 8) + 4e6 * (at // 24 == 3)
+
+
+def test_by_the_calendar_one_peak_a_month_lies_in_the_hours_that_count() -> None:
+    tariff = tariff_4cp()
+    assert tariff.coincident_peak is not None
+    chance = CalendarPredictor(tariff, tariff.coincident_peak, CHICAGO).probability(JULY, *hourly(JULY, 31 * 24))
+    hour = np.arange(31 * 24) % 24
+    assert chance.sum() == pytest.approx(1.0) and (chance[(hour < 14) | (hour >= 19)] == 0.0).all()
+    outside = CalendarPredictor(tariff, tariff.coincident_peak, CHICAGO).probability(JULY, *hourly(JULY - timedelta(days=60), 24))
+    assert outside.sum() == 0.0
+
+
+def predictor(days_seen: int = 0, seen_kw: float = 0.0) -> SystemLoadPredictor:
+    tariff = tariff_4cp()
+    assert tariff.coincident_peak is not None
+    made = SystemLoadPredictor(tariff, tariff.coincident_peak, CHICAGO)
+    for day in range(days_seen):
+        made.observe((JULY + timedelta(days=day, hours=16)).timestamp(), seen_kw)
+    return made
+
+
+def test_the_hottest_afternoon_is_the_likeliest_and_all_chances_are_at_most_one_peak() -> None:
+    made = predictor()
+    load = system_kw(5 * 24)
+    made.add_forecast(JULY.timestamp() + 3600.0 * np.arange(len(load)), load)
+    chance = made.probability(JULY, *hourly(JULY, len(load)))
+    assert int(np.argmax(chance)) // 24 == 3 and 0.8 < chance.sum() <= 1.0 + 1e-6
+    assert chance.max() > 5 * np.median(chance[chance > 0])
+
+
+def test_a_month_that_peaked_higher_already_leaves_little_chance() -> None:
+    made, later = predictor(6, 95e6), JULY + timedelta(days=6)
+    load = system_kw(48)
+    made.add_forecast(later.timestamp() + 3600.0 * np.arange(48), load)
+    assert made.probability(later, *hourly(later, 48)).sum() < 0.01
+
+
+def test_days_still_to_come_share_the_chance() -> None:
+    early, late = predictor(10, 74e6), predictor(10, 74e6)
+    load = system_kw(24)
+    chances = []
+    for made, start in ((early, JULY + timedelta(days=10)), (late, JULY + timedelta(days=30))):
+        made.add_forecast(start.timestamp() + 3600.0 * np.arange(24), load)
+        chances.append(made.probability(start, *hourly(start, 24)).sum())
+    assert chances[0] < 0.5 * chances[1]
+
+
+def test_nothing_forecast_is_no_chance() -> None:
+    assert predictor().probability(JULY, *hourly(JULY, 24)).sum() == 0.0
