@@ -17,6 +17,18 @@ from ems.forecast.table import lead_text, markdown, markdown_table
 LEADS_S = (600.0, 3600.0, 86400.0)
 NAMES = ("ensemble", "linear", "persistence", "day-ago", "period")
 TREES_ON = "ServeGen m-large"  # the trees take seconds per refit: on one series
+ABOUT = """
+Test span: the last third of each series; every setting was chosen before it and is the same for all. Each origin sees only what was known
+then. Yardsticks (own errors): the naive point with the quantiles of all its own errors known at the origin. ± is one block-bootstrap
+standard error (half-day blocks); a star marks coverage outside max(3 points, 2 errors), of q99 outside max(0.7 points, 2 errors).
+""".strip()
+ABOUT_PEAKS = """
+q95 of the highest mean within the window; fixed: the constant margin above the newest value that would have covered as often.
+""".strip()
+ABOUT_ANNOUNCED = """
+Mean pinball loss over all levels, announced against not announced. Jobs of an hour at 30 % of the 99.5th percentile every 18 h, known 4 h
+ahead; and one announcement of a job that never comes. Confidence is the announced one, times how often the source kept its word.
+""".strip()
 BEGIN, END = "<!-- load: begin -->", "<!-- load: end -->"
 
 
@@ -27,19 +39,16 @@ def section(data_dir: Path) -> str:
     announced = [score for s in series[:2] for p in (0.5, 1.0) for score in score_announced(s, confidence=p)]
     parts = [
         "## Load",
-        "Test span: the last third of each series; every setting was chosen before it, the same for all. Each origin sees only what was known "
-        "then. Yardsticks (own errors): the naive point with the quantiles of all its own errors known at the origin. ± is one block-bootstrap "
-        "standard error (half-day blocks); a star marks coverage outside max(3 points, 2 errors), of q99 outside max(0.7 points, 2 errors).",
+        ABOUT,
         "### Against the goals",
         markdown([GOAL_HEAD, *(goal_row(rows) for table in scored for rows in by_lead(table))]),
         "### Every forecaster",
         *(markdown_table(rows) for rows in scored),
         "### Peaks",
-        "q95 of the highest mean within the window; fixed: the constant margin above the newest value that would have covered as often.",
+        ABOUT_PEAKS,
         markdown([PEAK_HEAD, *map(peak_row, all_peak_scores(data_dir))]),
         "### Announced load",
-        "Mean pinball loss over all levels, announced against not announced. Jobs of an hour at 30 % of the 99.5th percentile every 18 h, known "
-        "4 h ahead; and one announcement of a job that never comes. Confidence is the announced one, times how often the source kept its word.",
+        ABOUT_ANNOUNCED,
         markdown([ANNOUNCED_HEAD, *map(announced_row, announced)]),
         "### Faults of the raw feeds",
         markdown([("feed", "alarms", "estimates"), *fault_rows(data_dir)]),

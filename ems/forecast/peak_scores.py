@@ -23,7 +23,7 @@ MADE_AT = datetime(2024, 1, 1, tzinfo=UTC)  # the forecaster does not look at th
 
 @dataclass(frozen=True)
 class PeakScore:
-    """Windows that follow each other; `headroom`: q95 of the peak above the newest value, `fixed`: the constant margin of equal coverage."""
+    """Windows in a row; `headroom`: q95 of the peak above the newest value, `fixed`: the constant margin of equal coverage."""
 
     name: str
     window_s: float
@@ -87,7 +87,7 @@ def _seconds(run: pd.DataFrame, only_inference: bool) -> Floats:
     part = run[run["phase"] == "inference"] if only_inference else run
     second = np.floor(part["t_s"] - part["t_s"].iloc[0]).astype(int)
     means = even((part["power_w_total"] / part["n_gpu"]).groupby(second).mean())
-    return pd.Series(means).ffill(limit=1).to_numpy()  # samples 1.003 s apart leave out a second now and then
+    return pd.Series(means).ffill(limit=1).to_numpy(dtype=float)  # samples 1.003 s apart leave out a second now and then
 
 
 def table_10s(data_dir: Path, name: str) -> Floats:
