@@ -7,7 +7,6 @@ iterations. Works on any grid: each new step takes the statuses of the old step 
 from __future__ import annotations
 
 from collections import defaultdict
-from operator import itemgetter
 
 import highspy
 import numpy as np
@@ -15,11 +14,13 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ems.horizon import Horizon
-from ems.plan.matrices import CompiledMatrices
+from ems.plan.matrices import CompiledMatrices, Matrices
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 STAY_SHARE = 0.5  # a basis of which fewer steps moved stays: on the demo site's grid that is as good and spares a millisecond of lists
+STATUSES = np.array([highspy.HighsBasisStatus(k) for k in range(4)], dtype=object)
+LOWER, BASIC, UPPER, FREE = range(4)  # as HiGHS numbers them
 STATIC = -2  # a column of no step (a peak); -1 is the start of the horizon, the first value of a store
 
 
@@ -49,31 +50,53 @@ class SlidingBasis:
     def __init__(self, alignment: Alignment) -> None:
         self.alignment = alignment
         self._last: Horizon | None = None
-        self._pickers: dict[bytes, tuple[itemgetter[int], itemgetter[int]]] = {}
+        self._moves: dict[bytes, tuple[Index, Index]] = {}
 
-    def slide(self, h: highspy.Highs, horizon: Horizon) -> Index | None:
-        """Sets the basis for the new horizon from the one of the last solve; the old step of each new one, None when nothing moved."""
+    def starts_at(self, horizon: Horizon) -> None:
+        """The next solve has no basis to move."""
+        self._last = horizon
+
+    def slid(self, h: highspy.Highs, horizon: Horizon, m: Matrices, x: Array | None) -> highspy.HighsBasis | None:
+        """The basis of the last solve (of `m`, answered by `x`) for the new horizon; None when it stays as it is or is not known."""
         last, self._last = self._last, horizon
-        if last is None or last.n != horizon.n:
+        if last is None or x is None or last.n != horizon.n:
             return None
         source = covering_steps(last, horizon)
         if np.mean(source != np.arange(len(source))) <= STAY_SHARE:
             return None
-        columns, rows = self._picked(source)
-        basis = h.getBasis()
-        if not basis.valid:
+        statuses = basis_of(h, m, x)
+        if statuses is None:
             return None
-        basis.col_status, basis.row_status = list(columns(basis.col_status)), list(rows(basis.row_status))
-        basis.alien = True  # its size may be off and it may be singular: HiGHS repairs it
-        h.setBasis(basis)
-        return source
+        columns, rows = self._moved(source)
+        basis = highspy.HighsBasis()
+        basis.col_status, basis.row_status = STATUSES[statuses[0][columns]], STATUSES[statuses[1][rows]]  # type: ignore[assignment]
+        basis.valid = basis.alien = True  # alien: its size may be off and it may be singular, HiGHS repairs it
+        return basis
 
-    def _picked(self, source: Index) -> tuple[itemgetter[int], itemgetter[int]]:
+    def _moved(self, source: Index) -> tuple[Index, Index]:
         key = source.tobytes()
-        if key not in self._pickers:
-            columns, rows = self.alignment.taken_from(source)
-            self._pickers[key] = (itemgetter(*columns.tolist()), itemgetter(*rows.tolist()))
-        return self._pickers[key]
+        if key not in self._moves:
+            self._moves[key] = self.alignment.taken_from(source)
+        return self._moves[key]
+
+
+def basis_of(h: highspy.Highs, m: Matrices, x: Array) -> tuple[Index, Index] | None:
+    """Numbers of STATUSES for columns and rows, None when HiGHS has no basis. Told from which are basic and where the others stand:
+    HiGHS's own lists of statuses take ten times as long to read."""
+    status, basic = h.getBasicVariables()  # type: ignore[attr-defined]
+    if status != highspy.HighsStatus.kOk:
+        return None
+    basic = np.asarray(basic)
+    columns, rows = _sides(x, m.lower, m.upper), _sides(m.a @ x, m.row_lower, m.row_upper)
+    columns[basic[basic >= 0]] = BASIC
+    rows[-basic[basic < 0] - 1] = BASIC
+    return columns, rows
+
+
+def _sides(at: Array, lower: Array, upper: Array) -> Index:
+    side = np.where(np.abs(at - upper) < np.abs(at - lower), UPPER, LOWER)
+    side[np.isinf(lower) & np.isinf(upper)] = FREE
+    return side
 
 
 def covering_steps(old: Horizon, new: Horizon) -> Index:

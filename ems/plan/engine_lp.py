@@ -37,14 +37,16 @@ class HotSolver:
         self.budget_s, self.iterations = budget_s, iterations
         self._highs: highspy.Highs | None = None
         self._last: Matrices | None = None
+        self._x: Array | None = None  # what answered the last matrices, None when nothing did
         self._sliding: SlidingBasis | None = None
 
     def solve(self, m: Matrices, horizon: Horizon | None = None, alignment: Alignment | None = None, retry: bool = True) -> Answer | None:
         """The optimum from the last basis, else (`retry`) from none. None when there is none within the limits or it fails the check."""
         is_hot = self._last is not None
+        basis = self._slid(horizon, alignment) if horizon is not None and alignment is not None else None
         h = self._given(m)
-        if horizon is not None and alignment is not None:
-            self._slide(h, horizon, alignment)
+        if basis is not None:
+            h.setBasis(basis)
         answer = self._run(h, m, HOT if is_hot else COLD)
         if answer is None and is_hot and retry:
             h.clearSolver()
@@ -55,7 +57,7 @@ class HotSolver:
 
     def forget(self) -> None:
         """Nothing of a failed instance is kept: the next solve starts from none."""
-        self._highs = self._last = self._sliding = None
+        self._highs = self._last = self._x = self._sliding = None
 
     def _given(self, m: Matrices) -> highspy.Highs:
         if self._highs is None or self._last is None:
@@ -66,15 +68,19 @@ class HotSolver:
         self._last = m
         return self._highs
 
-    def _slide(self, h: highspy.Highs, horizon: Horizon, alignment: Alignment) -> None:
+    def _slid(self, horizon: Horizon, alignment: Alignment) -> highspy.HighsBasis | None:
         if self._sliding is None or self._sliding.alignment is not alignment:
             self._sliding = SlidingBasis(alignment)
-        self._sliding.slide(h, horizon)
+        if self._highs is None or self._last is None:
+            self._sliding.starts_at(horizon)
+            return None
+        return self._sliding.slid(self._highs, horizon, self._last, self._x)
 
     def _run(self, h: highspy.Highs, m: Matrices, path: str) -> Answer | None:
         give_budget(h, self.budget_s)
         if self.iterations is not None:
             h.setOptionValue("simplex_iteration_limit", self.iterations)
+        self._x = None
         h.run()
         if h.getModelStatus() != highspy.HighsModelStatus.kOptimal:
             return None
@@ -82,5 +88,6 @@ class HotSolver:
         x = np.asarray(found.col_value)
         if m.violation(x) > RESIDUAL_TOLERANCE:
             return None
+        self._x = x
         row_dual, column_dual = np.asarray(found.row_dual), np.asarray(found.col_dual)
         return Answer(x, row_dual, column_dual, info.objective_function_value + m.offset, path, int(info.simplex_iteration_count))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from tests.benchmarks.table import SECTIONS, Figure, write_figures
+from tests.benchmarks.table import LOOPS, Figure, write_figures
 
 INTRO = (
     "Absolute figures are never asserted, ratios are. p50/p99 are of single cycles, rounds or posts, in wall time unless it says\n"
@@ -20,7 +20,7 @@ INTRO = (
 
 def note(*figures: Figure) -> None:
     """Puts the figures into the table and on the screen."""
-    write_figures(SECTIONS[1], INTRO, figures)
+    write_figures(LOOPS, INTRO, figures)
     for figure in figures:
         print(f"{figure.name}: {figure.measured} (aim {figure.aim})")
 

@@ -18,7 +18,7 @@ from ems.plan.planner import Planner
 from ems.plan.problem import PlanProblem
 from ems.site.model import Site
 from ems.timegrid import TimeGrid
-from tests.benchmarks.table import SECTIONS, machine, write_section
+from tests.benchmarks.table import RESOLVE, machine, write_section
 from tests.plan.given import MONDAY, demo_site, plan_inputs
 
 SOLVES, WARM_UP = 100, 3
@@ -122,4 +122,4 @@ def write_results(times: dict[str, list[float]], problem: PlanProblem, engine: E
         "|---|---|---|---|",
         *rows,
     ]
-    write_section(SECTIONS[0], lines)
+    write_section(RESOLVE, lines)
