@@ -357,7 +357,7 @@ def schedule(seed: int, seconds: int, mean_gap_s: float = 240.0, pairs: float = 
 
 def _drawn(rng: random.Random, name: str, at_s: float) -> Fault:
     kind = KINDS[name]
-    return Fault(at_s, name, rng.choice(kind.targets), rng.uniform(*kind.lasts_s), kind.strength(rng))
+    return Fault(float(int(at_s)), name, rng.choice(kind.targets), rng.uniform(*kind.lasts_s), kind.strength(rng))
 
 
 def put(world: World, faults: Sequence[Fault], planner: str = "honest") -> None:

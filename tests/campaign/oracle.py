@@ -194,7 +194,7 @@ class Oracle:
 
     def least_import_kw(self, second: Second) -> float:
         """The smallest import anybody could reach now: what still obeys does its utmost, the rest is as it is."""
-        at_s, step, world = second.at_s, second.step, self.world
+        at_s, step = second.at_s, second.step
         it_kw = 0.0
         for cluster in self.site.clusters:
             own_kw = step.asset_kw[cluster.id]
@@ -203,7 +203,6 @@ class Oracle:
         losses_kw = step.loss_kw - saved_kw * max((u.loss_fraction for u in self.site.upses), default=0.0)
         storage_kw = sum(self._lowest_kw(a.id, at_s, it_kw) for a in (*self.site.batteries, *self.site.upses))
         fixed_kw = sum(f.power_kw for f in self.site.fixed_loads)
-        del world
         return it_kw + losses_kw + step.cooling_kw + fixed_kw + storage_kw
 
     def _lowest_kw(self, store: str, at_s: float, it_kw: float) -> float:
@@ -377,7 +376,7 @@ class Oracle:
         if changes > 6.0 * hours + 3 * len(self.faults):
             self._broken("I16", float(self.tally.seconds), f"{changes} changes of the ladder in {hours:.1f} h")
         size_mb = sum(p.stat().st_size for p in self.world.folder.glob("journal.db*")) / 1e6
-        if size_mb > 10.0 * hours:
+        if size_mb > 30.0 * hours:
             self._broken("I15", float(self.tally.seconds), f"journal of {size_mb:.0f} MB after {hours:.1f} h")
 
     def _broken(self, invariant: str, at_s: float, detail: str) -> None:

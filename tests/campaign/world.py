@@ -158,6 +158,7 @@ class World:
         self.limit_events: list[tuple[float, float, float]] = []  # from, to (world seconds), kW
         self.control: Process | None = None
         self.loop: control_app.ControlLoop | None = None
+        self.others: list[Process] = []  # processes that run beside the one in charge
         self.graveyard: list[Any] = []  # killed processes: collecting them would run clean-up code
         self.seconds = 0
         self.on_second: list[Callable[[Second], None]] = []
@@ -221,7 +222,8 @@ class World:
     def _advance_to(self, until_s: float) -> None:
         """Runs actions and processes up to the instant, the plant standing still between two seconds."""
         while True:
-            due_s = self.control.due_s() if self.control is not None else float("inf")
+            process = min(self._processes(), key=Process.due_s, default=None)
+            due_s = process.due_s() if process is not None else float("inf")
             action_s = self._queue[0][0] if self._queue else float("inf")
             next_s = min(due_s, action_s)
             if next_s >= until_s:
@@ -230,8 +232,11 @@ class World:
             self.time.s = max(self.time.s, next_s)
             if action_s <= due_s:
                 heapq.heappop(self._queue)[2]()
-            elif self.control is not None:
-                self.control.loop.turn()
+            elif process is not None:
+                process.loop.turn()
+
+    def _processes(self) -> list[Process]:
+        return [*self.others, self.control] if self.control is not None else self.others
 
     def _second(self) -> None:
         """One second of plant, `[seconds, seconds + 1)`, with the commands that arrived until its end."""
