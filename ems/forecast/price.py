@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
-from ems.forecast.asinh import FIRST_DAYS, Asinh
+from ems.forecast.asinh import Asinh
 from ems.forecast.banded import Banded
 from ems.forecast.blend import Blend, day_ago_prior
 from ems.forecast.conformal import Conformal
 from ems.forecast.dressed import PointForecaster
 from ems.forecast.exogenous import Ahead, SeasonalRegression
+from ems.forecast.fallback import Guarded
 from ems.forecast.naive import DAY_S, SeasonalNaive
 from ems.forecast.protocol import Forecast, Forecaster, History, Ints, issue
 
@@ -29,26 +28,36 @@ def usual_day(leads: Ints, step_s: float, low: float = -np.inf, high: float = np
     return Conformal(Banded(point, low, high), low=low, high=high)
 
 
-def day_ago(leads: Ints, low: float = -np.inf, high: float = np.inf) -> Forecaster:
-    """The fallback: the day before (the newest value before there is one) with the quantiles of its own errors."""
-    return Banded(SeasonalNaive(leads, DAY_S, "day ago"), low, high, is_scaled=False)
-
-
 class RealTime:
     """Quantiles of the real-time price: where a day-ahead price is published built on it, elsewhere without; each with its own errors.
 
-    Set `ahead` before an update. The day before serves, with its reason, until two days are known.
+    Set `ahead` before an update. The fallback serves, with its reason, until two days are known and while nothing comes.
     """
 
     name = "price"
 
     def __init__(self, leads: Ints, step_s: float, low: float = -np.inf, high: float = np.inf) -> None:
         self.leads, self.ahead = leads, Ahead.nothing()
+        self._inner = Conditional(leads, step_s, low, high)
+        self._guarded = Guarded(self._inner, low, high)
+
+    def update(self, history: History) -> Forecast:
+        """Quantiles per lead."""
+        self._inner.ahead = self.ahead
+        return self._guarded.update(history)
+
+
+class Conditional:
+    """The forecast built on `ahead` at the leads at which it says something, else the one without."""
+
+    name = "price"
+
+    def __init__(self, leads: Ints, step_s: float, low: float, high: float) -> None:
+        self.leads, self.ahead = leads, Ahead.nothing()
         informed = SeasonalRegression(leads, with_ahead=True)
         self._informed_point = Asinh(informed, informed)
         self._informed = Conformal(Banded(self._informed_point, low, high), low=low, high=high)
         self._plain = usual_day(leads, step_s, low, high)
-        self._fallback = day_ago(leads, low, high)
 
     def update(self, history: History) -> Forecast:
         """Quantiles per lead."""
@@ -57,8 +66,4 @@ class RealTime:
             self._informed_point.tell(self.ahead)
             informed = self._informed.update(history).values
             values = np.where(np.isfinite(informed).all(axis=0), informed, values)
-        if not np.isfinite(values).all():
-            stand_in = self._fallback.update(history)
-            days = float(np.isfinite(history.values).sum()) * history.step_s / DAY_S
-            return replace(stand_in, reason=f"{days:.1f} of {FIRST_DAYS:g} days of history: {stand_in.source}")
         return issue(history, self.name, self.leads, values)

@@ -81,7 +81,7 @@ def score_lead(series: MarketSeries, name: str, lead: int, said: Floats, only: n
     if only is not None:
         ends = ends[only[ends]]
     points = {k: naive_points(k, actual_all, lead, step_s) for k in NAIVE}
-    actual = actual_all[ends + lead - 1]
+    actual = np.where(series.history.is_estimate, np.nan, actual_all)[ends + lead - 1]
     ok = np.isfinite(actual) & np.isfinite(said[ends]).all(axis=1) & np.all([np.isfinite(p[ends]) for p in points.values()], axis=0)
     ends, actual = ends[ok], _clip(series, actual[ok])
     naive = {k: float(np.abs(actual - _clip(series, p[ends])).mean()) for k, p in points.items()}

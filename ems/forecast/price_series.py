@@ -12,6 +12,7 @@ import pandas as pd
 from ems.errors import DataError
 from ems.forecast.exogenous import Ahead
 from ems.forecast.protocol import Floats, History, Ints, history_of
+from ems.forecast.validators import CARBON, Alarm, screened
 from ems.signals.prices import day_ahead_known_at
 
 ERCOT_ZONE = "America/Chicago"
@@ -32,6 +33,7 @@ class MarketSeries:
     ahead: Ahead = field(default_factory=Ahead.nothing)
     provider_leads: Ints = field(default_factory=lambda: np.empty(0, dtype=np.intp))
     provider: Floats = field(default_factory=lambda: np.empty((0, 0)))  # [cell, lead], issued at the end of the cell
+    alarms: tuple[Alarm, ...] = ()
     published: dict[str, Floats] = field(default_factory=dict)  # forecasts of others, per cell
 
 
@@ -74,9 +76,11 @@ def day_ahead_with_published(data_dir: Path, market: str, unit: str) -> MarketSe
 
 
 def average_carbon(data_dir: Path, operator: str, name: str) -> MarketSeries:
-    """Average carbon intensity of 2022, hourly, as the feed gave it."""
+    """Average carbon intensity of 2022, hourly, judged cell by cell as it came: what is rejected is a marked estimate."""
     table = _read(data_dir / "carbon" / f"{operator}_mix_and_avg_carbon_1h_2022.parquet", "t_utc")
-    return MarketSeries(f"carbon {name} 2022", "g/kWh", _history(table, "t_utc", "avg_carbon_g_per_kwh", 3600.0, "UTC"), 0.0)
+    raw = _history(table, "t_utc", "avg_carbon_g_per_kwh", 3600.0, "UTC")
+    history, alarms = screened(raw.values, raw.step_s, CARBON, raw.first)
+    return MarketSeries(f"carbon {name} 2022", "g/kWh", history, 0.0, alarms=tuple(alarms))
 
 
 def marginal_carbon(data_dir: Path) -> MarketSeries:

@@ -12,8 +12,9 @@ from ems.forecast.blend import Blend
 from ems.forecast.conformal import Conformal
 from ems.forecast.dressed import PointForecaster
 from ems.forecast.exogenous import SeasonalRegression
+from ems.forecast.fallback import Guarded
 from ems.forecast.naive import DAY_S, Persistence, SeasonalNaive
-from ems.forecast.price import day_ago, usual_day
+from ems.forecast.price import usual_day
 from ems.forecast.protocol import Floats, Forecast, Forecaster, History, Ints
 
 PROVIDER_SHARE = 0.5  # of the provider's forecast before anything was learnt of it
@@ -48,26 +49,23 @@ class Provider:
 
 
 class Provided:
-    """Quantiles of one series. `provider.say` before an update where a provider forecasts; the day before serves, with its reason, while
-    the history is too short."""
+    """Quantiles of one series. `provider.say` before an update where a provider forecasts; the fallback serves, with its reason, while the
+    history is too short or too old."""
 
     def __init__(self, name: str, leads: Ints, step_s: float, has_provider: bool, low: float, high: float) -> None:
         self.name, self.leads = name, leads
         self.provider = Provider(leads)
-        self._fallback = day_ago(leads, low, high)
         if has_provider:
             self.blend = provider_blend(self.provider, leads, step_s)
-            self._own: Forecaster = Conformal(Banded(self.blend, low, high), low=low, high=high)
+            own: Forecaster = Conformal(Banded(self.blend, low, high), low=low, high=high)
         else:
-            self._own = usual_day(leads, step_s, low, high)
+            own = usual_day(leads, step_s, low, high)
+        self._guarded = Guarded(own, low, high)
 
     def update(self, history: History) -> Forecast:
         """Quantiles per lead."""
-        stand_in = self._fallback.update(history)
-        own = self._own.update(history)
-        if not np.isfinite(own.values).all():
-            return replace(stand_in, reason=f"history too short: {stand_in.source}")
-        return replace(own, source=self.name)
+        answer = self._guarded.update(history)
+        return replace(answer, source=answer.source if answer.reason else self.name)
 
 
 def provider_blend(provider: Provider, leads: Ints, step_s: float) -> Blend:

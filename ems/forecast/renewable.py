@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
+from ems.forecast.fallback import Guarded
 from ems.forecast.naive import DAY_S
-from ems.forecast.price import day_ago, usual_day
+from ems.forecast.price import usual_day
 from ems.forecast.protocol import Floats, Forecast, History, Ints, issue
 
 CLEAR_DAYS = 21  # the brightest of as many days around a time of day is the clear sky
@@ -26,15 +25,15 @@ class Irradiance:
 
     def __init__(self, leads: Ints, step_s: float = 3600.0) -> None:
         self.leads = leads
-        self._day = usual_day(leads, step_s, 0.0, HIGHEST_W_M2)
-        self._fallback = day_ago(leads, 0.0, HIGHEST_W_M2)
+        self._guarded = Guarded(usual_day(leads, step_s, 0.0, HIGHEST_W_M2), 0.0, HIGHEST_W_M2)
 
     def update(self, history: History) -> Forecast:
-        """Quantiles per lead; the day before, with its reason, while the history is too short."""
-        stand_in, own = self._fallback.update(history), self._day.update(history)
-        if not np.isfinite(own.values).all():
-            return replace(stand_in, reason=f"history too short: {stand_in.source}")
-        return issue(history, self.name, self.leads, np.minimum(own.values, BRIGHTER * clear_sky(history, self.leads)))
+        """Quantiles per lead; the fallback's, with its reason, while the history is too short or too old."""
+        answer = self._guarded.update(history)
+        if not len(history.values):
+            return answer
+        values = np.minimum(answer.values, BRIGHTER * clear_sky(history, self.leads))
+        return issue(history, self.name, self.leads, values, reason=answer.reason)
 
 
 def clear_sky(history: History, leads: Ints) -> Floats:

@@ -1,0 +1,154 @@
+"""Prices ahead: nothing of the future, better than the day before, honest quantiles, and an answer to every kind of bad history."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from ems.forecast.exogenous import Ahead
+from ems.forecast.price import RealTime, leads_to
+from ems.forecast.price_source import ForecastPrices
+from ems.forecast.protocol import LEVEL_ARRAY, LEVELS, MEDIAN
+from ems.signals.prices import DAY_AHEAD, PriceRow
+from tests.forecast.market import DAY, FIRST, STEP_S, history, prices, published
+
+LEADS = np.array([1, 3, 12, 24])
+LOW, HIGH = -250.0, 5000.0
+
+
+def said(values, ends, ahead=None):
+    forecaster = RealTime(LEADS, STEP_S, LOW, HIGH)
+    forecaster.ahead = ahead or Ahead.nothing()
+    known = history(values)
+    return np.array([forecaster.update(known.until(FIRST + end)).values for end in ends])
+
+
+def test_poisoning_the_future_changes_no_earlier_forecast():
+    values, ends = prices(12), range(5 * DAY, 8 * DAY)
+    poisoned = values.copy()
+    poisoned[8 * DAY :] = 4000.0
+    ahead = published(values)
+    late = Ahead(ahead.first, np.where(ahead.known_from > FIRST + 8 * DAY, 4000.0, ahead.values), ahead.known_from)
+    assert (said(values, ends) == said(poisoned, ends)).all()
+    assert (said(values, ends, ahead) == said(poisoned, ends, late)).all()
+
+
+def test_a_day_ahead_price_counts_from_its_publication_on():
+    values = prices(12)
+    ahead = published(values)
+    end = 10 * DAY + DAY // 2  # tomorrow is published at this moment
+    raised = Ahead(ahead.first, np.where(ahead.known_from == FIRST + end, ahead.values + 200.0, ahead.values), ahead.known_from)
+    before, after = (said(values, range(4 * DAY, end + 1), a)[-2:, MEDIAN, -1] for a in (ahead, raised))
+    assert before[0] == after[0]
+    assert after[1] > before[1] + 20.0
+
+
+def test_the_median_beats_the_day_before_and_a_published_price_helps():
+    values, ends = prices(40), np.arange(20 * DAY, 39 * DAY)
+    actual = values[ends[:, None] + LEADS - 1]
+    plain = np.abs(said(values, ends)[:, MEDIAN] - actual).mean(axis=0)
+    informed = np.abs(said(values, ends, published(values))[:, MEDIAN] - actual).mean(axis=0)
+    day_ago = np.abs(values[ends[:, None] + LEADS - 1 - DAY] - actual).mean(axis=0)
+    assert (plain < 0.95 * day_ago).all()
+    assert (informed[2:] < 0.95 * plain[2:]).all()
+
+
+def test_quantiles_hold_as_often_as_they_promise_also_among_spikes():
+    values, ends = prices(80, spikes=0.02), np.arange(20 * DAY, 79 * DAY)
+    actual = values[ends[:, None] + LEADS - 1]
+    quantiles = said(values, ends)
+    below = (actual[:, None, :] <= quantiles).mean(axis=0)
+    assert np.abs(below - LEVEL_ARRAY[:, None]).max() < 0.07
+    assert (np.diff(quantiles, axis=1) >= 0.0).all()
+    assert quantiles.min() >= LOW and quantiles.max() <= HIGH
+
+
+@pytest.mark.parametrize(
+    "values, reason",
+    [
+        (np.empty(0), "no history"),
+        (np.full(5 * DAY, np.nan), "no history"),
+        (prices(2)[:30], "says nothing finite"),
+        (prices(1)[:5], "shorter"),
+        (np.full(5 * DAY, 30.0), "constant"),
+        (np.append(prices(5), np.full(3 * DAY, np.nan)), "no value for"),
+    ],
+)
+def test_a_history_that_says_too_little_gets_the_fallback_and_a_named_reason(values, reason):
+    forecast = RealTime(LEADS, STEP_S, LOW, HIGH).update(history(values))
+    assert reason in forecast.reason
+    assert np.isfinite(forecast.values).all()
+    assert (forecast.q(0.99) > forecast.q(0.01)).all()
+
+
+def test_missing_values_widen_the_quantiles_until_the_gap_is_over():
+    values = prices(30, spikes=0.0)
+    holed = values.copy()
+    holed[20 * DAY : 20 * DAY + 6] = np.nan
+    ends = np.arange(12 * DAY, 20 * DAY + 40)
+    clean, gap = said(values, ends), said(holed, ends)
+
+    def width(q, end):
+        return (q[end - ends[0], LEVELS.index(0.9)] - q[end - ends[0], LEVELS.index(0.1)]).mean()
+
+    during, after = 20 * DAY + 6, 20 * DAY + 36
+    assert width(gap, during) > 1.3 * width(clean, during)
+    assert width(gap, after) < 1.15 * width(clean, after)
+
+
+def test_leads_reach_every_hour_of_the_horizon():
+    leads = leads_to(900.0, 48)
+    assert list(leads[:5]) == [1, 2, 3, 4, 8] and leads[-1] == 192
+
+
+NOW = datetime(2024, 2, 10, 6, 0, tzinfo=UTC)
+QUARTER = timedelta(minutes=15)
+
+
+def rows(days: int):
+    """Real-time rows of the days before NOW, a quarter each, known at its end."""
+    values = np.repeat(prices(days), 4)
+    begin = NOW - QUARTER * len(values)
+    return [PriceRow(begin + QUARTER * i, begin + QUARTER * (i + 1), begin + QUARTER * (i + 1), v / 1000) for i, v in enumerate(values)]
+
+
+def hours(n: int = 48):
+    return [NOW + timedelta(hours=i) for i in range(n)], [1.0] * n
+
+
+def test_the_plan_is_given_the_books_prices_until_three_days_are_known():
+    source = ForecastPrices()
+    source.add(rows(2))
+    assert (source.forecast(NOW, *hours()) == source.book.forecast(NOW, *hours())).all()
+    assert source.forecast_now is None
+
+
+def test_the_plan_is_given_the_forecasts_mean_and_past_steps_their_known_price():
+    source = ForecastPrices()
+    source.add(rows(8))
+    starts = [NOW - QUARTER * 2, NOW - QUARTER, *hours()[0]]
+    expected = source.forecast(NOW, starts, [0.25, 0.25, *hours()[1]])
+    assert source.forecast_now is not None
+    assert expected[:2] == pytest.approx([r.price_per_kwh for r in rows(8)[-2:]])
+    assert np.isfinite(expected).all()
+    low, high = source.forecast_now.q(0.01).min(), source.forecast_now.q(0.99).max()
+    assert ((expected[2:] >= low) & (expected[2:] <= high)).all()
+
+
+def test_prices_not_yet_known_change_nothing_the_plan_is_given():
+    clean, poisoned = ForecastPrices(), ForecastPrices()
+    day_ahead = [
+        PriceRow(NOW + timedelta(hours=h), NOW + timedelta(hours=h + 1), NOW + timedelta(seconds=1), 3.0, DAY_AHEAD) for h in range(48)
+    ]
+    late = [PriceRow(NOW + QUARTER * i, NOW + QUARTER * (i + 1), NOW + QUARTER * (i + 1), 4.0) for i in range(96)]
+    clean.add(rows(8))
+    poisoned.add([*rows(8), *day_ahead, *late])
+    assert (clean.forecast(NOW, *hours()) == poisoned.forecast(NOW, *hours())).all()
+
+
+def test_old_prices_are_left_to_the_book():
+    source = ForecastPrices()
+    source.add(rows(8))
+    later = NOW + timedelta(hours=9)
+    starts = [later + timedelta(hours=i) for i in range(24)]
+    assert (source.forecast(later, starts, [1.0] * 24) == source.book.forecast(later, starts, [1.0] * 24)).all()
