@@ -12,7 +12,7 @@ export OMP_NUM_THREADS := 1
 RUN := .venv/.installed-run
 DEV := .venv/.installed-dev
 
-.PHONY: demo test lint slow bench sweep lock clean
+.PHONY: demo test lint slow bench sweep campaign mutants lock clean
 .DEFAULT_GOAL := test
 
 # With a terminal the demo gets a process group of its own, so Ctrl-C ends the demo (exit 0) and not make.
@@ -34,6 +34,14 @@ slow: $(DEV)
 
 bench: $(DEV)
 	$(BIN)/pytest tests/benchmarks -m bench -s -p no:xdist
+
+# Seeded faults over whole simulated days: make campaign [DAYS=30] [SEED=1] [JOBS=2] [TABLE=1]. Goes on where it was interrupted.
+campaign: $(DEV)
+	$(BIN)/python tests/campaign/campaign.py --days $(or $(DAYS),30) --seed $(or $(SEED),1) --jobs $(or $(JOBS),2) $(if $(TABLE),--table)
+
+# Every patch of tests/mutants is a defect of guard or field; each must be caught.
+mutants: $(DEV)
+	$(BIN)/python tests/mutants/mutants.py
 
 sweep: $(DEV)
 	$(BIN)/python tests/campaign/sweep.py
