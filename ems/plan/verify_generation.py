@@ -15,6 +15,7 @@ from ems.site.model import Site
 Array = NDArray[np.float64]
 TOLERANCE_KW = 0.01
 TOLERANCE_H = 1e-3
+START_SLACK_H = 1 / 12  # a start may be given up to one fine step more: the first step of a plan has any length
 OUT = GeneratorRun(False, 1e6, 0.0, 0.0, 0.0, 1e6, 1e6)
 
 
@@ -64,7 +65,7 @@ def _unit(site: Site, g: Generator, run: GeneratorRun, inputs: PlanInputs, plan:
     yield from _worst(f"{g.id}: gives power while off", given * ~is_on)
     steady = is_on & np.r_[run.is_on, is_on[:-1]] & (np.cumsum(hours) - hours >= g.start_s / 3600.0)
     is_exporting_all = -np.array(plan.import_kw) >= site.point_of_connection.export_limit_kw - TOLERANCE_KW
-    starting = _since_start(is_on, run, hours) < g.start_s / 3600.0 + TOLERANCE_H
+    starting = _since_start(is_on, run, hours) < g.start_s / 3600.0 + START_SLACK_H
     least = min(g.min_power_kw, g.power_kw * min(1.0, run.available))
     yield from _worst(f"{g.id}: under its minimum load", (least - given) * (steady & ~starting & ~is_exporting_all))
     away = _is_away(g, run, inputs) > 0.0

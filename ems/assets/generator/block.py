@@ -42,12 +42,17 @@ class UnitBlock:
         self.may_on, self.must_on = cp.Parameter(n, nonneg=True), cp.Parameter(n, nonneg=True)
         self.most_kw, self.least_kw = cp.Parameter(n, nonneg=True), cp.Parameter(n, nonneg=True)
         self.lost_kw, self.lost_least_kw = cp.Parameter(n, nonneg=True), cp.Parameter(n, nonneg=True)
+        self.still_lost_kw, self.still_lost_least_kw = (
+            cp.Parameter(n, nonneg=True),
+            cp.Parameter(n, nonneg=True),
+        )  # to a start one step before
         self.permit_left_h = cp.Parameter(nonneg=True)
         self.power_kw = -self.generation_kw
         self.paid_h = cp.Parameter(n, nonneg=True)  # of each step, what lies before the accounts close
         self.cost = _running_cost(g, self.paid_h, self.fuel_per_h, self.generation_kw)
         self.cost = self.cost + (g.start_cost + TIE_BREAK_PER_START) * cp.sum(self.start)
         self.cost = self.cost + g.permit_hour_price * (self.paid_h @ self.on) + UNDER_PRICE_PER_KWH * (duration_h @ self.under_kw)
+        started = cp.hstack([0.0, self.start[:-1]])
         starting = _starting(self.start, window, g.start_s / 3600.0)
         before = cp.hstack([self.on_now, self.on[:-1]]) if n > 1 else self.on_now
         self.constraints: dict[str, cp.Constraint] = {
@@ -57,9 +62,14 @@ class UnitBlock:
             "stays on for the minimum up time": _sums(self.start, window, g.min_up_h) <= self.on,
             "stays off for the minimum down time": _sums(self.stop, window, g.min_down_h) <= 1.0 - self.on,
             "at most its rating, less the start": self.generation_kw
-            <= cp.multiply(self.most_kw, self.on - starting) - cp.multiply(self.lost_kw, self.start),
+            <= cp.multiply(self.most_kw, self.on - starting)
+            - cp.multiply(self.lost_kw, self.start)
+            - cp.multiply(self.still_lost_kw, started),
             "at least its minimum load once started": self.generation_kw
-            >= cp.multiply(self.least_kw, self.on - starting) - cp.multiply(self.lost_least_kw, self.start) - self.under_kw,
+            >= cp.multiply(self.least_kw, self.on - starting)
+            - cp.multiply(self.lost_least_kw, self.start)
+            - cp.multiply(self.still_lost_least_kw, started)
+            - self.under_kw,
             **_fuel_rows(g, self.fuel_per_h, self.generation_kw, self.on),
         }
         if g.permit_h_per_year is not None:
@@ -85,6 +95,9 @@ class UnitBlock:
         self.least_kw.value = np.minimum(g.min_power_kw, self.most_kw.value)
         self.lost_kw.value = self.most_kw.value * (1.0 - (1.0 - share) * success)
         self.lost_least_kw.value = self.least_kw.value * (1.0 - (1.0 - share) * success)
+        left_h = np.maximum(0.0, g.start_s / 3600.0 - np.r_[0.0, duration_h[:-1]])
+        still = np.minimum(1.0, left_h / duration_h)
+        self.still_lost_kw.value, self.still_lost_least_kw.value = self.most_kw.value * still, self.least_kw.value * still
         if run.is_on and run.generation_kw < g.min_power_kw:  # still starting
             self.least_kw.value = np.where(begin_h < g.start_s / 3600.0 + ROUNDING_H, 0.0, self.least_kw.value)
         self.permit_left_h.value = max(min(run.permit_left_h, HOURS_PER_YEAR), float(must @ duration_h))
@@ -254,11 +267,11 @@ def _sums(change: cp.Variable, window: Window, lag_h: float) -> cp.Expression:
 
 
 def _starting(start: cp.Variable, window: Window, start_h: float) -> cp.Expression:
-    """Per step, starts of earlier steps that have not reached load when it begins."""
+    """Per step, starts two or more steps before that may not have reached load when it begins."""
     n = start.size
     rows = np.zeros((n, n))
     for t in range(n):
-        rows[t, min(window(t, start_h), t) : t] = 1.0
+        rows[t, min(window(t, start_h), t) : max(0, t - 1)] = 1.0
     return cp.Constant(sp.csr_matrix(rows)) @ start
 
 
