@@ -15,13 +15,14 @@ from ems.plan.blocks import StoreBlock
 
 Array = NDArray[np.float64]
 OVERLAP_KW = 0.01  # below this it is rounding
-ROUNDS = 6
+ROUNDS = 3  # single steps are closed this often before whole horizons are
 
 
-def fix_directions(stores: Mapping[str, StoreBlock], value: Callable[[cp.Variable], Array]) -> int:
-    """Closes the weaker direction of every store in every step in which it charges and discharges at once; returns how many it closed.
+def fix_directions(stores: Mapping[str, StoreBlock], value: Callable[[cp.Variable], Array], everywhere: bool = False) -> int:
+    """Closes the weaker direction of every store in every step in which it charges and discharges at once; returns how many there were.
 
-    The limits it lowers are set anew by the blocks' next update.
+    `everywhere` closes it in all steps of such a store, so that another solve cannot move the overlap to other steps. The limits it lowers
+    are set anew by the blocks' next update.
     """
     closed = 0
     for block in stores.values():
@@ -29,8 +30,9 @@ def fix_directions(stores: Mapping[str, StoreBlock], value: Callable[[cp.Variabl
         both = np.minimum(charge_kw, discharge_kw) > OVERLAP_KW
         if both.any():
             stays = charge_kw >= discharge_kw
-            _close(block.max_discharge_kw, both & stays)
-            _close(block.max_charge_kw, both & ~stays)
+            where = both | everywhere
+            _close(block.max_discharge_kw, where & stays)
+            _close(block.max_charge_kw, where & ~stays)
             closed += int(both.sum())
     return closed
 

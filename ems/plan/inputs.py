@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ems.assets.battery.model import Battery
 from ems.assets.ups.model import Ups
 from ems.assets.workload.model import ClassState
-from ems.commitment import Commitment
+from ems.commitment import Commitment, Per
 from ems.horizon import Horizon
 from ems.plan.generation import GenerationInputs
 from ems.site.model import Site
@@ -84,6 +84,7 @@ class PlanInputs:
         rows |= {"price": self.import_price_per_kwh, "export price": self.export_price_per_kwh, "temperature": self.outdoor_temp_c}
         rows["import limit"] = self.envelope.kw
         rows |= self.generation.rows()
+        rows |= {c.name: np.array(c.up_price) for c in self.commitments if c.per is Per.STEP}
         faults = [f"{name}: {len(row)} values for {self.horizon.n} steps" for name, row in rows.items() if len(row) != self.horizon.n]
         single: dict[str, float | None] = {f"energy of {k}": v for k, v in self.store_energy_kwh.items()}
         single |= {f"reserve of {k}": v for k, v in self.reserve_kwh.items()} | {"cooling": self.cooling_kw, "IT power": self.it_now_kw}
@@ -92,5 +93,6 @@ class PlanInputs:
         single |= {"peak so far": meter.peak_so_far_kw, "expected peak": meter.expected_peak_kw, "interval": meter.interval_energy_kwh}
         for cluster, classes in self.backlog.items():
             single |= {f"backlog of {cluster} {k}": c.backlog_kwh + sum(c.due_kwh) for k, c in classes.items()}
+        single |= {f"prices of {c.name}": sum((*c.baseline_kw, *c.up_price, *c.down_price)) for c in self.commitments}
         values = rows | {name: np.array([v]) for name, v in single.items() if v is not None}
         return faults + [f"{name} is not finite" for name, v in values.items() if not np.isfinite(v).all()]

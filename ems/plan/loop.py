@@ -147,7 +147,7 @@ class PlanLoop:
             present=self._present(state),
             critical_q99_kw=critical_q99_kw,
             generation=self._generation(now, horizon, state),
-            commitments=self._commitments(now, horizon),
+            commitments=self._commitments(now, horizon, state.peak_so_far_kw),
             interval_energy_kwh=self.book.interval_energy_kwh(now),
             settle_at=self.settle_at,
         )
@@ -168,17 +168,17 @@ class PlanLoop:
         market = np.zeros(horizon.n)
         if tariff.is_market or exports_at_market:
             market = np.asarray(self.prices.forecast(now, horizon.starts, horizon.duration_h), float)
-        month_kwh = self.book.expected_month_kwh(now)
+        month_kwh = self.book.tier_kwh(now)
         period, export = step_prices(tariff, self.site.time_zone, horizon.starts, horizon.duration_h, month_kwh)
         return market * tariff.is_market + tariff.energy_price_per_kwh + period, market * exports_at_market + export
 
-    def _commitments(self, now: datetime, horizon: Horizon) -> tuple[Commitment, ...]:
+    def _commitments(self, now: datetime, horizon: Horizon, peak_so_far_kw: float) -> tuple[Commitment, ...]:
         """The tariff's charges beyond energy and one demand charge."""
         carbon = None if self.site.tariff.carbon is None else self.carbon.forecast(now, horizon.starts, horizon.duration_h)
         overall_kw = self.peak.expected_kw(now, self.prices, self.weather)
 
         def expected_kw(windows: Sequence[Window]) -> float:
-            return overall_kw if not windows else self.peak.expected_within_kw(windows, overall_kw)
+            return max(overall_kw, peak_so_far_kw) if not windows else self.peak.expected_within_kw(windows, overall_kw)
 
         return self.book.commitments(now, horizon, expected_kw, carbon)
 

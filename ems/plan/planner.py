@@ -62,8 +62,9 @@ class Planner:
     def _solve(self, inputs: PlanInputs) -> Solution:
         """The optimum in which no store charges and discharges at once."""
         solution = self.engine.solve(inputs.horizon)
-        for _ in range(ROUNDS):
-            if not fix_directions(self.problem.blocks.stores, partial(self._values, solution=solution)):
+        stores = self.problem.blocks.stores
+        for done in range(ROUNDS + len(stores)):
+            if not fix_directions(stores, partial(self._values, solution=solution), everywhere=done >= ROUNDS):
                 break
             solution = self.engine.solve(inputs.horizon)
         return solution

@@ -63,6 +63,16 @@ class TariffBook:
         hours = self.month_h.get(month, 0.0)
         return {month: self.month_kwh[month] / hours * month_hours(month, self.time_zone)} if hours >= KNOWN_H else {}
 
+    def tier_kwh(self, now: datetime) -> dict[int, float]:
+        """The same in the unit of the tiers: per day of the month, per kW of its mean (a data center's peak is near it), or both."""
+        unit = self.tariff.tier_unit
+        found = {}
+        for month, kwh in self.expected_month_kwh(now).items():
+            hours = month_hours(month, self.time_zone)
+            per_kw = max(kwh / hours, 1e-9) if "per_kw" in unit else 1.0
+            found[month] = kwh / per_kw / (hours / 24.0 if unit.endswith("day") else 1.0)
+        return found
+
     def commitments(
         self, now: datetime, horizon: Horizon, expected_kw: Expected, carbon_g_per_kwh: Array | None = None
     ) -> tuple[Commitment, ...]:
@@ -72,7 +82,7 @@ class TariffBook:
         return tuple(
             [
                 *self._demand(horizon, expected_kw),
-                *self._contract(horizon, expected_kw),
+                *self._contract(horizon),
                 *self._utilisation(horizon, expected_kw),
                 *self._coincident(now, horizon),
                 *self._carbon(horizon, carbon_g_per_kwh),
@@ -96,7 +106,7 @@ class TariffBook:
         peaks = self.peaks_kw.get(charge.name, {})
         return max(peaks.get(month, 0.0), charge.minimum_kw, ratchet_kw(charge.ratchet, month, peaks))
 
-    def _contract(self, horizon: Horizon, expected_kw: Expected) -> Iterator[Commitment]:
+    def _contract(self, horizon: Horizon) -> Iterator[Commitment]:
         contract = self.tariff.contract_capacity
         if contract is None:
             return

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ems.commitment import Commitment, Per
+from ems.errors import InvariantBroken
 from ems.plan.commitments import BillingIntervals, ChangeTerm, PeakTerm, TotalTerm
 from ems.plan.inputs import PlanInputs
 from ems.plan.tariff import MINIMUM_TAKE, RAMP, peak_names
@@ -41,6 +42,9 @@ class TariffTerms:
     def update(self, inputs: PlanInputs, paid_h: Array) -> None:
         """Sets every term from the commitment of its name; a charge nobody committed to has no price. `paid_h`: paid hours of each step."""
         by_name = {c.name: c for c in inputs.commitments}
+        unknown = [c.name for c in inputs.commitments if not c.is_flat and c.name not in self.parts]
+        if unknown:
+            raise InvariantBroken(f"a commitment that no term of the plan prices: {', '.join(unknown)}")
         for minutes, intervals in self.intervals.items():
             if minutes != self.own_interval:
                 intervals.update(interval_weights(inputs.horizon, intervals.interval_s), inputs.interval_energy_kwh.get(minutes, 0.0))

@@ -4,18 +4,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ems.kpi.bills.bill import make_bills
 from ems.kpi.bills.lines import CARBON, DEMAND, ENERGY, MonthlyBill
 from ems.kpi.bills.metered import Metered
+from ems.signals.carbon import CarbonRow
 from ems.site.model import Site
 from ems.site.tariff import BASIC_CHARGE, MARKET, PastPeak, Tariff
 from ems.site.tariff_calendar import LocalTimes, month_name
 from ems.site.tariff_prices import price_at
 
+if TYPE_CHECKING:
+    from ems.replay.world import World
+
 GRID_MIN = 5
+
+
+def carbon_rows(world: World) -> list[CarbonRow]:
+    """Carbon intensities as the planner gets them, each known when its interval ends; none where the tariff has no price for them."""
+    steps, priced = world.signals.carbon, world.site.tariff.carbon
+    if steps is None or priced is None:
+        return []
+    rows = zip(steps.begin_s.tolist(), steps.end_s.tolist(), steps.value.tolist(), strict=True)
+    return [CarbonRow(_instant(a), _instant(b), _instant(b), grams, priced.signal) for a, b, grams in rows]
+
+
+def _instant(at_s: float) -> datetime:
+    return datetime.fromtimestamp(at_s, UTC)
 
 
 @dataclass

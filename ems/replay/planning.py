@@ -22,6 +22,7 @@ from ems.plan.plan import Plan, encode_plan
 from ems.plan.sources import LoadSource
 from ems.plan.surprise import is_surprise
 from ems.replay.announced import WithAnnounced
+from ems.replay.billing import carbon_rows
 from ems.replay.bound import solve_window
 from ems.replay.future import TrueLoad, TruePeak, TruePrices, TrueWeather, true_loads, true_prices, true_weather
 from ems.replay.generation import true_resources
@@ -40,6 +41,7 @@ class Planning:
         self.loop = foreseeing_loop(world) if is_oracle else forecasting_loop(world)
         self.loop.add_prices(world.signals.price_rows)
         self.loop.add_weather(world.signals.weather_rows)
+        self.loop.add_carbon(carbon_rows(world))
         for frame in history_frames(world):
             self.loop.observe(frame)
         self.minutes = MinuteMeans(world.site)

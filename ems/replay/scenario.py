@@ -119,9 +119,10 @@ class DayAheadFile(TableFile):
 
 
 class CarbonFile(TableFile):
-    """Average carbon intensity of the grid."""
+    """Carbon intensity of the grid."""
 
     per: Literal["g/kWh", "kg/kWh", "kg/MWh", "lb/MWh"] = "g/kWh"
+    signal: Literal["average", "marginal"] = "average"
 
 
 class WeatherFile(TableFile):
@@ -310,6 +311,9 @@ def _clashes(source: Source, model: ScenarioModel, site: Site) -> Iterator[Compl
         table = getattr(model, key)
         if table is not None and table.currency != site.currency:
             yield source.complaint((key, "currency"), f"the site's currency {site.currency}")
+    priced = site.tariff.carbon
+    if priced is not None and (model.carbon is None or model.carbon.signal != priced.signal):
+        yield source.complaint(("carbon",), f"carbon: the tariff of this site prices {priced.signal} carbon (signal: {priced.signal})")
     needed = "day_ahead" if site.tariff.energy == "day_ahead" else "prices"
     if site.tariff.is_market and getattr(model, needed) is None:
         yield source.complaint((needed,), f"{needed}: the tariff of this site is indexed to the market")

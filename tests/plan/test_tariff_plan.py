@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ems.commitment import Commitment, Per
+from ems.errors import InvariantBroken, PlanInfeasible
 from ems.plan.commitments import ChangeTerm, TotalTerm, commitment_cost
 from ems.plan.inputs import PlanInputs
 from ems.plan.plan import Plan, decode_plan, encode_plan
@@ -211,3 +212,29 @@ def test_terms_of_totals_and_changes_cost_what_their_commitment_says(kw: list[fl
     for term, commitment in ((total_term, total), (change_term, change)):
         cp.Problem(cp.Minimize(term.cost), list(term.constraints.values())).solve(solver=cp.HIGHS, warm_start=False)
         assert float(term.cost.value) == pytest.approx(commitment_cost(commitment, hours, np.array(kw)), abs=1e-5, rel=1e-6)
+
+
+def test_a_commitment_that_no_term_prices_is_refused_not_ignored() -> None:
+    site = site_with()
+    inputs = inputs_for(site)
+    n = inputs.horizon.n
+    promise = Commitment("response", Per.STEP, (1000.0,) * n, (2.0,) * n, (0.0,) * n)
+    with pytest.raises(InvariantBroken, match="response"):
+        Planner(site).plan(replace(inputs, commitments=(promise,)))
+    with pytest.raises(PlanInfeasible, match="prices of response is not finite"):
+        Planner(site).plan(replace(inputs, commitments=(replace(promise, up_price=(float("nan"),) * n),)))
+
+
+def test_the_price_of_a_step_is_that_of_the_tier_the_month_will_end_in() -> None:
+    tiers = [{"up_to": 20_000.0, "price_per_kwh": 0.04}, {"price_per_kwh": 0.09}]
+    period = {"name": "all", "rest": True, "tiers": tiers}
+    site = site_with(energy="time_of_use", tier_unit="kwh_per_day", energy_periods=[period])
+    book = TariffBook(site)
+    for hour in range(25):
+        book.observe(MONDAY + timedelta(hours=hour), 3600.0, 1000.0)
+    now = MONDAY + timedelta(hours=25)
+    horizon = plan_inputs(site, now).horizon
+    known = step_prices(site.tariff, site.time_zone, horizon.starts, horizon.duration_h, book.tier_kwh(now))[0]
+    unknown = step_prices(site.tariff, site.time_zone, horizon.starts, horizon.duration_h, TariffBook(site).tier_kwh(now))[0]
+    assert list(book.tier_kwh(now).values()) == [pytest.approx(24_000.0)]
+    assert np.allclose(known, 0.09) and np.allclose(unknown, 0.04)

@@ -10,11 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ems.errors import ConfigError
 from ems.kpi.bills.bill import make_bills
 from ems.kpi.bills.lines import DEMAND, ENERGY
 from ems.kpi.bills.metered import Metered
+from ems.replay.billing import carbon_rows
 from ems.replay.command import run_replay
 from ems.replay.scenario import load_scenario
+from ems.replay.world import build_world
 from tests.replay import made
 
 AFTERNOON = datetime(2024, 8, 20, 18, tzinfo=UTC)  # 13:00 in Chicago: the window of the demand charge opens within the replay
@@ -51,3 +54,14 @@ def test_no_policy_is_cheaper_than_the_bound(finished: tuple[Path, Path]) -> Non
     comparison = json.loads((finished[1] / "comparison.json").read_text())
     assert comparison["bound"]["solved"]
     assert all(comparison["bound"]["total"] <= p["total"] + 0.01 for name, p in comparison["policies"].items() if name != "bound")
+
+
+def test_a_tariff_that_prices_carbon_needs_that_carbon_in_the_scenario(tmp_path: Path) -> None:
+    tariff = "{point_of_connection: {import_limit_kw: 1370}, tariff: {carbon: {price_per_kg: 0.05, signal: marginal}}}"
+    carbon = made.write_prices(tmp_path / "carbon.csv", AFTERNOON, 8, values=np.full(8, 400.0))
+    series = f"{{path: {carbon}, columns: {{carbon: price}}"
+    with pytest.raises(ConfigError, match="prices marginal carbon"):
+        load_scenario(made.write_scenario(tmp_path, 1.0, AFTERNOON, overrides=tariff, carbon=series + "}"))
+    scenario = load_scenario(made.write_scenario(tmp_path, 1.0, AFTERNOON, overrides=tariff, carbon=series + ", signal: marginal}"))
+    rows = carbon_rows(build_world(scenario, 7))
+    assert rows[0].source == "marginal" and rows[0].carbon_g_per_kwh == 400.0 and rows[0].available_at == rows[0].valid_to
