@@ -13,7 +13,7 @@ from ems.assets.cooling.block import CoolingBlock, fading_share
 from ems.assets.fixed_load.block import FixedLoadBlock
 from ems.assets.grid_connection.block import GridConnectionBlock
 from ems.assets.ups.block import UpsBlock
-from ems.assets.workload.block import DEADLINE_MARGIN_H, ClusterBlock, not_due_kwh
+from ems.assets.workload.block import ClusterBlock, not_due_kwh, planned_deadline_h
 from ems.assets.workload.model import ClassState
 from tests.plan.given import demo_site
 
@@ -137,9 +137,14 @@ def test_a_class_never_defers_or_throttles_more_than_arrives() -> None:
     assert "training: defers at most what arrives" in names  # 0.2 of 200 kW
 
 
-def test_measured_backlog_falls_due_between_its_reported_hours_with_a_margin() -> None:
-    left = not_due_kwh(30.0, (10.0, 20.0, 20.0, 30.0, 30.0, 30.0), np.array([0.5, 1.5, 7.9, 30.0]) - DEADLINE_MARGIN_H)
+def test_measured_backlog_falls_due_between_its_reported_hours() -> None:
+    left = not_due_kwh(30.0, (10.0, 20.0, 20.0, 30.0, 30.0, 30.0), np.array([0.5, 1.5, 7.9, 30.0]))
     assert left == pytest.approx([25.0, 15.0, 0.25, 0.0], abs=0.01)
+
+
+def test_deferred_work_is_planned_back_two_hours_early_or_a_quarter_of_a_short_deadline() -> None:
+    batch = demo_site().clusters[0].classes["batch"]
+    assert [planned_deadline_h(replace(batch, deadline_h=h)) for h in (24.0, 8.0, 2.0)] == [22.0, 6.0, 1.5]
 
 
 def test_cooling_follows_it_power_and_the_weather_and_fades_from_where_it_was() -> None:
