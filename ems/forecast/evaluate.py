@@ -19,13 +19,15 @@ BLOCK_S = DAY_S / 2  # errors further apart count as independent, at most a quar
 
 @dataclass(frozen=True)
 class Series:
-    """A series to be scored: interval means (NaN where missing), one per `step_s`; `high` is its rating where one is known."""
+    """A series to be scored: interval means (NaN where missing), one per `step_s`; `low` and `high` are its bounds where known."""
 
     name: str
     values: Floats
     step_s: float
     unit: str
     high: float = np.inf
+    low: float = 0.0
+    first: int = 0  # cell number of the first value, for the calendar
 
 
 @dataclass(frozen=True)
@@ -59,18 +61,27 @@ def issue_all(forecaster: Forecaster, history: History, first: int = 1) -> Issue
 
 def score_series(series: Series, names: Sequence[str], leads_s: Sequence[float], span: tuple[float, float] = (2 / 3, 1.0)) -> list[Row]:
     """Rows of every lead that is a whole number of cells and fits twice into the span: `names` of the catalogue, then the yardsticks."""
-    history = history_of(series.values, series.step_s)
-    leads = [lead for lead in leads_s if _fits(series, lead, span)]
-    if not leads:
-        return []
-    learnt = np.union1d(usual_leads(series.step_s), np.array([round(s / series.step_s) for s in leads], dtype=np.intp))
-    issued = {name: issue_all(load_forecaster(name, learnt, 0.0, series.high), history) for name in names}
+    return score_issued(series, replayed(series, names, leads_s, span), leads_s, span)
+
+
+def replayed(series: Series, names: Sequence[str], leads_s: Sequence[float], span: tuple[float, float] = (2 / 3, 1.0)) -> dict[str, Issued]:
+    """What each forecaster of the catalogue says at the end of every cell; it learns the usual leads and the scored ones."""
+    history = history_of(series.values, series.step_s, series.first)
+    wanted = [round(s / series.step_s) for s in leads_s if _fits(series, s, span)]
+    leads = np.union1d(usual_leads(series.step_s), np.array(wanted, dtype=np.intp))
+    return {name: issue_all(load_forecaster(name, leads, series.low, series.high), history) for name in names}
+
+
+def score_issued(
+    series: Series, issued: dict[str, Issued], leads_s: Sequence[float], span: tuple[float, float] = (2 / 3, 1.0)
+) -> list[Row]:
+    """Rows of forecasts already issued, beside the yardsticks on the same origins."""
     rows: list[Row] = []
-    for lead_s in leads:
-        lead = round(lead_s / series.step_s)
-        at = int(np.searchsorted(learnt, lead))
-        columns = {name: i.values[:, :, at] for name, i in issued.items()} | yardsticks(series, lead)
-        rows += _rows(series, lead, columns, span)
+    for lead_s in leads_s:
+        if _fits(series, lead_s, span):
+            lead = round(lead_s / series.step_s)
+            columns = {name: i.values[:, :, int(np.searchsorted(i.leads, lead))] for name, i in issued.items()}
+            rows += _rows(series, lead, columns | yardsticks(series, lead), span)
     return rows
 
 

@@ -87,7 +87,8 @@ def _seconds(run: pd.DataFrame, only_inference: bool) -> Floats:
     part = run[run["phase"] == "inference"] if only_inference else run
     second = np.floor(part["t_s"] - part["t_s"].iloc[0]).astype(int)
     means = even((part["power_w_total"] / part["n_gpu"]).groupby(second).mean())
-    return pd.Series(means).ffill(limit=1).to_numpy(dtype=float)  # samples 1.003 s apart leave out a second now and then
+    held = pd.Series(means).ffill(limit=1).to_numpy(dtype=float)  # samples 1.003 s apart leave out a second now and then
+    return np.asarray(held, dtype=np.float64)
 
 
 def table_10s(data_dir: Path, name: str) -> Floats:
