@@ -12,6 +12,8 @@ import typer
 
 from ems.app.cli_orders import COMMANDS
 from ems.app.cli_tools import db_app, devices_app
+from ems.app.events import events_app
+from ems.app.forecasting import forecast_app
 from ems.app.options import DbOption, StateOption, instant_of, mode_of, show
 from ems.app.programs import programs_app
 from ems.errors import ConfigError, EmsError
@@ -26,7 +28,9 @@ app = typer.Typer(
 )
 app.add_typer(db_app, name="db")
 app.add_typer(devices_app, name="devices")
+app.add_typer(forecast_app, name="forecast")
 app.add_typer(programs_app, name="programs")
+app.add_typer(events_app, name="events")
 
 
 def main() -> None:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ems.errors import DataError
-from ems.program.meter import MeterSeries
-
-INTERVALS_MIN = (1, 5, 15, 30, 60)
-FULL_SHARE = 0.9  # of an interval's rows that must be there
+from ems.program.meter import MeterSeries, on_grid
 
 
 def table_meter(path: Path, time_zone: str | None) -> MeterSeries:
@@ -40,19 +36,3 @@ def history_meter(state_dir: Path | None, db: str | None, start: datetime | None
         raise DataError("the history holds no minute of the point of connection; --meter names a table instead")
     seconds = [datetime.fromisoformat(r["start"]).timestamp() for r in rows]
     return on_grid(seconds, [r["poc_kw"] for r in rows], 60.0, 15)
-
-
-def on_grid(seconds: Sequence[float], kw: Sequence[float | None], step_s: float, interval_min: int | None = None) -> MeterSeries:
-    """Ascending rows as means on a grid of 1 to 60 minutes; an interval with too few rows is missing."""
-    if interval_min is None:
-        interval_min = min((m for m in INTERVALS_MIN if m * 60 >= step_s), default=60)
-    length_s = interval_min * 60
-    first = int(seconds[0] // length_s)
-    sums: dict[int, list[float]] = {}
-    for at, value in zip(seconds, kw, strict=True):
-        if value is not None:
-            sums.setdefault(int(at // length_s) - first, []).append(value)
-    needed = max(1.0, FULL_SHARE * length_s / step_s)
-    count = int(seconds[-1] // length_s) - first + 1
-    means = [sum(v) / len(v) if len(v := sums.get(i, [])) >= needed else None for i in range(count)]
-    return MeterSeries.of(datetime.fromtimestamp(first * length_s, UTC), interval_min, means)

@@ -25,11 +25,13 @@ from ems.history.retention import compact
 from ems.history.write import read_mark, write_mark
 from ems.mailbox import Mailbox
 from ems.office.feeds import PRICES, WEATHER, FeedFolder
+from ems.office.programs import Programs
 from ems.office.ship import Shipper
 from ems.site.model import Site
 
 SHIP_EVERY_S = 2.0  # wall
 FEEDS_EVERY_S = 2.0
+PROGRAMS_EVERY_S = 1.0
 COMPACT_EVERY_S = 60.0
 GRACE_S = 30  # a run that is later than this is skipped and counted
 WORKERS = 2
@@ -47,6 +49,7 @@ class Schedule:
         self._clock, self._engine, self._prepare = clock, engine, prepare
         self.shipper = Shipper(site, state_dir, mailbox, engine)
         self.feeds = tuple(FeedFolder(kind, state_dir / "feeds" / kind.topic, mailbox) for kind in (PRICES, WEATHER))
+        self.programs = Programs(site, state_dir, mailbox, engine)
         self.trouble: dict[str, str] = {}  # by job, while its last run failed
         self._counts: Counter[tuple[str, str]] = Counter()
         self._is_prepared = False
@@ -55,6 +58,7 @@ class Schedule:
         self._scheduler.add_listener(self._heard, EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
         self._add("ship", self.ship, SHIP_EVERY_S)
         self._add("feeds", self.feed, FEEDS_EVERY_S)
+        self._add("programs", self.move_events, PROGRAMS_EVERY_S)
         self._add("compact", self.compact, COMPACT_EVERY_S)
 
     def start(self) -> None:
@@ -78,6 +82,12 @@ class Schedule:
             feed.look()
             feed.post_due(self._clock.now())
         self.trouble.pop("feeds", None)
+
+    def move_events(self) -> None:
+        """Moves grid events and sends what they ask of the site."""
+        self._prepare_once()
+        self._counts["ems_obligations", "sent"] += self.programs.tick(self._clock.now())
+        self.trouble.pop("programs", None)
 
     def compact(self) -> None:
         """Rolls up and drops old history, once a day of site time."""

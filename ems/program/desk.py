@@ -77,7 +77,7 @@ class Desk:
         self._sequence = 0
         self._seen: set[str] = set()
         self._pending: dict[str, dict[str, Any]] = {}
-        self._terms_of: dict[tuple[str, date], Terms] = {}
+        self._terms_by_day: dict[tuple[str, date], Terms] = {}
         self.refresh()
 
     def refresh(self) -> None:
@@ -229,10 +229,10 @@ class Desk:
             return ()
         if status.state not in LIVE:  # looked at anew: what was asked before stands until that is decided
             return status.posted if status.is_moving else ()
-        return stages(status, self._terms(status.event), self.site, self._reference(status, self._measured(now)))
+        return stages(status, self.terms_of(status.event), self.site, self._reference(status, self._measured(now)))
 
     def _context(self, status: EventStatus, now: datetime) -> Context:
-        terms = self._terms(status.event)
+        terms = self.terms_of(status.event)
         taken = [
             s for e, s in self.events.items() if e != status.event.id and s.event.program == terms.program and s.opt in ("in", "partial")
         ]
@@ -241,14 +241,15 @@ class Desk:
         reference = self._reference(status, measured)
         return Context(terms, enrolment, self.site, self.ports, reference, measured, used_up(terms, status.event, taken))
 
-    def _terms(self, event: GridEvent) -> Terms:
+    def terms_of(self, event: GridEvent) -> Terms:
+        """The terms in force on the event's local day."""
         file = self.programs[event.program]
         first = event.intervals[0].start if event.intervals else self.events[event.id].received_at
         key = (event.program, first.astimezone(ZoneInfo(file.time_zone)).date())
-        if key not in self._terms_of:
+        if key not in self._terms_by_day:
             enrolment = self.enrolments.get(event.program)
-            self._terms_of[key] = enrolled_terms(file, enrolment, key[1]) if enrolment is not None else terms_on(file, key[1])
-        return self._terms_of[key]
+            self._terms_by_day[key] = enrolled_terms(file, enrolment, key[1]) if enrolment is not None else terms_on(file, key[1])
+        return self._terms_by_day[key]
 
     def _reference(self, status: EventStatus, measured_kw: float | None) -> float:
         """Import before the event: frozen when the site moves; until then as it was at the decision."""

@@ -35,8 +35,13 @@ def load_program(path: Path | str) -> ProgramFile:
 
 def find_program(name: str, beside: Path) -> ProgramFile:
     """The programme of that name or path; DataError when there is none."""
+    return load_program(program_path(name, beside))
+
+
+def program_path(name: str, beside: Path) -> Path:
+    """The file of a programme; DataError when there is none."""
     try:
-        return load_program(resolve("programs", name, beside))
+        return resolve("programs", name, beside)
     except FileNotFoundError:
         known = [p.stem for p in program_paths()]
         raise DataError(f"no programme {name}{near_miss(name, known)}") from None

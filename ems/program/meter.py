@@ -10,6 +10,9 @@ from typing import Any
 
 from ems.errors import DataError
 
+INTERVALS_MIN = (1, 5, 15, 30, 60)
+FULL_SHARE = 0.9  # of an interval's rows that must be there
+
 
 class MeterQuality(StrEnum):
     """How an interval was come by; order of trust from best to worst."""
@@ -90,3 +93,19 @@ class MeterSeries:
         if minutes % step or offset_min % step:
             raise DataError(f"meter: intervals of {step} min do not fit {minutes:g} min from {start.isoformat()}")
         return round(offset_min / step), round(minutes / step)
+
+
+def on_grid(seconds: Sequence[float], kw: Sequence[float | None], step_s: float, interval_min: int | None = None) -> MeterSeries:
+    """Ascending rows as means on a grid of 1 to 60 minutes; an interval with too few rows is missing."""
+    if interval_min is None:
+        interval_min = min((m for m in INTERVALS_MIN if m * 60 >= step_s), default=60)
+    length_s = interval_min * 60
+    first = int(seconds[0] // length_s)
+    sums: dict[int, list[float]] = {}
+    for at, value in zip(seconds, kw, strict=True):
+        if value is not None:
+            sums.setdefault(int(at // length_s) - first, []).append(value)
+    needed = max(1.0, FULL_SHARE * length_s / step_s)
+    count = int(seconds[-1] // length_s) - first + 1
+    means = [sum(v) / len(v) if len(v := sums.get(i, [])) >= needed else None for i in range(count)]
+    return MeterSeries.of(datetime.fromtimestamp(first * length_s, UTC), interval_min, means)

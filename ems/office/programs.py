@@ -1,0 +1,202 @@
+"""Grid events in the running daemon: the desk on this site's mailbox, history and plan.
+
+The office ticks it; a person at the command line opens the same desk on the same file. What it asks goes to control and planner as
+obligations through the mailbox; they hold them also when the office is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from ems.errors import DataError
+from ems.history.read import HistoryReader
+from ems.mailbox import Mailbox
+from ems.obligation import Obligation
+from ems.plan.plan import Plan, decode_plan
+from ems.plan.state import PlanState
+from ems.program.baseline import Period
+from ems.program.decide import Feasibility
+from ems.program.desk import UNENROLLED, Desk
+from ems.program.enrolment import FILE_NAME as ENROLMENTS
+from ems.program.enrolment import EnrolmentFile, load_enrolments
+from ems.program.event import GridEvent
+from ems.program.judge import judge_event, quiet_limits
+from ems.program.ledger import Ledger
+from ems.program.library import find_program, program_paths
+from ems.program.measure import LOOKBACK, MeasureInputs, expected_baseline, measure_event
+from ems.program.meter import MeterSeries, on_grid
+from ems.program.stages import SiteFacts, acting_event
+from ems.program.status import EventStatus, encode_obligation
+from ems.program.store import FILE_NAME as STORE
+from ems.program.store import EventStore
+from ems.program.terms import Terms
+from ems.site.model import Site
+
+LATELY = timedelta(minutes=5)
+METER_LAG = timedelta(minutes=5)  # after an event's end its last minutes are in the history
+METER_PATIENCE = timedelta(hours=2)  # then it is measured with what there is
+FORGOTTEN = timedelta(minutes=10)
+KEPT = timedelta(hours=1)
+HOSTILE = (KeyError, TypeError, ValueError, AttributeError)
+
+
+class RunPorts:
+    """What the event machine asks of this run (see ems.program.machine.Ports)."""
+
+    def __init__(self, site: Site, mailbox: Mailbox, engine: Engine) -> None:
+        self.site, self._mailbox, self._history = site, mailbox, HistoryReader(engine)
+        self.desk: Desk | None = None
+        self.ledger = Ledger()
+        self._measure_at: dict[str, datetime] = {}  # by event: when the next attempt is due
+
+    def import_kw(self, now: datetime) -> float | None:
+        """Mean import of the last minutes; the newest cycle's while history has none."""
+        known = [r["poc_kw"] for r in self._minutes(now - LATELY, now) if r["poc_kw"] is not None]
+        if known:
+            return sum(known) / len(known)
+        snapshot = self._mailbox.latest("snapshot", now)
+        kw = None if snapshot is None else snapshot.body.get("import_kw")
+        return float(kw) if isinstance(kw, int | float) else None
+
+    def baseline_kw(self, event: GridEvent, terms: Terms, now: datetime) -> float | None:
+        """The mean of the programme's baseline over the event; None for levels and where history is too short."""
+        try:
+            run = expected_baseline(event, terms, self._enrolment(event), self.meter(event.start - LOOKBACK, now, terms))
+        except DataError:
+            return None
+        return None if run.adjustment.why == "the enrolled level" else sum(run.kw) / len(run.kw)
+
+    def evaluate(self, event: GridEvent, terms: Terms, reference_kw: float, now: datetime) -> Feasibility:
+        """What the newest plan says about the event."""
+        plan = self.plan(now)
+        reserve = self.reserve_kwh(plan, now)
+        return judge_event(event, terms, self._enrolment(event), reference_kw, self.site, plan, reserve, self.ledger, now)
+
+    def quiet(self, event: GridEvent, window: Period, now: datetime) -> tuple[Obligation, ...]:
+        """Limits without charging, where a plan reaches over the window."""
+        plan = self.plan(now)
+        return () if plan is None else quiet_limits(event, window, self.site, plan, now)
+
+    def measure(self, status: EventStatus, terms: Terms, enrolment: EnrolmentFile | None, now: datetime) -> dict[str, Any] | None:
+        """Baseline and settlement once the meter data is there; after METER_PATIENCE what stands against it."""
+        until = min(acting_event(status, terms).end, status.ended_at or now)
+        if now < self._measure_at.get(status.event.id, until + METER_LAG):
+            return None
+        self._measure_at[status.event.id] = now + METER_LAG
+        try:
+            return measure_event(self.inputs(status, terms, now), terms, enrolment)
+        except DataError as error:
+            return None if now < until + METER_PATIENCE else {"trouble": str(error)}
+
+    def inputs(self, status: EventStatus, terms: Terms, now: datetime) -> MeasureInputs:
+        """What a measurement looks at."""
+        event = acting_event(status, terms)
+        until = min(event.end, status.ended_at or event.end)
+        others = self.desk.events.values() if self.desk is not None else ()
+        periods = [(s.event.start, min(s.event.end, s.ended_at or s.event.end)) for s in others if s.moved_at and s.event.id != event.id]
+        meter = self.meter(event.start - LOOKBACK, until + timedelta(hours=4), terms)
+        return MeasureInputs(event, status.accepted_kw, until, meter, tuple(p for p in periods if p[1] > p[0]))
+
+    def meter(self, start: datetime, end: datetime, terms: Terms) -> MeterSeries:
+        """The point of connection in history. DataError when it holds nothing."""
+        rows = self._minutes(start, end)
+        if not rows:
+            raise DataError("history holds no minute of the point of connection")
+        seconds = [datetime.fromisoformat(r["start"]).timestamp() for r in rows]
+        fine = terms.baseline is not None and terms.baseline.method == "mbma"
+        return on_grid(seconds, [r["poc_kw"] for r in rows], 60.0, 5 if fine else 15)
+
+    def plan(self, now: datetime) -> Plan | None:
+        """The newest plan."""
+        message = self._mailbox.latest("plan", now)
+        try:
+            return None if message is None else decode_plan(message.body)
+        except HOSTILE:
+            return None
+
+    def reserve_kwh(self, plan: Plan | None, now: datetime) -> Mapping[str, float]:
+        """Per UPS what must stay in its store for the critical load; nothing where that is not known."""
+        snapshot = self._mailbox.latest("snapshot", now)
+        try:
+            state = None if snapshot is None else PlanState.decode(snapshot.body["plan_state"])
+        except HOSTILE:
+            state = None
+        if state is None or plan is None or plan.critical_q99_kw is None:
+            return {}
+        critical_kw = max(state.critical_kw, plan.critical_q99_kw)
+        return {u.id: u.reserve_soc(critical_kw) * u.energy_kwh for u in self.site.upses}
+
+    def _enrolment(self, event: GridEvent) -> EnrolmentFile | None:
+        return None if self.desk is None else self.desk.enrolments.get(event.program)
+
+    def _minutes(self, start: datetime, end: datetime) -> list[dict[str, Any]]:
+        try:
+            return self._history.site_minutes(start, end)
+        except SQLAlchemyError:
+            return []  # no history yet: nothing is known
+
+
+class Programs:
+    """The desk of a run, opened when it is first needed, and the obligations it has sent."""
+
+    def __init__(self, site: Site, state_dir: Path, mailbox: Mailbox, engine: Engine) -> None:
+        self._site, self.state_dir, self._mailbox = site, state_dir, mailbox
+        self.ports = RunPorts(site, mailbox, engine)
+        self._sent: dict[str, Obligation] = {}
+        self._opened: tuple[float, Desk] | None = None
+
+    def desk(self) -> Desk:
+        """The desk; opened anew when the enrolments changed."""
+        path = self.enrolments_path
+        stamp = path.stat().st_mtime if path.is_file() else 0.0
+        if self._opened is None or self._opened[0] != stamp:
+            self.close()
+            enrolments = load_enrolments(path, {p.stem for p in program_paths()})
+            names = {*UNENROLLED, *(e.program for e in enrolments)}
+            programs = {name: find_program(name, path) for name in names}
+            facts = SiteFacts(
+                self._site.name, self._site.point_of_connection.ramp_limit_kw_per_min, self._site.point_of_connection.import_limit_kw
+            )
+            desk = Desk(EventStore(self.state_dir / STORE), facts, programs, enrolments, self.ports)
+            self.ports.desk = desk
+            self._opened = (stamp, desk)
+        return self._opened[1]
+
+    @property
+    def enrolments_path(self) -> Path:
+        """Where the site says which programmes it takes part in."""
+        return self.state_dir / ENROLMENTS
+
+    @property
+    def is_needed(self) -> bool:
+        """True when the site is enrolled anywhere or has events."""
+        return any((self.state_dir / name).exists() for name in (ENROLMENTS, STORE))
+
+    def tick(self, now: datetime) -> int:
+        """Moves the events and sends what changed; the number of obligations sent."""
+        if not self.is_needed:
+            return 0
+        desk = self.desk()
+        desk.tick(now)
+        return self.send(desk, now)
+
+    def send(self, desk: Desk, now: datetime) -> int:
+        """Sends every obligation that was not sent yet in this form. After a restart all are sent again: that changes nothing."""
+        wanted = [o for o in desk.obligations() if o.end > now - FORGOTTEN and self._sent.get(o.id) != o]
+        messages = [(encode_obligation(o), now, max(now, o.end) + KEPT) for o in wanted]
+        if messages and not self._mailbox.post_many("event", messages):
+            raise DataError("obligations could not be sent: the mailbox is busy")
+        self._sent = {k: o for k, o in self._sent.items() if o.end > now - FORGOTTEN} | {o.id: o for o in wanted}
+        return len(messages)
+
+    def close(self) -> None:
+        """Closes the store."""
+        if self._opened is not None:
+            self._opened[1].store.close()
+            self._opened = None

@@ -1,0 +1,97 @@
+"""Whether the plan can deliver an event: flexibility and odds against what is asked, and what that is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from ems.errors import DataError
+from ems.obligation import Obligation, ObligationKind
+from ems.plan.plan import Plan
+from ems.program.decide import Feasibility
+from ems.program.enrolment import EnrolmentFile
+from ems.program.event import GridEvent
+from ems.program.flexibility import flexibility, steps_of
+from ems.program.ledger import Ledger
+from ems.program.stages import limit_kw
+from ems.program.terms import Terms
+from ems.site.model import Site
+
+DAY = timedelta(days=1)
+MONTH_H = 730.0
+CONFIDENCE = 0.90
+
+
+def judge_event(
+    event: GridEvent,
+    terms: Terms,
+    enrolment: EnrolmentFile | None,
+    basis_kw: float,
+    site: Site,
+    plan: Plan | None,
+    reserve_kwh: Mapping[str, float],
+    ledger: Ledger,
+    now: datetime,
+) -> Feasibility:
+    """What the plan says about an event, from now on. An event beyond the plan is judged by the same hours of the plan's last day;
+    without a plan nothing is known, and the chance is none."""
+    limit = min(limit_kw(event.kind, i.kw, basis_kw, None) for i in event.intervals)
+    asked_kw = max(0.0, basis_kw - limit)
+    if plan is None:
+        return Feasibility(asked_kw, 0.0, 0.0, limiting="no plan to judge by")
+    start, end = _inside(plan, max(event.start, now), event.end)
+    try:
+        sold = ledger.promised(terms, start, end)
+        free = flexibility(site, plan, start, end, reserve_kwh, sold)
+    except DataError as error:
+        return Feasibility(asked_kw, 0.0, 0.0, limiting=str(error))
+    value, penalty = worth(event, terms, enrolment, asked_kw, plan)
+    needed_kw = max(0.0, free.highest_import_kw - limit)
+    return Feasibility(
+        asked_kw=asked_kw,
+        kw_p90=max(0.0, free.below(basis_kw, CONFIDENCE)),
+        chance=free.chance_under(limit),
+        value=value,
+        penalty=penalty,
+        cost=free.cost_of(needed_kw),
+        limiting=free.limiting,
+    )
+
+
+def worth(event: GridEvent, terms: Terms, enrolment: EnrolmentFile | None, asked_kw: float, plan: Plan) -> tuple[float, float]:
+    """Money for delivering and for missing an event: its energy, the month's availability that depends on it, its penalties."""
+    kwh = asked_kw * event.hours
+    committed_kw = enrolment.committed_kw if enrolment is not None else 0.0
+    price = event.price_per_kwh if event.price_per_kwh is not None else max(plan.price_per_kwh)
+    value = 0.0
+    for p in terms.payments:
+        unit = price if p.price == "indexed" else p.price
+        value += unit * {"kwh": kwh, "kw_h": committed_kw * MONTH_H, "kw_month": committed_kw}[p.per]
+    penalty = sum(p.price * (1.0 if p.per == "event" else kwh) for p in terms.penalties)
+    return value, penalty
+
+
+def quiet_limits(event: GridEvent, window: tuple[datetime, datetime], site: Site, plan: Plan, now: datetime) -> tuple[Obligation, ...]:
+    """Import limits per plan step inside a window that leave the load all it may need, and storage no charging."""
+    try:
+        steps = steps_of(plan, max(window[0], plan.starts[0]), window[1])
+    except DataError:
+        return ()
+    stores = [name for name in plan.power_kw if name in plan.energy_kwh]
+    limits = []
+    for n, i in enumerate(steps):
+        charging_kw = sum(max(0.0, plan.power_kw[name][i]) for name in stores)
+        rise_kw = sum(plan.load_q90_kw[c.id][i] - plan.load_q50_kw[c.id][i] for c in site.clusters if c.id in plan.load_q90_kw)
+        begin, end = max(window[0], plan.starts[i]), min(window[1], plan.starts[i] + timedelta(hours=plan.duration_h[i]))
+        kw = max(0.0, plan.import_kw[i] - charging_kw + 1.5 * max(0.0, rise_kw))
+        if end > begin:
+            limits.append(Obligation(f"{event.id}/quiet-{n}", ObligationKind.IMPORT_LIMIT, round(kw, 3), begin, end, now, event.program))
+    return tuple(limits)
+
+
+def _inside(plan: Plan, start: datetime, end: datetime) -> tuple[datetime, datetime]:
+    """The window, taken back by whole days until the plan reaches over it."""
+    start = max(start, plan.starts[0])
+    while end > plan.horizon.end and start - DAY >= plan.starts[0]:
+        start, end = start - DAY, end - DAY
+    return start, end

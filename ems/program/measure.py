@@ -1,0 +1,117 @@
+"""From an event, its terms and the meter to baseline and settlement: one pure function, run by the daemon and again by an auditor."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from ems.errors import DataError
+from ems.obligation import ObligationKind
+from ems.program.accuracy import measure_accuracy, ordinary_days
+from ems.program.baseline import BaselineRun, EventDay, Period, run_baseline
+from ems.program.enrolment import EnrolmentFile
+from ems.program.event import GridEvent
+from ems.program.meter import MeterSeries
+from ems.program.methods import BaselineMethod, method_of
+from ems.program.settlement import Duty, settle
+from ems.program.terms import Terms
+
+LOOKBACK = timedelta(days=62)  # of the longest method, with the hours of its window
+ERROR_LEVELS = (0.1, 0.9)
+
+
+@dataclass(frozen=True)
+class MeasureInputs:
+    """Everything a measurement looks at. `event` as acted on; `until`: when it ended, if earlier than asked (a cancel)."""
+
+    event: GridEvent
+    accepted_kw: float | None
+    until: datetime
+    meter: MeterSeries
+    other_events: tuple[Period, ...] = ()
+    price_per_kwh: Mapping[datetime, float] = field(default_factory=dict)
+
+    def encode(self) -> dict[str, Any]:
+        """Plain data, the meter apart."""
+        return {
+            "event": self.event.encode(),
+            "accepted_kw": self.accepted_kw,
+            "until": self.until.isoformat(),
+            "other_events": [[a.isoformat(), b.isoformat()] for a, b in self.other_events],
+            "price_per_kwh": {t.isoformat(): p for t, p in self.price_per_kwh.items()},
+        }
+
+    @staticmethod
+    def decode(data: Mapping[str, Any], meter: MeterSeries) -> MeasureInputs:
+        """The inputs back."""
+        return MeasureInputs(
+            event=GridEvent.decode(data["event"]),
+            accepted_kw=data["accepted_kw"],
+            until=datetime.fromisoformat(data["until"]),
+            meter=meter,
+            other_events=tuple((datetime.fromisoformat(a), datetime.fromisoformat(b)) for a, b in data["other_events"]),
+            price_per_kwh={datetime.fromisoformat(t): p for t, p in data["price_per_kwh"].items()},
+        )
+
+
+def measure_event(inputs: MeasureInputs, terms: Terms, enrolment: EnrolmentFile | None) -> dict[str, Any]:
+    """Baseline and settlement as plain data, with the hash of the meter data. DataError where they cannot be had."""
+    method, day = baseline_method(terms, enrolment), event_day(inputs, terms)
+    run = run_baseline(method, day, inputs.meter)
+    error = error_range(method, day, inputs.meter, terms)
+    prices = inputs.price_per_kwh or None
+    settlement = settle(terms, duty_of(inputs, enrolment), run, inputs.meter, method.loss_factor, prices, error)
+    return {"baseline": run.encode(), "settlement": settlement.encode(), "error": list(error), "meter_sha256": meter_hash(inputs.meter)}
+
+
+def baseline_method(terms: Terms, enrolment: EnrolmentFile | None) -> BaselineMethod:
+    """The programme's method with the enrolment's own level."""
+    if terms.baseline is None:
+        raise DataError(f"{terms.program} names no baseline")
+    own = {} if enrolment is None or enrolment.constant_kw is None else {"constant_kw": enrolment.constant_kw}
+    return method_of(terms.baseline.method, {**terms.baseline.with_, **own})
+
+
+def event_day(inputs: MeasureInputs, terms: Terms) -> EventDay:
+    """What the baseline is asked for."""
+    return EventDay(inputs.event.start, inputs.until, terms.zone, terms.kind_of_day, inputs.other_events)
+
+
+def expected_baseline(event: GridEvent, terms: Terms, enrolment: EnrolmentFile | None, meter: MeterSeries) -> BaselineRun:
+    """The baseline as far as the meter data up to now says, for an event that has not begun."""
+    inputs = MeasureInputs(event, None, event.end, meter)
+    return run_baseline(baseline_method(terms, enrolment), event_day(inputs, terms), meter)
+
+
+def duty_of(inputs: MeasureInputs, enrolment: EnrolmentFile | None) -> Duty:
+    """What was to be delivered: the time-weighted mean of the intervals, no more than was accepted."""
+    event = inputs.event
+    parts = [(i.kw, (min(i.end, inputs.until) - i.start).total_seconds()) for i in event.intervals if i.start < inputs.until]
+    total = sum(s for _, s in parts)
+    if total <= 0:
+        raise DataError("the event ended before it began: nothing is measured")
+    kw = sum(k * s for k, s in parts) / total
+    if event.kind is ObligationKind.REDUCE_BY and inputs.accepted_kw is not None:
+        kw = min(kw, inputs.accepted_kw)
+    return Duty(event.start, inputs.until, event.kind, kw, enrolment.committed_kw if enrolment is not None else 0.0)
+
+
+def error_range(method: BaselineMethod, day: EventDay, meter: MeterSeries, terms: Terms) -> tuple[float, float]:
+    """Low and high quantile of the baseline's error on the site's ordinary days; zero for levels, and where history is too short."""
+    if method.form in ("constant", "nominated"):
+        return 0.0, 0.0
+    before = meter.between(meter.start, day.start)
+    try:
+        found = measure_accuracy(method, day, before, ordinary_days(day, before, None, [terms.kind_of_day(day.day)]))
+    except DataError:
+        return 0.0, 0.0
+    return found.quantile(ERROR_LEVELS[0]), found.quantile(ERROR_LEVELS[1])
+
+
+def meter_hash(meter: MeterSeries) -> str:
+    """SHA-256 of the meter data as it stands in a bundle."""
+    return hashlib.sha256(json.dumps(meter.encode(), sort_keys=True).encode()).hexdigest()
