@@ -18,8 +18,9 @@ from ems.assets.workload.model import DUE_HOURS, ClassState, Cluster, WorkloadCl
 Array = NDArray[np.float64]
 MOST_BACKLOG_KWH = 1e7  # no bound
 NEVER_PER_KWH = 100.0  # price of losing work that has no price of its own: dearer than any throttling
-DEADLINE_MARGIN_H = 2.0  # deferred work is planned to be back this much early, at most a quarter of its deadline: a load that stays higher
-# than foreseen else turns it into dropped work (two replayed weeks: 262 and 493 kWh dropped with 0.25 h, 57 and 50 with 2 h, 49 and 52 with 3.5 h)
+# Deferred work is planned to be back this much early, at most a quarter of its deadline: else a load that stays higher than foreseen turns
+# it into dropped work (two replayed weeks: 262 and 493 kWh dropped with 0.25 h, 57 and 50 with 2 h, 49 and 52 with 3.5 h).
+DEADLINE_MARGIN_H = 2.0
 
 
 class DeferrableBlock:
