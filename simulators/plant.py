@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from ems.site.model import Feeder, Site
 from simulators.devices.battery import BatteryDevice
+from simulators.devices.chilled_water import ChilledWaterDevice
 from simulators.devices.cluster import ClassWork, ClusterDevice, Demand
 from simulators.devices.cooling import CoolingDevice
 from simulators.devices.device import Device
@@ -43,6 +44,7 @@ class PlantStep:
     output_tokens: float
     generation_kwh: float = 0.0  # of everything that generates
     fuel: dict[str, float] = field(default_factory=dict)  # per generator, units burnt
+    thermal_breach_s: float = 0.0  # of the step, with a supply above what chips stand
     starts: dict[str, int] = field(default_factory=dict)  # per generator, starts begun
     available_kw: dict[str, float] = field(default_factory=dict)  # per renewable, what sun or wind gave
 
@@ -65,7 +67,9 @@ class Plant:
         self.batteries = [BatteryDevice(a, _rng(seed, a.id)) for a in site.batteries]
         self.upses = [UpsDevice(a, _rng(seed, a.id)) for a in site.upses]
         self.clusters = [ClusterDevice(a, _rng(seed, a.id)) for a in site.clusters]
-        self.coolings = [CoolingDevice(a, _rng(seed, a.id)) for a in site.coolings]
+        self.coolings: list[CoolingDevice | ChilledWaterDevice] = [
+            (ChilledWaterDevice if a.plant is not None else CoolingDevice)(a, _rng(seed, a.id)) for a in site.coolings
+        ]
         self.devices: dict[str, Device] = {d.id: d for d in (self.meter, *self.batteries, *self.upses, *self.clusters, *self.coolings)}
         self.generators = [GeneratorDevice(a, _rng(seed, a.id)) for a in site.generators]
         self.renewables = [RenewableDevice(a, _rng(seed, a.id)) for a in site.renewables]
@@ -130,6 +134,7 @@ class Plant:
             generation_kwh=-sum(d.power_kw for d in (*self.generators, *self.renewables)) * dt_s / 3600.0,
             fuel={g.id: g.fuel for g in self.generators},
             starts={g.id: g.starts for g in self.generators},
+            thermal_breach_s=dt_s if any(c.is_too_warm for c in self.coolings) else 0.0,
             available_kw={r.id: r.available_kw for r in self.renewables},
         )
 

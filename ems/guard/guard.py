@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from ems.assets.battery.envelope import battery_envelope
 from ems.assets.cooling.envelope import cooling_envelope, cooling_growth
+from ems.assets.cooling.plant import heat_allowed_kw
 from ems.assets.envelope import Envelope
 from ems.assets.fixed_load.envelope import fixed_envelope
 from ems.assets.generator.model import GeneratorRun
@@ -27,6 +28,9 @@ from ems.obligation import Obligation
 from ems.site.model import Site
 from ems.state.estimate import SiteState
 
+WARM_K = 1.0  # above its commissioned supply a plant is catching up
+HOT_C = 42.0  # outdoor temperature where none is known
+SUPPLY_MARGIN_K = 0.3  # error of a supply temperature
 EXPORT_MARGIN = 0.98  # of the load that storage may serve: meter error and the load's own steps
 
 
@@ -66,6 +70,7 @@ class Verdict:
     load_valley_kw: float
     export_limit_kw: float
     generation: dict[str, Envelope] = field(default_factory=dict)  # generators and renewables, generating negative
+    heat_allowed_kw: dict[str, float] = field(default_factory=dict)  # per chilled-water plant that says what it can remove
     most_generation_kw: float = math.inf  # all of it together: more would export more than allowed
 
     def lowest_storage_kw(self, it_kw: float) -> float:
@@ -108,6 +113,7 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
         storage_high_rule=rule,
         load_valley_kw=observed.load_valley_kw,
         export_limit_kw=site.point_of_connection.export_limit_kw,
+        heat_allowed_kw=_heat_allowed(site, state),
         generation=generation_envelopes(site, state, observed.runs),
         most_generation_kw=most_generation_kw(site, state, observed.gross_valley_kw),
     )
@@ -156,13 +162,26 @@ def _room(site: Site, state: SiteState, limit_kw: float, correction_kw: float) -
     return Room(
         target_kw=limit_kw * (1.0 - site.control.import_margin),
         loss_fraction=loss_fraction(site, state),
-        cooling_kw=state.cooling_kw,
+        cooling_kw=_cooling_kw(site, state),
         cooling_fraction=cooling_fraction(site, state),
         growth=growth,
         fixed_kw=state.fixed_kw + correction_kw - firm_generation_kw(state),
         unfirm_kw=state.generation_kw - firm_generation_kw(state),
         contract_it_kw=sum(c.contract_cap_kw for c in site.clusters),
     )
+
+
+def _cooling_kw(site: Site, state: SiteState) -> float:
+    """Cooling power to count with: as measured; at its full heat for a plant whose supply has run warm, since its chillers come back at
+    any moment and first take the loop's heat out again."""
+    total_kw = 0.0
+    for cooling in site.coolings:
+        seen, plant = state.coolings[cooling.id], cooling.plant
+        kw = seen.power_kw
+        if plant is not None and seen.supply_temp_c is not None and seen.supply_temp_c > plant.supply_temp_c + WARM_K:
+            kw = max(kw, plant.power_kw(plant.capacity_kw, HOT_C if seen.outdoor_temp_c is None else seen.outdoor_temp_c))
+        total_kw += kw
+    return total_kw
 
 
 def _exposure_s(site: Site) -> float:
@@ -184,6 +203,16 @@ def _hold_export(site: Site, storage: dict[str, Envelope], observed: Observed) -
 def _carried_kw(ups: Ups, state: SiteState) -> float:
     """A silent UPS says nothing of its store; then its rating bounds the load."""
     return ups.carried_kw(state.upses[ups.id].soc) if state.upses[ups.id].is_fresh else ups.rating_kw
+
+
+def _heat_allowed(site: Site, state: SiteState) -> dict[str, float]:
+    """A plant that does not say what it can remove, or how warm its supply is, bounds nothing: its own controls must."""
+    allowed = {}
+    for cooling in site.coolings:
+        seen = state.coolings[cooling.id]
+        if cooling.plant is not None and seen.able_kw is not None and seen.supply_temp_c is not None:
+            allowed[cooling.id] = heat_allowed_kw(cooling.plant, seen.able_kw, seen.supply_temp_c + SUPPLY_MARGIN_K)
+    return allowed
 
 
 def _followers(site: Site, state: SiteState, confirmed_it_kw: float) -> dict[str, Envelope]:
@@ -217,10 +246,14 @@ def _under_feeders(
     site: Site, verdict: Verdict, ceiling: dict[str, float], floor: Mapping[str, float], want_kw: Mapping[str, float]
 ) -> dict[str, float]:
     """Ceilings lowered so that the clusters below each feeder fit it together with the worst cooling share and losses, and the clusters
-    behind each UPS what its store can carry: work is shed before the reserve falls short."""
+    behind each UPS what its store can carry: work is shed before the reserve falls short. What a chilled-water plant cools follows what
+    it can remove, and what its loop takes until chillers are back."""
     out = dict(ceiling)
     for ups in site.upses:
         _fit(out, [c for c in out if c in ups.carries], verdict.carried_kw[ups.id], floor, want_kw)
+    for cooling in site.coolings:
+        if cooling.id in verdict.heat_allowed_kw:
+            _fit(out, [c for c in out if c in cooling.cools], verdict.heat_allowed_kw[cooling.id], floor, want_kw)
     for feeder in site.feeders:
         inside = [c for c in out if c in feeder.assets]
         other_kw = sum(a.power_kw for a in site.fixed_loads if a.id in feeder.assets)

@@ -33,6 +33,7 @@ from ems.site.tariff import MARKET
 Array = NDArray[np.float64]
 STEP_H = 0.25
 LOST_WORK_PER_KWH = 100.0  # dropping a class that has no drop price
+PLANT_DOUBT = 0.7  # the simulated chillers are not those of the model: none was seen to draw less than this share of it
 CUTS = np.linspace(0.0, 1.0, 5)  # where the reachable cooling state is bounded by tangents
 
 
@@ -204,7 +205,7 @@ def _add_store(
 
 
 def _add_cooling(lp: LinearProgram, cooling: Cooling, site: Site, inputs: BoundInputs, parts: _Parts) -> None:
-    fraction = np.array([cooling.fraction(float(t)) for t in inputs.outdoor_temp_c])
+    fraction = cooling_fractions(cooling, inputs.outdoor_temp_c)
     cooled = [parts.it[i] for i in cooling.cools if i in parts.it]
     parts.power += [(columns, fraction) for columns in cooled]
     if cooling.lag_s <= 0.0 or not cooled:
@@ -240,6 +241,17 @@ def _bound_reachable_state(
             terms: list[Term] = [(state[1:], 1.0), (state[:-1], -kept), *((c, -slope * fraction) for c in cooled)]
             constant = rise + span * (value - slope * s) - slope * low_kw
             lp.require(terms, constant if is_lower else -np.inf, np.inf if is_lower else constant)
+
+
+def cooling_fractions(cooling: Cooling, outdoor_temp_c: Array) -> Array:
+    """kW of cooling per kW of IT per step. Of a plant, whose loop may move heat through the day and whose physics the plan only follows,
+    a share that no load and no hour of the window goes under."""
+    temps = np.asarray(outdoor_temp_c, float)
+    if cooling.plant is None:
+        return np.array([cooling.fraction(float(t)) for t in temps])
+    capacity_kw, coldest_c = cooling.plant.capacity_kw, float(temps.min())
+    least = min(cooling.plant.power_kw(x * capacity_kw, coldest_c) / (x * capacity_kw) for x in np.linspace(0.05, 1.0, 20))
+    return np.full(len(temps), PLANT_DOUBT * least)
 
 
 def _add_connection(lp: LinearProgram, site: Site, inputs: BoundInputs, parts: _Parts) -> tuple[Columns, Columns]:

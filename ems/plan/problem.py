@@ -16,7 +16,7 @@ from ems.plan.headroom import Headroom, kept_kwh
 from ems.plan.inputs import PlanInputs
 from ems.plan.tariff import tariff_commitments, with_flat_steps
 from ems.plan.tariff_terms import TariffTerms
-from ems.plan.values import PlanValues, ambient_share, foreseen_kw, lowest_gain, plan_values
+from ems.plan.values import PlanValues, ambient_share, cooling_share, foreseen_kw, lowest_gain, plan_values
 from ems.site.model import Feeder, Site
 from ems.timegrid import TimeGrid, boundaries_h, interval_weights
 
@@ -114,7 +114,10 @@ class PlanProblem:
             cluster.update(inputs.load_q50_kw[name], backlog, at_h, v.recovery_price, v.waiting_price, v.settle_h)
         for cooling in self.blocks.coolings.values():
             it_now_kw = v.it_now_kw if inputs.it_now_kw is None else inputs.it_now_kw
-            cooling.update(inputs.outdoor_temp_c, it_now_kw, inputs.cooling_kw, v.duration_h)
+            share = cooling_share(self.site, inputs, cooling.cooling)
+            measured_kw = None if inputs.cooling_kw is None else share * inputs.cooling_kw
+            foreseen = foreseen_kw(self.site, inputs, cooling.cooling.cools)
+            cooling.update(inputs.outdoor_temp_c, share * it_now_kw, measured_kw, v.duration_h, foreseen)
 
     def _update_generation(self, inputs: PlanInputs, v: PlanValues) -> None:
         load_kw = v.gain * sum(inputs.load_q50_kw.values(), start=np.zeros(len(v.gain))) + sum(f.power_kw for f in self.site.fixed_loads)

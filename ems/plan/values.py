@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ems.assets.battery.model import Battery
+from ems.assets.cooling.model import Cooling
 from ems.horizon import Horizon
 from ems.plan.inputs import PlanInputs, stores_of
 from ems.site.model import Site
@@ -99,6 +100,14 @@ def foreseen_kw(site: Site, inputs: PlanInputs, clusters: Sequence[str]) -> Arra
     return total
 
 
+def cooling_share(site: Site, inputs: PlanInputs, cooling: Cooling) -> float:
+    """The part of the site's heat, and so of its measured cooling power, that is this system's: by the load of what it cools."""
+    if len(site.coolings) <= 1:
+        return 1.0
+    now_kw = {name: float(kw[0]) for name, kw in inputs.load_q50_kw.items()}
+    return sum(now_kw.get(name, 0.0) for name in cooling.cools) / max(sum(now_kw.values()), 1e-9)
+
+
 def ambient_share(battery: Battery, outdoor_temp_c: Array) -> Array:
     """The share of a battery's rating the forecast temperature leaves, per step."""
     if not battery.limit_by_ambient_c:
@@ -116,22 +125,23 @@ def open_shares(inputs: PlanInputs) -> tuple[Array, float]:
     return np.clip((settle_h - begin_h) / duration_h, 0.0, 1.0), max(settle_h, 0.0)
 
 
-def import_gain(site: Site, outdoor_temp_c: Array) -> Array:
-    """kW of import per kW of IT: itself, what the UPS loses on it, what cools it; the mean over clusters by rating."""
+def import_gain(site: Site, outdoor_temp_c: Array, counts_plants: bool = True) -> Array:
+    """kW of import per kW of IT: itself, what the UPS loses on it, what cools it; the mean over clusters by rating. A chilled-water
+    plant counts with the worst share over its load, or not at all."""
     rating_kw = {c.id: c.rating_kw for c in site.clusters}
     total_kw = max(sum(rating_kw.values()), 1e-9)
     gain = np.ones(len(outdoor_temp_c))
     for ups in site.upses:
         gain += ups.loss_fraction * sum(rating_kw.get(i, 0.0) for i in ups.carries) / total_kw
     for cooling in site.coolings:
-        share = sum(rating_kw.get(i, 0.0) for i in cooling.cools) / total_kw
+        share = sum(rating_kw.get(i, 0.0) for i in cooling.cools) / total_kw * (counts_plants or cooling.plant is None)
         gain += share * np.array([cooling.fraction(float(t)) for t in outdoor_temp_c])
     return gain
 
 
 def lowest_gain(site: Site) -> float:
     """The least import one kW of IT costs: what cutting it surely frees."""
-    return float(min(import_gain(site, np.array([10.0]))[0], import_gain(site, np.array([40.0]))[0]))
+    return float(min(import_gain(site, np.array([t]), counts_plants=False)[0] for t in (10.0, 40.0)))
 
 
 def deferrable_kw(site: Site, inputs: PlanInputs) -> Array:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ems.assets.battery.model import Battery
+from ems.assets.cooling.model import Cooling
 from ems.assets.ups.model import Ups
 from ems.assets.workload.model import Cluster
 from ems.plan.inputs import PlanInputs, stores_of
@@ -175,11 +176,21 @@ def _balance(site: Site, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
         carried = sum((power[i] for i in ups.carries if i in power), start=np.zeros(inputs.horizon.n))
         total = total + (_curved_losses(site, ups, inputs, carried) if ups.loss_curve else ups.loss_fraction * carried)
     for cooling in site.coolings:
-        share = np.array([cooling.fraction(float(t)) for t in inputs.outdoor_temp_c])
         it = sum((power[i] for i in cooling.cools if i in power), start=np.zeros(inputs.horizon.n))
-        total = total + share * it
+        total = total + _steady_cooling(site, cooling, inputs, it)
     fading = _fading_cooling(site, inputs)
     yield from _worst("import is not the sum of its parts", abs(np.array(plan.import_kw) - total - fading))
+
+
+def _steady_cooling(site: Site, cooling: Cooling, inputs: PlanInputs, it: Array) -> Array:
+    """Its share of IT power; of a plant the power at the heat foreseen, moved along its slope there."""
+    temps = [float(t) for t in inputs.outdoor_temp_c]
+    if cooling.plant is None:
+        return np.asarray(np.array([cooling.fraction(t) for t in temps]) * it)
+    cooled = [c for c in site.clusters if c.id in cooling.cools]
+    foreseen = sum((np.clip(inputs.load_q50_kw[c.id], c.idle_kw, c.rating_kw) for c in cooled), start=np.zeros(inputs.horizon.n))
+    steady, slope = zip(*(cooling.steady(float(kw), t) for kw, t in zip(foreseen, temps, strict=True)), strict=True)
+    return np.asarray(np.array(steady) + np.maximum(np.array(slope), 0.0) * (it - foreseen))
 
 
 def _curved_losses(site: Site, ups: Ups, inputs: PlanInputs, carried: Array) -> Array:
@@ -201,7 +212,9 @@ def _fading_cooling(site: Site, inputs: PlanInputs) -> Array:
         if cooling.lag_s <= 0.0:
             continue
         it_now = inputs.it_now_kw if inputs.it_now_kw is not None else sum(float(v[0]) for v in inputs.load_q50_kw.values())
-        gap = inputs.cooling_kw - cooling.fraction(float(inputs.outdoor_temp_c[0])) * it_now
+        loads = {k: float(v[0]) for k, v in inputs.load_q50_kw.items()}
+        mine = sum(loads.get(k, 0.0) for k in cooling.cools) / max(sum(loads.values()), 1e-9) if len(site.coolings) > 1 else 1.0
+        gap = mine * inputs.cooling_kw - cooling.steady(mine * it_now, float(inputs.outdoor_temp_c[0]))[0]
         remaining = np.exp(-np.r_[0.0, end_h] * 3600 / cooling.lag_s)
         fading += -gap * np.diff(remaining) * cooling.lag_s / 3600 / np.array(inputs.horizon.duration_h)
     return fading

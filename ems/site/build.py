@@ -8,7 +8,8 @@ from dataclasses import replace
 from ems.assets.asset import DeviceLink
 from ems.assets.battery.model import Battery
 from ems.assets.catalogue import Asset
-from ems.assets.cooling.model import Cooling
+from ems.assets.cooling.model import Cooling, worst_fraction
+from ems.assets.cooling.plant import CoolingPlant
 from ems.assets.fixed_load.model import FixedLoad
 from ems.assets.grid_connection.model import PointOfConnection
 from ems.assets.ups.model import Ups
@@ -21,6 +22,7 @@ from ems.site.schema_assets import AssetFile, BatteryFile, ClusterFile, CoolingF
 from ems.site.schema_generation import GeneratorFile, RenewableFile
 from ems.site.tariff_build import build_tariff
 
+HOTTEST_C = 42.0  # outdoor temperature for which contract caps must hold
 NO_ASSETS: Mapping[str, AssetFile] = {}
 
 
@@ -59,7 +61,7 @@ def contract_caps(assets: Mapping[str, AssetFile], import_limit_kw: float) -> di
 
 def overhead(cluster: str, assets: Mapping[str, AssetFile]) -> float:
     """kW at the meter per kW of a cluster's IT power in the worst weather: 1 + cooling + losses."""
-    cooling = sum(max(a.fraction_at_10c, a.fraction_at_40c) for a in assets.values() if isinstance(a, CoolingFile) and cluster in a.cools)
+    cooling = sum(worst_cooling(a, assets) for a in assets.values() if isinstance(a, CoolingFile) and cluster in a.cools)
     losses = sum(worst_loss_fraction(a, assets) for a in assets.values() if isinstance(a, UpsFile) and cluster in a.carries)
     return 1.0 + cooling + losses
 
@@ -229,16 +231,30 @@ def build_cluster(name: str, file: ClusterFile, contract_cap_kw: float) -> Clust
     )
 
 
+def worst_cooling(file: CoolingFile, assets: Mapping[str, AssetFile]) -> float:
+    """kW of cooling per kW of IT in the worst weather; of a plant between its idle and its full load at HOTTEST_C."""
+    if file.plant is None:
+        return max(file.fraction_at_10c, file.fraction_at_40c)
+    return worst_fraction(CoolingPlant(**file.plant.model_dump()), idle_heat_kw(file, assets), HOTTEST_C)
+
+
+def idle_heat_kw(file: CoolingFile, assets: Mapping[str, AssetFile]) -> float:
+    """Heat of the clusters it cools when they have no work."""
+    return sum(cluster.idle_kw for i in file.cools if isinstance(cluster := assets.get(i), ClusterFile))
+
+
 def build_cooling(name: str, file: CoolingFile, assets: Mapping[str, AssetFile]) -> Cooling:
     """A cooling system; without a rating it can follow the whole rating of what it cools in the worst weather."""
-    worst = max(file.fraction_at_10c, file.fraction_at_40c)
+    worst = worst_cooling(file, assets)
     cooled = [a for c in file.cools if isinstance(a := assets.get(c), ClusterFile)]
     return Cooling(
         id=name,
-        fraction_at_10c=file.fraction_at_10c,
-        fraction_at_40c=file.fraction_at_40c,
+        fraction_at_10c=worst if file.plant else file.fraction_at_10c,
+        fraction_at_40c=worst if file.plant else file.fraction_at_40c,
         lag_s=file.lag_s,
         rating_kw=worst * sum(rating_kw(c) for c in cooled) if file.rating_kw is None else file.rating_kw,
         cools=tuple(file.cools),
         link=build_link(file.link),
+        plant=CoolingPlant(**file.plant.model_dump()) if file.plant is not None else None,
+        least_heat_kw=idle_heat_kw(file, assets) if file.plant is not None else 0.0,
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ems.assets.ups.model import Ups
 from ems.errors import Complaint
-from ems.site.build import build_ups, contract_caps, fixed_kw, overhead, rating_kw, worst_loss_fraction
+from ems.site.build import build_ups, contract_caps, fixed_kw, overhead, rating_kw, worst_cooling, worst_loss_fraction
 from ems.site.schema import FeederFile, SiteFile
 from ems.site.schema_assets import BatteryFile, ClusterFile, CoolingFile, FixedLoadFile, UpsFile
 from ems.site.source import Source
@@ -28,6 +28,7 @@ def impossibilities(source: Source, file: SiteFile) -> list[Complaint]:
         *cap_complaints(source, file, limit_kw, caps),
         *feeder_load_complaints(source, file, caps),
         *ups_complaints(source, file, caps),
+        *plant_complaints(source, file, caps),
     ]
 
 
@@ -75,7 +76,7 @@ def load_kw(name: str, file: SiteFile, caps: dict[str, float]) -> float:
     if isinstance(asset, UpsFile):
         return worst_loss_fraction(asset, file.assets) * sum(caps.get(c, 0.0) for c in asset.carries)
     if isinstance(asset, CoolingFile):
-        return max(asset.fraction_at_10c, asset.fraction_at_40c) * sum(caps.get(c, 0.0) for c in asset.cools)
+        return worst_cooling(asset, file.assets) * sum(caps.get(c, 0.0) for c in asset.cools)
     if isinstance(asset, BatteryFile):
         return asset.auxiliary_kw * asset.strings
     return asset.power_kw if isinstance(asset, FixedLoadFile) else 0.0
@@ -105,6 +106,17 @@ def ups_complaints(source: Source, file: SiteFile, caps: dict[str, float]) -> It
                 plain = f"at least {load:.0f} kW, the contract caps of what it carries"
                 yield source.complaint(("assets", name, "rating_kw"), expected if asset.redundant_blocks else plain)
             yield from reserve_complaints(source, ups)
+
+
+def plant_complaints(source: Source, file: SiteFile, caps: dict[str, float]) -> Iterator[Complaint]:
+    """A chilled-water plant removes the heat of its clusters at their contract caps without its redundant units."""
+    for name, asset in file.assets.items():
+        if isinstance(asset, CoolingFile) and asset.plant is not None:
+            heat = sum(caps.get(c, 0.0) for c in asset.cools)
+            share = (asset.plant.units - asset.plant.redundant_units) / asset.plant.units
+            if heat > asset.plant.capacity_kw * share * SLACK:
+                expected = f"at least {heat / share:.0f} kW: the contract caps of what it cools, without its redundant units"
+                yield source.complaint(("assets", name, "plant", "capacity_kw"), expected)
 
 
 def reserve_complaints(source: Source, ups: Ups) -> Iterator[Complaint]:

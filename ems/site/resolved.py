@@ -9,6 +9,7 @@ from typing import Any
 
 from ems.assets.asset import DeviceLink
 from ems.assets.catalogue import KINDS, Asset
+from ems.assets.cooling.plant import CoolingPlant
 from ems.assets.grid_connection.model import PointOfConnection
 from ems.assets.workload.model import WorkloadClass
 from ems.limit import Limit, LimitKind
@@ -78,6 +79,8 @@ def asset_from_data(data: dict[str, Any]) -> Asset:
     values: dict[str, Any] = {key: _tuples(value) for key, value in data.items() if key != "kind"}
     if "link" in values:
         values["link"] = link_from_data(values["link"])
+    if values.get("plant"):
+        values["plant"] = CoolingPlant(**values["plant"])
     if "classes" in values:
         values["classes"] = {name: WorkloadClass(**share) for name, share in values["classes"].items()}
     return KINDS[data["kind"]](**values)

@@ -231,16 +231,61 @@ class ClusterFile(FileModel):
         return value
 
 
+class CoolingPlantFile(FileModel):
+    """A chilled-water plant; thermal powers of all units together."""
+
+    capacity_kw: float = Field(gt=0, le=1e7, description="heat that all units together remove, kW")
+    units: int = Field(default=1, ge=1, le=200)
+    redundant_units: int = Field(default=0, ge=0, le=199)
+    cop_reference: float = Field(default=6.0, ge=1, le=30)
+    best_part_load: float = Field(default=0.6, gt=0, le=1)
+    part_load_fall: float = Field(default=0.6, ge=0, le=2)
+    lift_gain_per_k: float = Field(default=0.025, ge=0, le=0.1)
+    reference_wet_bulb_c: float = Field(default=24.0, ge=-20, le=40)
+    tower_approach_k: float = Field(default=4.0, ge=0, le=20)
+    exchanger_approach_k: float = Field(default=2.5, ge=0, le=20)
+    has_economiser: bool = True
+    pump_fan_kw: NotNegative = 0.0
+    least_speed: Fraction = 0.35
+    supply_temp_c: float = Field(default=24.0, ge=5, le=60)
+    supply_limit_c: float = Field(default=32.0, ge=10, le=70)
+    supply_rate_k_per_min: float = Field(default=0.5, gt=0, le=20)
+    loop_m3: float = Field(gt=0, le=1e6, description="water in the loop and its buffer, cubic metres")
+    restart_s: float = Field(default=300.0, gt=0, le=3600)
+    humidity: float = Field(default=0.5, ge=0.05, le=1)
+
+    @field_validator("redundant_units")
+    @classmethod
+    def _one_unit_counts(cls, value: int, info: Any) -> int:
+        if value >= info.data.get("units", value + 1):
+            raise ValueError(f"fewer than the units there are ({info.data['units']})")
+        return value
+
+    @field_validator("supply_limit_c")
+    @classmethod
+    def _limit_above_supply(cls, value: float, info: Any) -> float:
+        if value <= info.data.get("supply_temp_c", value - 1.0):
+            raise ValueError(f"more than supply_temp_c ({info.data['supply_temp_c']:g})")
+        return value
+
+
 class CoolingFile(FileModel):
-    """Cooling that follows IT power."""
+    """Cooling that follows IT power, by two shares or by the physics of its plant."""
 
     kind: Literal["cooling"]
-    fraction_at_10c: float = Field(ge=0, le=2, description="kW of cooling per kW of IT at 10 degrees C outdoors")
-    fraction_at_40c: float = Field(ge=0, le=2, description="kW of cooling per kW of IT at 40 degrees C outdoors")
+    fraction_at_10c: float = Field(default=0.0, ge=0, le=2)
+    fraction_at_40c: float = Field(default=0.0, ge=0, le=2)
+    plant: CoolingPlantFile | None = None
     lag_s: float = Field(default=300.0, gt=0, le=86400)
     rating_kw: Positive | None = None
     cools: list[Name] = Field(min_length=1, description="the clusters it cools")
     link: LinkFile | None = None
+
+    @model_validator(mode="after")
+    def _shares_or_a_plant(self) -> CoolingFile:
+        if self.plant is None and not {"fraction_at_10c", "fraction_at_40c"} <= self.model_fields_set:
+            raise ValueError("fraction_at_10c and fraction_at_40c (kW of cooling per kW of IT at 10 and 40 degrees C outdoors), or a plant")
+        return self
 
 
 class FixedLoadFile(FileModel):

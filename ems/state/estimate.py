@@ -181,7 +181,9 @@ def _cooling(site: Site, cooling: Cooling, image: SiteImage) -> CoolingState:
     stale_s = site.control.stale_after_s
     power = _load_value(image.value(cooling.id, "power_kw", stale_s), cooling.rating_kw)
     temp = image.value(cooling.id, "outdoor_temp_c", 3600.0)  # weather moves slowly; an hour-old temperature is still one
-    return CoolingState(0.0 if power is None else power, temp, is_fresh=power is not None)
+    supply = image.value(cooling.id, "supply_temp_c", stale_s)
+    able = image.value(cooling.id, "heat_capacity_kw", stale_s)
+    return CoolingState(0.0 if power is None else power, temp, is_fresh=power is not None, supply_temp_c=supply, able_kw=able)
 
 
 def _generator(site: Site, generator: Generator, image: SiteImage, assumed: list[str]) -> GeneratorState:

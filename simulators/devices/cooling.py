@@ -15,6 +15,7 @@ WARM_UP_K = 8.0  # rise of the supply temperature when cooling delivers nothing 
 class CoolingDevice(Device):
     """tau * P' = f(T) * IT - P, solved exactly for heat held constant over the step; it begins in balance."""
 
+    is_too_warm = False  # its loop is not modelled
     __slots__ = ("_asked_kw", "_decay", "_decay_for_s", "_is_started", "outdoor_temp_c", "rating")
 
     def __init__(self, rating: Cooling, rng: Random) -> None:

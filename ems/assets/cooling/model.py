@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ems.assets.asset import DeviceLink
+from ems.assets.cooling.plant import CoolingPlant
 
-READINGS = ("power_kw", "outdoor_temp_c", "supply_temp_c")
+READINGS = ("power_kw", "outdoor_temp_c", "supply_temp_c", "heat_capacity_kw")
 
 
 @dataclass(frozen=True)
@@ -20,19 +23,40 @@ class Cooling:
     rating_kw: float
     cools: tuple[str, ...]
     link: DeviceLink | None
+    plant: CoolingPlant | None = None  # chillers and loop by their physics; the two fractions are then the worst of it
+    least_heat_kw: float = 0.0  # idle power of what it cools: no share is looked for below it
 
     def fraction(self, outdoor_temp_c: float | None) -> float:
-        """kW of cooling per kW of IT; the worst case when the temperature is unknown."""
+        """kW of cooling per kW of IT; the worst case when the temperature is unknown. Of a plant the worst over its load."""
+        if self.plant is not None and outdoor_temp_c is not None:
+            return worst_fraction(self.plant, self.least_heat_kw, math.ceil(10.0 * outdoor_temp_c) / 10.0)
         if outdoor_temp_c is None:
             return max(self.fraction_at_10c, self.fraction_at_40c)
         share = min(1.0, max(0.0, (outdoor_temp_c - 10.0) / 30.0))
         return self.fraction_at_10c + share * (self.fraction_at_40c - self.fraction_at_10c)
 
+    def steady(self, it_kw: float, outdoor_temp_c: float) -> tuple[float, float]:
+        """Power in kW once the lag is over, and how much more a kW of IT more takes."""
+        if self.plant is None:
+            fraction = self.fraction(outdoor_temp_c)
+            return fraction * it_kw, fraction
+        return self.plant.power_kw(it_kw, outdoor_temp_c), self.plant.marginal(it_kw, outdoor_temp_c)
+
+
+@lru_cache(maxsize=4096)
+def worst_fraction(plant: CoolingPlant, least_heat_kw: float, outdoor_temp_c: float) -> float:
+    """The most a plant draws per kW of heat at a temperature, over its load from `least_heat_kw` up."""
+    least_kw = min(max(least_heat_kw, 0.05 * plant.capacity_kw), plant.capacity_kw)
+    heats = [least_kw + (plant.capacity_kw - least_kw) * k / 8 for k in range(9)]
+    return max(plant.power_kw(heat, outdoor_temp_c) / heat for heat in heats)
+
 
 @dataclass(frozen=True, slots=True)
 class CoolingState:
-    """Measured power in kW and outdoor temperature (None when unknown)."""
+    """Measured power in kW, outdoor and supply temperature and the heat it can remove now (None when unknown)."""
 
     power_kw: float
     outdoor_temp_c: float | None
     is_fresh: bool
+    supply_temp_c: float | None = None
+    able_kw: float | None = None

@@ -1,0 +1,119 @@
+"""A chilled-water plant: what it draws for a heat and a weather, how its free cooling helps, how long the loop lasts without it.
+
+    P = Q / COP (nothing while the economiser carries the heat) + pumps and fans x (flow share)^3
+    COP = COP_ref x part load x lift,   part load = 1 - fall x (Q / running capacity - best)^2,   lift = 1 + gain x (reference - lift now)
+
+Parameters: chillers 20 % minimum load, best at 50-70 %, 2-3 % per K of lift; towers 3-5 K above wet bulb, exchanger 2-3 K more; pumps
+and fans not below 30-40 % of speed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+DEW_MARGIN_K = 2.0  # supply stays this far above the dew point
+LEAST_COP = 1.0
+KWH_PER_M3_K = 4186.0 * 1000.0 / 3.6e6  # water
+
+
+@dataclass(frozen=True)
+class CoolingPlant:
+    """Ratings of all units together; powers of heat are thermal kW."""
+
+    capacity_kw: float
+    units: int
+    redundant_units: int
+    cop_reference: float  # at the best part load and the reference wet bulb
+    best_part_load: float
+    part_load_fall: float
+    lift_gain_per_k: float
+    reference_wet_bulb_c: float
+    tower_approach_k: float
+    exchanger_approach_k: float
+    has_economiser: bool
+    pump_fan_kw: float  # at full flow
+    least_speed: float
+    supply_temp_c: float
+    supply_limit_c: float  # above this chips throttle
+    supply_rate_k_per_min: float
+    loop_m3: float  # water in loop and buffer
+    restart_s: float
+    humidity: float  # relative, where no better is known
+
+    @property
+    def firm_kw(self) -> float:
+        """Heat it still removes without its redundant units."""
+        return self.capacity_kw * (self.units - self.redundant_units) / self.units
+
+    @property
+    def loop_kwh_per_k(self) -> float:
+        """Heat the loop takes per K."""
+        return self.loop_m3 * KWH_PER_M3_K
+
+    def power_kw(self, heat_kw: float, outdoor_temp_c: float) -> float:
+        """Electrical power for a heat at an outdoor temperature; heat above the capacity is not removed and costs nothing more."""
+        heat = min(max(heat_kw, 0.0), self.capacity_kw)
+        share = heat / self.capacity_kw
+        movers_kw = self.pump_fan_kw * max(share, self.least_speed) ** 3
+        wet_c = wet_bulb_c(outdoor_temp_c, self.humidity)
+        return movers_kw + (1.0 - self.free_share(wet_c)) * heat / self.cop(share, wet_c)
+
+    def marginal(self, heat_kw: float, outdoor_temp_c: float) -> float:
+        """kW more per kW of heat."""
+        step_kw = 0.01 * self.capacity_kw
+        low_kw = min(max(heat_kw - step_kw, 0.0), self.capacity_kw - 2 * step_kw)
+        return (self.power_kw(low_kw + 2 * step_kw, outdoor_temp_c) - self.power_kw(low_kw, outdoor_temp_c)) / (2 * step_kw)
+
+    def free_share(self, wet_c: float) -> float:
+        """The part of the heat the economiser carries: all of it where tower and exchanger reach the supply temperature, none from 4 K
+        above that."""
+        if not self.has_economiser:
+            return 0.0
+        over_k = wet_c + self.tower_approach_k + self.exchanger_approach_k - self.supply_temp_c
+        return min(1.0, max(0.0, 1.0 - over_k / 4.0))
+
+    def cop(self, share: float, wet_c: float) -> float:
+        """Coefficient of performance of the chillers: as many run as the heat needs, so that a low share loads few of them well."""
+        running = max(1, math.ceil(share * self.units - 1e-9)) / self.units
+        part_load = 1.0 - self.part_load_fall * (share / running - self.best_part_load) ** 2
+        lift = 1.0 + self.lift_gain_per_k * (self.reference_wet_bulb_c - wet_c)
+        return max(LEAST_COP, self.cop_reference * part_load * lift)
+
+
+def wet_bulb_c(dry_c: float, humidity: float) -> float:
+    """Wet-bulb temperature near sea level, within 1 K from -20 to 50 degrees C (R. Stull, J. Appl. Meteorol. Climatol. 50, 2011)."""
+    rh = min(max(100.0 * humidity, 5.0), 99.0)
+    return float(
+        dry_c * math.atan(0.151977 * math.sqrt(rh + 8.313659))
+        + math.atan(dry_c + rh)
+        - math.atan(rh - 1.676331)
+        + 0.00391838 * rh**1.5 * math.atan(0.023101 * rh)
+        - 4.686035
+    )
+
+
+def dew_point_c(dry_c: float, humidity: float) -> float:
+    """Dew point by the Magnus formula."""
+    gamma = math.log(min(max(humidity, 0.05), 1.0)) + 17.62 * dry_c / (243.12 + dry_c)
+    return 243.12 * gamma / (17.62 - gamma)
+
+
+def supply_range_c(plant: CoolingPlant, room_temp_c: float) -> tuple[float, float]:
+    """The supply temperatures allowed: from 2 K above the dew point of the room to the limit of the chips."""
+    low = dew_point_c(room_temp_c, plant.humidity) + DEW_MARGIN_K
+    return min(low, plant.supply_limit_c), plant.supply_limit_c
+
+
+def runway_s(plant: CoolingPlant, heat_kw: float, removed_kw: float, supply_temp_c: float) -> float:
+    """Seconds until the supply reaches its limit when `heat_kw` comes in and `removed_kw` is taken out; infinite while it does not rise."""
+    rising_kw = heat_kw - removed_kw
+    left_kwh = plant.loop_kwh_per_k * max(0.0, plant.supply_limit_c - supply_temp_c)
+    return math.inf if rising_kw <= 0.0 else 3600.0 * left_kwh / rising_kw
+
+
+def heat_allowed_kw(plant: CoolingPlant, able_kw: float, supply_temp_c: float) -> float:
+    """The most heat in kW that may come in now: what can be removed, and what the loop takes over one restart of the chillers. Held at
+    this the loop nears its limit ever more slowly and never crosses it."""
+    left_kwh = plant.loop_kwh_per_k * max(0.0, plant.supply_limit_c - supply_temp_c)
+    return able_kw + 3600.0 * left_kwh / plant.restart_s
