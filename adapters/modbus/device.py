@@ -205,15 +205,16 @@ class Device:
         is_arming = self._keep_lease and self._lease.needs_arming(now)
         if is_arming:
             await self._write(self._sequence(self.page.lease.before))
-        await self._send(self._book.writes(now, self._words, is_arming), now)
-        if is_arming:
+        is_taken = await self._send(self._book.writes(now, self._words, is_arming), now)
+        if is_arming and (is_taken or not self.page.lease.after):  # else what the device held before would act again
             await self._write(self._sequence(self.page.lease.after))
             self._lease.arm(now)
         if self._keep_lease and self._lease.needs_beat(now):
             await self._write([self._lease.next_beat()])
             self._lease.feed(now)
 
-    async def _send(self, writes: list[Write], now: datetime) -> None:
+    async def _send(self, writes: list[Write], now: datetime) -> bool:
+        """Writes commands; False when the device refused one."""
         self._is_let_go = self._is_let_go and not writes
         for write in writes:
             self._book.note_sent(write, now, is_acknowledged=False)
@@ -221,9 +222,10 @@ class Device:
             await self._write([(write.command.point, write.registers) for write in writes])
         except Refusal as refusal:
             await self._send_one_by_one(writes, refusal)
-            return
+            return False
         for write in writes:
             self._book.note_sent(write, self._clock.now(), is_acknowledged=True)
+        return True
 
     async def _send_one_by_one(self, writes: list[Write], refusal: Refusal) -> None:
         """One refused command must not take the others with it."""

@@ -286,6 +286,21 @@ async def test_a_refused_sequence_is_reported_at_once_and_repeated_only_for_anot
     assert (b.told, b.device.problem) == ([("power_setpoint_kw", -5.0), ("lease_s", 60.0)], None)
 
 
+async def test_golden_10_a_device_that_refuses_a_new_value_is_not_enabled_with_the_old_one(bench: Make):
+    """Found by the campaign: in LOCAL a battery refused 0 kW, and enabling it afterwards meant its last setpoint again."""
+    lease = (
+        "lease: {kind: reversion_timer, seconds: beat, enable: other, before: {beat: lease_s}, after: {other: 1}, release: {other: 0}}\n"
+    )
+    b = await bench(HEAD + REGISTERS + command() + lease)
+    await b.device.poll()
+    await b.hold(-5.0)
+    b.clock.turn(61.0)  # it lapsed
+    b.told.clear()
+    b.server._registers._is_accepted = lambda command, registers: False
+    await b.hold(0.0)
+    assert b.commands_told() == [] and b.device.problem is not None
+
+
 TIMER = "lease: {kind: reversion_timer, seconds: beat, before: {beat: lease_s}, release: {other: 0}}\n"
 
 
