@@ -47,6 +47,7 @@ class DemandMeter:
 
     peak_so_far_kw: float = 0.0
     expected_peak_kw: float = 0.0
+    expected_next_peak_kw: float | None = None  # of the next month; None: as of this one
     interval_energy_kwh: float = 0.0
     next_month_at: datetime | None = None  # the next local month start, None when beyond the horizon
 

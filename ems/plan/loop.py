@@ -207,11 +207,14 @@ class PlanLoop:
         running = interval_start(now, self.site.tariff.demand_interval_min * 60)
         since_h = max(0.0, (now - state.at).total_seconds()) / 3600
         metered_kwh = state.interval_kwh + max(0.0, state.poc_kw) * since_h if state.interval_start == running else 0.0
+        next_month_at = next_month_start(now, self.site.time_zone)
+        days_left = (next_month_at - now) / timedelta(days=1)
         return DemandMeter(
             peak_so_far_kw=state.peak_so_far_kw,
-            expected_peak_kw=self.peak.expected_kw(now, self.prices, self.weather),
+            expected_peak_kw=self.peak.expected_kw(now, self.prices, self.weather, days_left),
+            expected_next_peak_kw=self.peak.expected_kw(now, self.prices, self.weather),
             interval_energy_kwh=metered_kwh,
-            next_month_at=next_month_start(now, self.site.time_zone),
+            next_month_at=next_month_at,
         )
 
 

@@ -10,6 +10,7 @@ hold the surge, the factor alone fell to 0.39 at worst: see `tempered`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -29,6 +30,7 @@ from ems.timegrid import interval_start
 Array = NDArray[np.float64]
 FACTOR = 1.15
 FIRST_GUESS = 0.88  # of the import limit, until a day has been seen
+WHOLE_AFTER_D = 10.0  # with fewer days left in the month the factor shrinks towards 1: so few days seldom hold a worse one than those seen
 DAYS = 3
 QUARTER_S = 900
 
@@ -39,7 +41,7 @@ class PeakExpectation:
     def __init__(self, site: Site) -> None:
         self.site = site
         self._sums: dict[int, dict[str, tuple[float, float]]] = {}  # quarter -> cluster -> (kWs, s)
-        self._expected_kw: float | None = None
+        self._seen_kw: float | None = None  # least peak of the days seen; None: no whole day seen, or it cannot be replayed
         self._made_for: tuple[str, int] | None = None
         self._seen: tuple[Array, Array] | None = None  # starts and import of the least course of the days seen
         self._looked_at = -1  # hour of the last look at the history
@@ -54,18 +56,19 @@ class PeakExpectation:
                 sums[cluster] = (energy + kw * duration_s, seconds + duration_s)
         self._sums.pop(quarter - DAYS * 96 - 1, None)
 
-    def expected_kw(self, now: datetime, prices: PriceSource, weather: WeatherSource) -> float:
-        """The peak to expect, in kW of import; computed when a month begins and when another day of history is there."""
+    def expected_kw(self, now: datetime, prices: PriceSource, weather: WeatherSource, days_left: float = math.inf) -> float:
+        """The peak to expect in a month, or in what is left of it, in kW of import. The history is looked at when a month begins and when
+        another day of it is there."""
         hour = int(now.timestamp()) // 3600
-        if self._expected_kw is not None and hour == self._looked_at:
-            return self._expected_kw
-        self._looked_at = hour
-        quarters = self._complete_quarters(now)
-        made_for = (now.astimezone(ZoneInfo(self.site.time_zone)).strftime("%Y-%m"), len(quarters) // 96)
-        if self._expected_kw is None or made_for != self._made_for:
-            self._expected_kw = self._expect(now, quarters, prices, weather)
-            self._made_for = made_for
-        return self._expected_kw
+        if hour != self._looked_at:
+            self._looked_at = hour
+            quarters = self._complete_quarters(now)
+            made_for = (now.astimezone(ZoneInfo(self.site.time_zone)).strftime("%Y-%m"), len(quarters) // 96)
+            if made_for != self._made_for:
+                self._seen_kw = self._least_peak_kw(now, quarters, prices, weather)
+                self._made_for = made_for
+        limit_kw = self.site.point_of_connection.import_limit_kw
+        return FIRST_GUESS * limit_kw if self._seen_kw is None else tempered(self._seen_kw, limit_kw, days_left)
 
     def expected_within_kw(self, windows: Sequence[Window], overall_kw: float) -> float:
         """The peak to expect in the hours of some windows: of the same least course of import, at most the overall one."""
@@ -85,10 +88,9 @@ class PeakExpectation:
             run.append(newest - len(run))
         return run[::-1]
 
-    def _expect(self, now: datetime, quarters: list[int], prices: PriceSource, weather: WeatherSource) -> float:
-        limit_kw = self.site.point_of_connection.import_limit_kw
+    def _least_peak_kw(self, now: datetime, quarters: list[int], prices: PriceSource, weather: WeatherSource) -> float | None:
         if len(quarters) < 96:
-            return FIRST_GUESS * limit_kw
+            return None
         first = interval_start(now, QUARTER_S) - timedelta(seconds=QUARTER_S * len(quarters))
         starts = tuple(first + timedelta(seconds=QUARTER_S * k) for k in range(len(quarters)))
         hours = (0.25,) * len(starts)
@@ -104,9 +106,9 @@ class PeakExpectation:
                 ),
             )
         except PlanInfeasible:  # the days seen cannot be replayed: the guess stands, the plan is still a plan
-            return FIRST_GUESS * limit_kw
+            return None
         self._seen = (np.array([s.timestamp() for s in starts]), np.asarray(seen.import_kw, float))
-        return tempered(seen.peak_kw, limit_kw)
+        return seen.peak_kw
 
     def _class_demand_kw(self, cluster_id: str, quarters: list[int]) -> dict[str, Array]:
         cluster = next(c for c in self.site.clusters if c.id == cluster_id)
@@ -115,9 +117,10 @@ class PeakExpectation:
         return {name: kind.share * dynamic_kw for name, kind in cluster.classes.items()}
 
 
-def tempered(seen_kw: float, limit_kw: float) -> float:
-    """The least peak of the days seen times the factor; where that lies above the first guess, halfway back to it (a surge in three days of
-    history is often the month's peak already). Never below the peak seen, never above the limit."""
-    expected_kw = FACTOR * seen_kw
+def tempered(seen_kw: float, limit_kw: float, days_left: float = math.inf) -> float:
+    """The least peak of the days seen times the factor, less of it when few days are left; where that lies above the first guess, halfway
+    back to it (a surge in three days of history is often the month's peak already). Never below the peak seen, never above the limit."""
+    factor = 1.0 + (FACTOR - 1.0) * min(1.0, days_left / WHOLE_AFTER_D)
+    expected_kw = factor * seen_kw
     halfway_kw = 0.5 * (expected_kw + FIRST_GUESS * limit_kw)
     return min(max(seen_kw, min(expected_kw, halfway_kw)), limit_kw)

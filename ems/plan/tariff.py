@@ -29,11 +29,12 @@ def tariff_commitments(tariff: Tariff, inputs: PlanInputs) -> tuple[Commitment, 
     meter = inputs.meter
     price = tariff.demand_price_per_kw_month
     free_kw = 0.0 if price > 0.0 or tariff.is_plain else float(np.max(inputs.envelope.kw))
+    next_kw = meter.expected_peak_kw if meter.expected_next_peak_kw is None else meter.expected_next_peak_kw
     this_month_kw = max(meter.peak_so_far_kw, meter.expected_peak_kw, free_kw, 0.0)
     return (
         Commitment(ENERGY, Per.STEP, (0.0,) * steps, tuple(up.tolist()), tuple(down.tolist())),
         Commitment(DEMAND, Per.PEAK, (this_month_kw,), (price,), (0.0,), tariff.demand_interval_min),
-        Commitment(NEXT_DEMAND, Per.PEAK, (max(meter.expected_peak_kw, free_kw, 0.0),), (price,), (0.0,), tariff.demand_interval_min),
+        Commitment(NEXT_DEMAND, Per.PEAK, (max(next_kw, free_kw, 0.0),), (price,), (0.0,), tariff.demand_interval_min),
     )
 
 

@@ -103,7 +103,7 @@ class TruePeak:
     def observe(self, start: datetime, duration_s: float, demand_kw: object) -> None:
         """Nothing to learn."""
 
-    def expected_kw(self, now: datetime, prices: object, weather: object) -> float:
+    def expected_kw(self, now: datetime, prices: object, weather: object, days_left: float = 0.0) -> float:
         """The bound's peak in kW."""
         return self.kw
 

@@ -174,6 +174,19 @@ def test_the_expected_peak_follows_the_days_seen_and_never_leaves_the_limit() ->
     assert 700 < low < high < 1370.0 and beyond == 1370.0
 
 
+def test_few_days_left_in_the_month_are_expected_to_peak_less_than_a_whole_month() -> None:
+    peak = expectation(1.5, 0.4)
+    whole, week, two_days = (peak.expected_kw(MONDAY, TruePrice(), TrueWeather(), days) for days in (30.0, 7.0, 2.0))
+    assert whole > week > two_days > whole / 1.15
+    for later, is_lower in ((timedelta(0), False), (timedelta(days=11), True)):
+        loop = PlanLoop(SITE)
+        for frame in frames(1.5, 0.4):
+            loop.observe(replace(frame, start=frame.start + later))
+        meter = loop.make_inputs(MONDAY + later, state(MONDAY + later)).meter
+        assert meter.expected_next_peak_kw is not None
+        assert (meter.expected_next_peak_kw > meter.expected_peak_kw) == is_lower
+
+
 def test_with_less_than_a_day_seen_the_expected_peak_is_a_share_of_the_limit() -> None:
     assert expectation(0.9, 0.5).expected_kw(MONDAY, TruePrice(), TrueWeather()) == pytest.approx(FIRST_GUESS * 1370)
 
