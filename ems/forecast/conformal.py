@@ -12,11 +12,10 @@ import numpy as np
 from ems.forecast.pending import Pending, Progress
 from ems.forecast.protocol import LEVEL_ARRAY, LEVELS, MEDIAN, Floats, Forecast, Forecaster, History, issue
 
-RATE = 0.05  # of the spread, per cell; this and the next two chosen on the first two thirds of eight load series
+RATE = 0.04  # of the spread, per cell; this and the next chosen on the first two thirds of eight load series
 LONG_CELLS = 6.0  # beyond this lead the rate falls with the lead
 GROUP_EDGES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)  # leads [a, b) share their offsets
 WARM_CELLS = 200.0  # the rate grows to its full value over so many cells: the inner forecaster finds its own width first
-LEAK = 0.002  # of an offset, per cell: what is no longer needed fades
 MOST = 3.0  # offsets stay within this many spreads
 MOST_SILENT = 15  # missing or estimated cells in a row beyond which the quantiles widen no further
 
@@ -43,8 +42,9 @@ class Conformal:
         for cell in self._progress.new_cells(history):
             self._learn(history.target(cell), cell)
         base = self.inner.update(history)
-        self._pending.put(history.end, base.values.T)
         values = outwards(base.values + self._offset[:, self._group] * spread(base.values))
+        values = np.clip(values, self.low, self.high)
+        self._pending.put(history.end, values.T)
         values = widened(values, silent_cells(history))
         return issue(history, self.name, self.leads, np.clip(values, self.low, self.high), reason=base.reason)
 
@@ -52,16 +52,15 @@ class Conformal:
         rows, ok = self._pending.due(cell)
         if not (np.isfinite(actual) and ok.any()):
             return
-        issued = rows.T
-        ok = ok & np.isfinite(issued).all(axis=0)
-        corrected = issued + self._offset[:, self._group] * spread(issued)
-        below = np.where(ok, actual <= corrected, 0.0)
+        said = rows.T  # with the offsets of that time: judged by today's, errors that last would seem covered
+        ok = ok & np.isfinite(said).all(axis=0)
+        below = np.where(ok, actual <= said, 0.0)
         count = self._members @ ok
         share = (below @ self._members.T) / np.maximum(count, 1.0)
         self._seen += count > 0
         ramp = np.minimum(1.0, self._seen / WARM_CELLS)
         step = ramp * self._rate * (LEVEL_ARRAY[:, None] - share) * np.where(count > 0, 1.0, 0.0)
-        self._offset = np.where(self._moves, np.clip((1 - LEAK * (count > 0)) * self._offset + step, -MOST, MOST), 0.0)
+        self._offset = np.where(self._moves, np.clip(self._offset + step, -MOST, MOST), 0.0)
 
 
 def outwards(values: Floats) -> Floats:

@@ -15,7 +15,7 @@ from ems.forecast.peak_scores import PeakScore, all_peak_scores
 from ems.forecast.table import lead_text, markdown, markdown_table
 
 LEADS_S = (600.0, 3600.0, 86400.0)
-NAMES = ("ensemble", "linear", "persistence", "day-ago", "period")
+NAMES = ("ensemble", "linear", "persistence", "day-ago")
 TREES_ON = "ServeGen m-large"  # the trees take seconds per refit: on one series
 ABOUT = """
 Test span: the last third of each series; every setting was chosen before it and is the same for all. Each origin sees only what was known
