@@ -242,6 +242,12 @@ def _sign_flips(p: Planner, now: Any) -> list[dict[str, Any]]:
     return [encode_plan(flat_plan(p.world.site, now, 500.0 if p.number % 2 else -500.0, 0.95 * p.world.limit_kw))]
 
 
+def _greedy(p: Planner, now: Any) -> list[dict[str, Any]]:
+    """Takes everything every store can give."""
+    plan = flat_plan(p.world.site, now, -500.0, 0.5 * p.world.limit_kw)
+    return [encode_plan(replace(plan, power_kw={k: tuple(-1e4 for _ in row) for k, row in plan.power_kw.items()}))]
+
+
 def _nonsense(p: Planner, now: Any) -> list[dict[str, Any]]:
     good = encode_plan(p.honest(now))
     return [{**good, "import_kw": [math.nan] * 12}, {**good, "power_kw": {}}, {"made_at": 7}, {**good, "starts": []}]
@@ -251,6 +257,7 @@ PLANS: dict[str, Callable[[Planner, Any], list[dict[str, Any]]]] = {
     "honest": lambda p, now: [encode_plan(p.honest(now))],
     "hostile": lambda p, now: [encode_plan(hostile_plan(p.world.site, now, p.rng))],
     "flips": _sign_flips,
+    "greedy": _greedy,
     "nonsense": _nonsense,
     "stepped": lambda p, now: [encode_plan(p.honest(now + timedelta(hours=p.rng.choice([-1, 1]))))],
 }

@@ -1,0 +1,128 @@
+"""Golden cases of the campaign: the shortest schedules that once broke an invariant, kept with the settings that showed it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from ems.errors import InvariantBroken
+from tests.campaign.faults import Fault, put
+from tests.campaign.oracle import Oracle, Violation
+from tests.campaign.world import EPOCH, Setting, World
+
+LIMITED = Setting(18, 950.0, demand_scale=2.0, noise=0.15)
+FULL_UPS = {"assets": {"ups-1": {"initial_soc": 0.70}}}
+
+# number, what it is, setting, planner, faults
+CASES = {
+    "11 a battery that does the opposite, the load at the limit": (
+        LIMITED,
+        "honest",
+        [Fault(51.0, "reversed", "bess-1", 40.0)],
+    ),
+    "12 a meter whose bytes are swapped while the battery discharges": (
+        Setting(13, 950.0, demand_scale=2.0),
+        "flips",
+        [Fault(60.0, "swapped", "poc", 30.0)],
+    ),
+    "13 a hall that says too much": (
+        Setting(6, 1250.0, demand_scale=2.0, noise=0.15),
+        "none",
+        [Fault(60.0, "offset", "hall-a", 100.0, 60.0)],
+    ),
+    "14 a hall that loses power while the battery serves it": (
+        Setting(19, 950.0, demand_scale=1.3),
+        "flips",
+        [Fault(61.0, "trip hall", "hall-a", 40.0)],
+    ),
+    "15 killed while the battery serves the load": (LIMITED, "honest", [Fault(70.0, "kill", "site", 1.0, 2.0)]),
+    "16 an event comes three times and control is killed before it begins": (
+        LIMITED,
+        "honest",
+        [Fault(30.0, "limit drop", "site", 60.0, 0.85), Fault(60.0, "kill", "site", 1.0, 1.0)],
+    ),
+    "17 a person takes the battery while it discharges": (LIMITED, "hostile", [Fault(49.0, "local", "bess-1", 51.0)]),
+    "18 a battery that somebody else charges": (LIMITED, "none", [Fault(60.0, "other_master", "bess-1", 60.0, 0.7)]),
+    "19 a hall that ignores its cap": (LIMITED, "none", [Fault(60.0, "ignores", "hall-b", 60.0)]),
+    "20 a full disk": (LIMITED, "honest", [Fault(60.0, "disk full", "site", 60.0)]),
+    "21 a load that steps from a tenth to nine tenths": (LIMITED, "honest", [Fault(60.0, "load step", "site", 60.0)]),
+    "22 a frozen meter": (LIMITED, "honest", [Fault(60.0, "frozen meter", "poc", 80.0)]),
+}
+
+
+@contextmanager
+def watched(setting: Setting, faults: list[Fault], planner: str) -> Iterator[tuple[World, Oracle]]:
+    """A world under the eyes of the oracle; its folder is removed at the end."""
+    world = World(setting)
+    try:
+        put(world, faults, planner)
+        yield world, Oracle(world, faults)
+    finally:
+        shutil.rmtree(world.folder, ignore_errors=True)
+
+
+def broken(setting: Setting, planner: str, faults: list[Fault], seconds: int = 200) -> list[Violation]:
+    """What the oracle finds."""
+    with watched(setting, faults, planner) as (world, oracle):
+        world.run(seconds)
+        return oracle.finish()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_golden(case: str):
+    setting, planner, faults = CASES[case]
+    assert broken(setting, planner, faults) == []
+
+
+@pytest.mark.parametrize("strength", [0.2, -0.2])
+def test_golden_23_a_ups_whose_gauge_jumps_near_its_reserve_keeps_the_reserve(strength: float):
+    """Its charge stands a little above the reserve, a plan takes all it can, and the gauge shows a fifth more."""
+    setting = Setting(4, 1100.0, demand_scale=1.6, overrides=FULL_UPS)
+    assert broken(setting, "greedy", [Fault(40.0, "soc_jump", "ups-1", 500.0, strength)], 600) == []
+
+
+def test_golden_24_a_cycle_that_breaks_an_invariant_keeps_no_lease_and_feeds_no_watchdog():
+    with watched(LIMITED, [], "honest") as (world, _):
+        world.run(120)
+        loop, beats = world.loop, []
+        assert loop is not None
+
+        def breaks(*given: object) -> None:
+            raise InvariantBroken("a number that must never become an action")
+
+        loop.controller.decide = breaks  # type: ignore[method-assign,assignment]
+        loop.beat.give = lambda: beats.append(world.time.s)  # type: ignore[method-assign]
+        world.run(90)
+        assert beats == [] and loop.fence.is_stalled
+        at_s = EPOCH.timestamp() + world.time.s
+        assert all(d.lease_remaining_s(at_s) == 0.0 for d in world.plant.devices.values())
+
+
+def test_golden_25_what_was_ordered_and_announced_survives_a_kill():
+    with watched(LIMITED, [], "honest") as (world, _):
+        faults = [Fault(20.0, "limit drop", "site", 3000.0, 0.85)]
+        put(world, faults, "none")
+        world.run(150)
+        before = world.loop.controller.memory()  # type: ignore[union-attr]
+        world.kill_control(1.0)
+        world.run(10)
+        after = world.loop.controller.memory()  # type: ignore[union-attr]
+        assert before["obligations"] == after["obligations"] != []
+        assert after["critical"] and after["billing"]["month"] == before["billing"]["month"]
+
+
+def test_golden_26_an_intent_is_in_the_journal_before_anything_is_written():
+    with watched(LIMITED, [], "honest") as (world, _):
+        world.run(60)
+        loop = world.loop
+        assert loop is not None
+        order: list[str] = []
+        journal, field = loop.journal, loop.field
+        append, apply = journal.append, field.apply
+        journal.append = lambda *a: (order.append("journal"), append(*a))[1]  # type: ignore[method-assign,assignment,misc]
+        field.apply = lambda *a, **k: (order.append("field"), apply(*a, **k))[1]  # type: ignore[method-assign,assignment,misc]
+        world.run(3)
+        assert order[0] == "journal" and order[: order.index("field") + 1] == ["journal", "field"]
