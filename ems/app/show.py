@@ -44,7 +44,7 @@ def asset_lines(asset: dict[str, Any]) -> Iterator[str]:
     yield f"{asset['id']:<10} {asset['mode'] or '-':<8} {_power(asset):<24} {_details(asset)}".rstrip()
     for setpoint in asset["setpoints"]:
         done = "written" if setpoint["written"] else "not written"
-        yield f"{'':<10} {setpoint['command']} {setpoint['kw']:.1f} kW: {setpoint['reason']} ({done})"
+        yield f"{'':<10} {setpoint['command']} {_value(setpoint['command'], setpoint['kw'])}: {setpoint['reason']} ({done})"
     if asset["low_kw"] is not None:
         low, high = f"{asset['low_kw']:.1f} kW ({asset['low_rule']})", f"{asset['high_kw']:.1f} kW ({asset['high_rule']})"
         yield f"{'':<10} allowed from {low} to {high}"
@@ -75,7 +75,7 @@ def _why_then(state: StateDir, asset_id: str, at: datetime) -> Iterator[str]:
         known = sorted({row[0] for row in entry.body["setpoints"]})
         raise EmsError(f"{asset_id} had no setpoint; there were setpoints of {', '.join(known) or 'nothing'}")
     for _, command, kw, reason, was_written in rows:
-        yield f"{asset_id} {command} {kw:.1f} kW: {reason} ({'written' if was_written else 'not written'})"
+        yield f"{asset_id} {command} {_value(command, kw)}: {reason} ({'written' if was_written else 'not written'})"
 
 
 def image_lines(image: dict[str, Any]) -> Iterator[str]:
@@ -92,10 +92,17 @@ def image_lines(image: dict[str, Any]) -> Iterator[str]:
     yield from (f"{asset}: {problem}" for asset, problem in image["problems"].items() if asset not in image["readings"])
 
 
+def _value(command: str, value: float) -> str:
+    """A command's value; a request is yes or no."""
+    return f"{value:.1f} kW" if command.endswith("_kw") else ("yes" if value else "no")
+
+
 def _power(asset: dict[str, Any]) -> str:
     kw = asset["power_kw"]
     if asset["kind"] == "battery":
         return f"{'charging' if kw > 0 else 'discharging'} {abs(kw):.0f} kW" if abs(kw) >= 0.5 else "idle"
+    if asset["kind"] in ("generator", "renewable"):
+        return f"generating {-kw:.0f} kW" if kw <= -0.5 else "giving nothing"
     return f"{kw:.0f} kW"
 
 
@@ -104,4 +111,13 @@ def _details(asset: dict[str, Any]) -> str:
     parts += [f"reserve {asset['reserve_soc']:.1%}"] if asset.get("reserve_soc") is not None else []
     parts += [f"demand {asset['demand_kw']:.0f} kW"] if asset.get("demand_kw") is not None else []
     parts += [f"backlog {asset['backlog_kwh']:.0f} kWh"] if asset.get("backlog_kwh") else []
+    parts += [str(asset["run_mode"])] if asset.get("run_mode") else []
+    parts += [f"ran {_hours(asset['run_hours'])}"] if asset.get("run_hours") else []
+    parts += [f"{asset['available_kw']:.0f} kW there"] if asset.get("available_kw") is not None else []
     return ", ".join(parts)
+
+
+def _hours(by_year: dict[str, dict[str, float]]) -> str:
+    """Hours of the newest year by reason: `12.5 h economic, 0.3 h test`."""
+    year = max(by_year)
+    return ", ".join(f"{hours:.1f} h {reason}" for reason, hours in by_year[year].items()) + f" in {year}"

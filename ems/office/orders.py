@@ -49,7 +49,12 @@ class OrderForm(BaseModel):
 
 def commandable(site: Site) -> tuple[str, ...]:
     """Ids of the assets a person can give orders to."""
-    return (*(b.id for b in site.batteries), *(u.id for u in site.upses), *(c.id for c in site.clusters))
+    return (
+        *(b.id for b in site.batteries),
+        *(u.id for u in site.upses),
+        *(c.id for c in site.clusters),
+        *(g.id for g in (*site.generators, *site.renewables)),
+    )
 
 
 def order_from(form: OrderForm, site: Site, now: datetime) -> Order:

@@ -7,7 +7,15 @@ from zoneinfo import ZoneInfo
 
 STORES = ("battery", "ups")
 IDLE_KW = 0.5
-KINDS = {"battery": "Battery", "ups": "UPS", "cluster": "IT hall", "cooling": "Cooling", "fixedload": "Fixed load"}
+KINDS = {
+    "battery": "Battery",
+    "ups": "UPS",
+    "cluster": "IT hall",
+    "cooling": "Cooling",
+    "fixedload": "Fixed load",
+    "generator": "Generator",
+    "renewable": "Sun or wind",
+}
 
 
 def kw(value: float | None) -> str:
@@ -37,6 +45,8 @@ def doing(kind: str, power_kw: float | None, battery_kw: float | None = None) ->
         return flow(battery_kw)
     if power_kw is None:
         return "unknown"
+    if kind in ("generator", "renewable") and abs(power_kw) < IDLE_KW:
+        return "giving nothing"
     return f"{'generating' if power_kw < -IDLE_KW else 'drawing'} {kw(power_kw)}"
 
 
@@ -51,6 +61,12 @@ def asked(kind: str, command: str, value_kw: float) -> str:
     """A setpoint in words."""
     if kind in STORES:
         return "stay idle" if abs(value_kw) < IDLE_KW else f"{'charge' if value_kw > 0 else 'discharge'} {kw(value_kw)}"
+    if command == "run_request":
+        return "run" if value_kw else "no request to run"
+    if kind == "generator":
+        return f"give {kw(value_kw)}"
+    if command == "generation_limit_kw":
+        return f"give at most {kw(value_kw)}"
     if command == "power_cap_kw":
         return f"stay below {kw(value_kw)}"
     return f"{command.removesuffix('_limit_kw').replace('_', ' ')} below {kw(value_kw)}"
