@@ -49,12 +49,8 @@ class OrderForm(BaseModel):
 
 def commandable(site: Site) -> tuple[str, ...]:
     """Ids of the assets a person can give orders to."""
-    return (
-        *(b.id for b in site.batteries),
-        *(u.id for u in site.upses),
-        *(c.id for c in site.clusters),
-        *(g.id for g in (*site.generators, *site.renewables)),
-    )
+    stores_and_clusters = (*(b.id for b in site.batteries), *(u.id for u in site.upses), *(c.id for c in site.clusters))
+    return (*stores_and_clusters, *(g.id for g in site.generators), *(r.id for r in site.renewables))
 
 
 def order_from(form: OrderForm, site: Site, now: datetime) -> Order:
