@@ -19,6 +19,7 @@ from ems.site.tariff_calendar import LocalTimes, month_start
 Array = NDArray[np.float64]
 POINTS = 257  # of the integral over the height of the peak
 GRID_S = 900.0
+LEAST_ERROR = 0.1  # of the stationary one: even the next interval is not known exactly
 
 
 class PeakPredictor(Protocol):
@@ -65,7 +66,7 @@ class SystemLoadPredictor:
 
     def __init__(self, tariff: Tariff, rule: CoincidentPeak, time_zone: str, error_share: float = 0.03, error_memory: float = 0.9) -> None:
         self.tariff, self.rule, self.time_zone = tariff, rule, time_zone
-        self.error_share, self.error_memory = error_share, error_memory
+        self.error_share, self.error_memory = max(error_share, 1e-3), error_memory
         self._error: tuple[float, float] | None = None  # when the load was last seen, and by how much it exceeded its forecast
         self._forecast: tuple[Array, Array] = (np.zeros(0), np.zeros(0))
         self._daily: dict[int, float] = {}  # local day -> highest load seen
@@ -85,20 +86,26 @@ class SystemLoadPredictor:
             self._daily[day] = max(self._daily.get(day, 0.0), load_kw)
 
     def probability(self, now: datetime, starts: Sequence[datetime], duration_h: Sequence[float]) -> Array:
-        """Chance per step; zero where nothing is forecast or no peak can lie."""
+        """Chance of the metered intervals in each step, by the share that lies in it; zero where nothing is forecast or can peak."""
         begin = np.array([s.timestamp() for s in starts])
         end = begin + 3600.0 * np.asarray(duration_h, float)
-        at_s, load = self._forecast
+        length_s = 60.0 * self.rule.interval_min
+        at_s = np.arange(begin[0] // length_s * length_s, end[-1], length_s)
+        edges, so_far = np.r_[at_s, at_s[-1] + length_s], np.r_[0.0, np.cumsum(self._of_intervals(now, at_s, length_s))]
+        return np.asarray(np.interp(end, edges, so_far) - np.interp(begin, edges, so_far), float)
+
+    def _of_intervals(self, now: datetime, begin: Array, length_s: float) -> Array:
+        """Chance of each interval of the system's meter."""
         times = LocalTimes(begin, self.time_zone, self.tariff)
-        highest = np.array([_highest(at_s, load, a, b) for a, b in zip(begin, end, strict=True)])
+        highest = np.array([_highest(*self._forecast, at, at + length_s) for at in begin.tolist()])
         can_peak = np.isfinite(highest) & eligible(self.rule, times)
-        chance = np.zeros(len(starts))
+        chance = np.zeros(len(begin))
         for month in np.unique(times.month_index[can_peak]):
             inside = np.flatnonzero(can_peak & (times.month_index == month))
             sigma = self.error_share * max(float(highest[inside].max()), 1e-9)
             fades = self._fades(begin[inside], now)
             expected = highest[inside] + fades * (0.0 if self._error is None else self._error[1])
-            spread = np.maximum(sigma * np.sqrt(1.0 - fades**2), 1e-3 * sigma)
+            spread = np.maximum(sigma * np.sqrt(1.0 - fades**2), LEAST_ERROR * sigma)
             chance[inside] = self._of_month(int(month), expected, spread, int(times.day_number[inside].max()))
         return chance
 

@@ -27,6 +27,7 @@ from ems.replay.bound import solve_window
 from ems.replay.future import TrueLoad, TruePeak, TruePrices, TrueWeather, true_loads, true_prices, true_weather
 from ems.replay.generation import true_resources
 from ems.replay.scores import ForecastScores
+from ems.replay.system_load import predictor_for
 from ems.replay.world import World
 from ems.state.image import SiteImage
 
@@ -127,7 +128,8 @@ def forecasting_loop(world: World) -> PlanLoop:
         announced = [job for job in jobs if job.cluster == cluster.id]
         if announced:
             loads[cluster.id] = WithAnnounced(loads[cluster.id], cluster.rating_kw, announced)
-    return PlanLoop(world.site, loads=loads, settle_at=world.scenario.model.end)
+    peaks = predictor_for(world, is_oracle=False)
+    return PlanLoop(world.site, loads=loads, settle_at=world.scenario.model.end, system_peaks=peaks)
 
 
 def foreseeing_loop(world: World) -> PlanLoop:
@@ -135,7 +137,8 @@ def foreseeing_loop(world: World) -> PlanLoop:
     loads = {name: TrueLoad(series) for name, series in true_loads(world).items()}
     resources: dict[str, LoadSource] = {name: TrueLoad(series) for name, series in true_resources(world).items()}
     prices, weather = TruePrices(true_prices(world)), TrueWeather(true_weather(world))
-    loop = PlanLoop(world.site, loads=loads, prices=prices, weather=weather, settle_at=world.scenario.model.end)
+    peaks, end = predictor_for(world, is_oracle=True), world.scenario.model.end
+    loop = PlanLoop(world.site, loads=loads, prices=prices, weather=weather, settle_at=end, system_peaks=peaks)
     loop.resources = resources
     try:
         loop.peak = TruePeak(solve_window(world).peak_kw)  # type: ignore[assignment]

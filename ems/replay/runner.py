@@ -24,6 +24,7 @@ from ems.replay.field import SimulatedField
 from ems.replay.ledger import Ledger
 from ems.replay.outputs import Decisions, TimeSeries
 from ems.replay.summary import summary
+from ems.replay.system_load import billed_peaks
 from ems.replay.world import World, encode_obligation, instant, obligation
 from simulators.plant import Plant, PlantStep
 
@@ -57,6 +58,8 @@ class Run:
         self.plant = Plant(world.site, world.seed, starts_lapsed=policy != "none")
         self.field = SimulatedField(self.plant)
         self.ledger = Ledger(world.site, scenario.model.peak_so_far_kw, scenario.start)
+        if self.ledger.account is not None:
+            self.ledger.account.coincident_s = billed_peaks(world)
         self.controller: Controller | None = None
         self.planning: Planning | None = None
         if policy != "none":

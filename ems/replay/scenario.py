@@ -125,6 +125,13 @@ class CarbonFile(TableFile):
     signal: Literal["average", "marginal"] = "average"
 
 
+class SystemLoadFile(TableFile):
+    """The system's load as forecast, hourly; its truth is generated: the forecast plus an AR(1) error, for coincident peaks."""
+
+    error_share: Annotated[float, Field(ge=0, le=1)] = 0.03  # stationary deviation, of the highest forecast
+    error_memory: Annotated[float, Field(ge=0, lt=1)] = 0.9  # what is left of an error after an hour
+
+
 class WeatherFile(TableFile):
     """Outdoor temperature; `tmy` is a typical year by local standard hour."""
 
@@ -190,6 +197,7 @@ class ScenarioModel(FileModel):
     day_ahead: DayAheadFile | None = None
     carbon: CarbonFile | None = None
     weather: WeatherFile | None = None
+    system_load: SystemLoadFile | None = None
     frequency: FrequencyFile | None = None
     events: list[EventEntry] = []
     jobs: list[JobEntry] = []
@@ -276,7 +284,7 @@ def _named(model: ScenarioModel) -> Iterator[tuple[tuple[str | int, ...], str]]:
             yield ("load", i, "trace", "path"), load.trace.path
         if isinstance(load.trace.within_window, Texture):
             yield ("load", i, "trace", "within_window", "texture"), load.trace.within_window.texture
-    for key in ("prices", "day_ahead", "carbon", "weather", "frequency"):
+    for key in ("prices", "day_ahead", "carbon", "weather", "system_load", "frequency"):
         table = getattr(model, key)
         if table is not None:
             yield (key, "path"), table.path

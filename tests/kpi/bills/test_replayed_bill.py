@@ -56,6 +56,24 @@ def test_no_policy_is_cheaper_than_the_bound(finished: tuple[Path, Path]) -> Non
     assert all(comparison["bound"]["total"] <= p["total"] + 0.01 for name, p in comparison["policies"].items() if name != "bound")
 
 
+def test_a_coincident_peak_inside_the_window_is_foreseen_and_billed(tmp_path: Path) -> None:
+    """The system peaks at 14:00 in Chicago: the plan empties its battery then, the bill charges a quarter of the year's price."""
+    hours = np.arange(20 * 24)
+    load = 60e3 + 1e3 * np.abs(hours % 24 - 12) / -1.0 + 9e3 * (hours == 19 * 24 + 19 - 5)
+    made.write_prices(tmp_path / "system.csv", datetime(2024, 8, 1, 5, tzinfo=UTC), len(hours), 60, load)
+    system = "{path: system.csv, columns: {load: price}, error_share: 0.001}"
+    overrides = "{point_of_connection: {import_limit_kw: 1370}, tariff: ercot-real-time-4cp}"
+    scenario = made.write_scenario(tmp_path, 1.25, AFTERNOON, control_step_s="60", overrides=overrides, system_load=system)
+    assert run_replay(scenario, tmp_path / "out", ["capped", "plan"], [], 1, lambda *_: None, lambda _: None) == 0
+    site, kw = load_scenario(scenario).site, {}
+    for policy in ("capped", "plan"):
+        cost = json.loads((tmp_path / "out" / policy / "summary.json").read_text())["cost"]
+        quarters = pd.read_parquet(tmp_path / "out" / policy / "timeseries.parquet")["poc_kw"].to_numpy().reshape(-1, 15).mean(axis=1)
+        kw[policy] = quarters[4]
+        assert cost["demand"] == pytest.approx(67.0 / 4 * kw[policy] + 4.70 * quarters.max(), abs=0.1)
+    assert site.tariff.coincident_peak is not None and kw["plan"] < kw["capped"] - 100.0
+
+
 def test_a_tariff_that_prices_carbon_needs_that_carbon_in_the_scenario(tmp_path: Path) -> None:
     tariff = "{point_of_connection: {import_limit_kw: 1370}, tariff: {carbon: {price_per_kg: 0.05, signal: marginal}}}"
     carbon = made.write_prices(tmp_path / "carbon.csv", AFTERNOON, 8, values=np.full(8, 400.0))
