@@ -215,7 +215,6 @@ def collected(programs: Programs, desk: Desk, status: EventStatus, now: datetime
     from ems.program.library import program_path
 
     event = status.event.id
-    inputs = programs.ports.inputs(status, desk.terms_of(status.event), now) if (status.result or {}).get("baseline") else None
     return Evidence(
         event=event,
         records=desk.store.since(0, event),
@@ -223,7 +222,6 @@ def collected(programs: Programs, desk: Desk, status: EventStatus, now: datetime
         program=status.event.program,
         program_text=program_path(status.event.program, programs.enrolments_path).read_text(),
         enrolment=desk.enrolments.get(status.event.program),
-        inputs=inputs,
         setpoints=setpoints_between(programs.state_dir, status, now),
     )
 

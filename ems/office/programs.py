@@ -29,7 +29,7 @@ from ems.program.event import GridEvent
 from ems.program.judge import judge_event, quiet_limits
 from ems.program.ledger import Ledger
 from ems.program.library import find_program, program_paths
-from ems.program.measure import LOOKBACK, MeasureInputs, expected_baseline, measure_event
+from ems.program.measure import MeasureInputs, expected_baseline, measure_event, reading_plan
 from ems.program.meter import MeterSeries, on_grid
 from ems.program.stages import SiteFacts, acting_event
 from ems.program.status import EventStatus, encode_obligation
@@ -67,7 +67,7 @@ class RunPorts:
     def baseline_kw(self, event: GridEvent, terms: Terms, now: datetime) -> float | None:
         """The mean of the programme's baseline over the event; None for levels and where history is too short."""
         try:
-            run = expected_baseline(event, terms, self._enrolment(event), self.meter(event.start - LOOKBACK, now, terms))
+            run = expected_baseline(event, terms, self._enrolment(event), self.meter(event.start, now, terms))
         except DataError:
             return None
         return None if run.adjustment.why == "the enrolled level" else sum(run.kw) / len(run.kw)
@@ -85,7 +85,7 @@ class RunPorts:
 
     def measure(self, status: EventStatus, terms: Terms, enrolment: EnrolmentFile | None, now: datetime) -> dict[str, Any] | None:
         """Baseline and settlement once the meter data is there; after METER_PATIENCE what stands against it."""
-        until = min(acting_event(status, terms).end, status.ended_at or now)
+        until = min(acting_event(status, terms).end, status.ended_at or now) + reading_plan(terms)[1]
         if now < self._measure_at.get(status.event.id, until + METER_LAG):
             return None
         self._measure_at[status.event.id] = now + METER_LAG
@@ -100,17 +100,17 @@ class RunPorts:
         until = min(event.end, status.ended_at or event.end)
         others = self.desk.events.values() if self.desk is not None else ()
         periods = [(s.event.start, min(s.event.end, s.ended_at or s.event.end)) for s in others if s.moved_at and s.event.id != event.id]
-        meter = self.meter(event.start - LOOKBACK, until + timedelta(hours=4), terms)
+        meter = self.meter(event.start, until + reading_plan(terms)[1], terms)
         return MeasureInputs(event, status.accepted_kw, until, meter, tuple(p for p in periods if p[1] > p[0]))
 
     def meter(self, start: datetime, end: datetime, terms: Terms) -> MeterSeries:
-        """The point of connection in history. DataError when it holds nothing."""
-        rows = self._minutes(start, end)
+        """The point of connection in history, from as long before `start` as the baseline looks. DataError when there is none."""
+        lookback, _, interval_min = reading_plan(terms)
+        rows = self._minutes(start - lookback, end)
         if not rows:
             raise DataError("history holds no minute of the point of connection")
         seconds = [datetime.fromisoformat(r["start"]).timestamp() for r in rows]
-        fine = terms.baseline is not None and terms.baseline.method == "mbma"
-        return on_grid(seconds, [r["poc_kw"] for r in rows], 60.0, 5 if fine else 15)
+        return on_grid(seconds, [r["poc_kw"] for r in rows], 60.0, interval_min)
 
     def plan(self, now: datetime) -> Plan | None:
         """The newest plan."""

@@ -138,10 +138,10 @@ def _nominated(method: BaselineMethod, event: EventDay, starts: Sequence[datetim
 
 def _near_event(method: BaselineMethod, event: EventDay, meter: MeterSeries, starts: Sequence[datetime]) -> BaselineRun:
     """The mean of intervals shortly before (and after) the event, held flat."""
-    ordinary = (*event.other_events, *event.outages)
+    special = ((event.start, event.end), *event.other_events, *event.outages)
     windows = [(-method.before_h[0], -method.before_h[1], event.start), (method.after_h[0], method.after_h[1], event.end)]
     near = [t for a, b, edge in windows for t in grid(edge + timedelta(hours=a), edge + timedelta(hours=b), method.interval_min)]
-    used = [t for t in near if not overlaps(t, method.interval_min, ordinary)]
+    used = [t for t in near if not overlaps(t, method.interval_min, special)]
     values = [v for t in used if (v := _read(method, meter, t)) is not None]
     if not values:
         raise DataError("baseline: no measured interval near the event that is not itself an event")
@@ -295,7 +295,7 @@ class _LikeDays:
         window = grid(event.start - timedelta(hours=m.adjust_from_h), event.start - timedelta(hours=m.adjust_to_h), m.interval_min)
         pairs = []
         for start in window:
-            if overlaps(start, m.interval_min, (*event.other_events, *event.outages)):
+            if overlaps(start, m.interval_min, ((event.start, event.end), *event.other_events, *event.outages)):
                 continue
             actual = _read(m, self.meter, start)
             like = [v for d in picked if (v := self._read_back(start, d)) is not None]

@@ -24,6 +24,7 @@ from ems.program.terms import Terms, terms_on
 from ems.site.source import parse_source, validated
 
 MANIFEST = "manifest.json"
+SHOWN = ("baseline", "settlement", "inputs", "meter")  # parts of the recorded result that stand in files of their own
 STAMP = (1980, 1, 1, 0, 0, 0)  # equal content gives an equal file
 HOSTILE = (KeyError, ValueError, TypeError, AttributeError, IndexError)
 
@@ -38,7 +39,6 @@ class Evidence:
     program: str
     program_text: str
     enrolment: EnrolmentFile | None
-    inputs: MeasureInputs | None
     setpoints: Iterable[Mapping[str, Any]] = ()
 
 
@@ -80,14 +80,8 @@ def _files(evidence: Evidence) -> dict[str, str]:
         "setpoints.jsonl": "".join(json.dumps(s, sort_keys=True) + "\n" for s in evidence.setpoints),
         "raw_messages.jsonl": "".join(json.dumps(r.body, sort_keys=True) + "\n" for r in evidence.records if r.kind == "message"),
     }
-    if evidence.inputs is not None:
-        files["inputs.json"] = json.dumps(evidence.inputs.encode(), sort_keys=True)
-        files["meter.json"] = json.dumps(evidence.inputs.meter.encode(), sort_keys=True)
-    result = result_of(evidence.records)
-    if result is not None:
-        files["baseline.json"] = json.dumps(result.get("baseline"), sort_keys=True, indent=1)
-        files["settlement.json"] = json.dumps(result.get("settlement"), sort_keys=True, indent=1)
-    return files
+    result = result_of(evidence.records) or {}
+    return files | {f"{name}.json": json.dumps(result[name], sort_keys=True, indent=1) for name in SHOWN if name in result}
 
 
 def result_of(records: Iterable[Record]) -> dict[str, Any] | None:
@@ -121,9 +115,7 @@ def _chain_faults(records: Sequence[Record], chain: Sequence[str]) -> list[str]:
 def _result_faults(files: Mapping[str, bytes], records: Sequence[Record]) -> list[str]:
     """Baseline and settlement reckoned again must be the recorded ones, and so must the files that show them."""
     recorded = result_of(records)
-    if recorded is None or "inputs.json" not in files:
-        return [] if recorded is None else ["the inputs of the measurement are missing"]
-    if "trouble" in recorded:
+    if recorded is None or "trouble" in recorded:
         return []
     inputs = MeasureInputs.decode(json.loads(files["inputs.json"]), MeterSeries.decode(json.loads(files["meter.json"])))
     raw = json.loads(files["enrolment.json"])
@@ -132,7 +124,7 @@ def _result_faults(files: Mapping[str, bytes], records: Sequence[Record]) -> lis
     faults = [
         f"{key}: recomputed {_short(found[key])}, recorded {_short(recorded.get(key))}" for key in found if found[key] != recorded.get(key)
     ]
-    for name in ("baseline", "settlement"):
+    for name in SHOWN:
         if json.loads(files[f"{name}.json"]) != recorded.get(name):
             faults.append(f"{name}.json is not what was recorded")
     return faults

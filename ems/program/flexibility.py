@@ -74,7 +74,8 @@ class Flexibility:
             return "nothing is free to reduce the import"
         if total >= self.import_kw - NOTHING:
             return "the import itself: there is no more to take off"
-        worst = max(self.free, key=lambda f: (f.lost_kw, -f.kw))
+        giving = [f for f in self.free if f.kw > NOTHING]  # what gives nothing (a reserve) is no lever
+        worst = max(giving, key=lambda f: (f.lost_kw, -f.kw))
         return worst.bound
 
     def cost_of(self, kw: float) -> float:

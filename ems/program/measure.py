@@ -21,6 +21,7 @@ from ems.program.settlement import Duty, settle
 from ems.program.terms import Terms
 
 LOOKBACK = timedelta(days=62)  # of the longest method, with the hours of its window
+NEAR = timedelta(days=1)  # of methods that look only at the hours around the event
 ERROR_LEVELS = (0.1, 0.9)
 
 
@@ -59,13 +60,20 @@ class MeasureInputs:
 
 
 def measure_event(inputs: MeasureInputs, terms: Terms, enrolment: EnrolmentFile | None) -> dict[str, Any]:
-    """Baseline and settlement as plain data, with the hash of the meter data. DataError where they cannot be had."""
+    """Baseline and settlement as plain data, with everything they were reckoned from. DataError where they cannot be had."""
     method, day = baseline_method(terms, enrolment), event_day(inputs, terms)
     run = run_baseline(method, day, inputs.meter)
     error = error_range(method, day, inputs.meter, terms)
     prices = inputs.price_per_kwh or None
     settlement = settle(terms, duty_of(inputs, enrolment), run, inputs.meter, method.loss_factor, prices, error)
-    return {"baseline": run.encode(), "settlement": settlement.encode(), "error": list(error), "meter_sha256": meter_hash(inputs.meter)}
+    return {
+        "baseline": run.encode(),
+        "settlement": settlement.encode(),
+        "error": list(error),
+        "inputs": inputs.encode(),
+        "meter": inputs.meter.encode(),
+        "enrolment_sha256": sha256_of(None if enrolment is None else enrolment.model_dump(mode="json")),
+    }
 
 
 def baseline_method(terms: Terms, enrolment: EnrolmentFile | None) -> BaselineMethod:
@@ -74,6 +82,15 @@ def baseline_method(terms: Terms, enrolment: EnrolmentFile | None) -> BaselineMe
         raise DataError(f"{terms.program} names no baseline")
     own = {} if enrolment is None or enrolment.constant_kw is None else {"constant_kw": enrolment.constant_kw}
     return method_of(terms.baseline.method, {**terms.baseline.with_, **own})
+
+
+def reading_plan(terms: Terms) -> tuple[timedelta, timedelta, int]:
+    """How long before an event and after it the meter is read for a programme, and in intervals of how many minutes (at most 15)."""
+    if terms.baseline is None:
+        return NEAR, timedelta(0), 15
+    method = method_of(terms.baseline.method, terms.baseline.with_)
+    before = LOOKBACK if method.form == "like_days" else NEAR
+    return before, timedelta(hours=method.after_h[1]), min(15, method.interval_min)
 
 
 def event_day(inputs: MeasureInputs, terms: Terms) -> EventDay:
@@ -112,6 +129,6 @@ def error_range(method: BaselineMethod, day: EventDay, meter: MeterSeries, terms
     return found.quantile(ERROR_LEVELS[0]), found.quantile(ERROR_LEVELS[1])
 
 
-def meter_hash(meter: MeterSeries) -> str:
-    """SHA-256 of the meter data as it stands in a bundle."""
-    return hashlib.sha256(json.dumps(meter.encode(), sort_keys=True).encode()).hexdigest()
+def sha256_of(data: object) -> str:
+    """SHA-256 of plain data."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

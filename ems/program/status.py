@@ -79,7 +79,8 @@ def _moved(status: EventStatus, record: Record) -> EventStatus:
     if state is State.RECOVERING:
         return replace(status, ended_at=datetime.fromisoformat(body["ended_at"]), start_kw=body["start_kw"])
     if state in (State.MEASURED, State.SETTLED_ESTIMATE, State.SETTLED_FINAL):
-        return replace(status, result={**(status.result or {}), **body.get("result", {})})
+        found = {k: v for k, v in body.get("result", {}).items() if k not in ("meter", "inputs")}  # those stay in the file
+        return replace(status, result={**(status.result or {}), **found})
     return status
 
 

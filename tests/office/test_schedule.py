@@ -46,7 +46,7 @@ def test_jobs_run_in_utc_from_memory_with_every_default_said(made: Callable[...,
     assert str(scheduler.timezone) == "UTC"
     scheduler.start(paused=True)
     jobs = scheduler.get_jobs()
-    assert {job.id for job in jobs} == {"ship", "feeds", "compact"}
+    assert {job.id for job in jobs} == {"ship", "feeds", "compact", "programs"}
     assert {(job.misfire_grace_time, job.coalesce, job.max_instances) for job in jobs} == {(schedule_module.GRACE_S, True, 1)}
 
 

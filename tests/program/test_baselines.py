@@ -78,6 +78,12 @@ def test_meter_before_holds_the_last_quarter_hour_flat():
     assert run.kw == (57.0,) * 48
 
 
+def test_an_interval_that_reaches_into_the_event_is_not_what_was_before_it():
+    meter = golden_meter({**DURING, 15: 57.0}, 5)
+    late = EventDay(EVENT.start + timedelta(minutes=2), EVENT.end, EVENT.zone, kind_of_day)
+    assert set(run_baseline(METHODS["mbma"], late, meter).kw) == {57.0}
+
+
 def test_a_firm_service_level_is_a_constant_of_the_enrolment():
     assert run_baseline(method_of("fsl", {"constant_kw": 40.0}), EVENT, golden_meter(DURING, 15)).kw == (40.0,) * 16
     with pytest.raises(DataError, match="constant_kw"):
