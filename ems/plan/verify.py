@@ -17,6 +17,7 @@ from ems.plan.inputs import PlanInputs, stores_of
 from ems.plan.plan import Plan
 from ems.plan.tariff_verify import charge_faults
 from ems.plan.verify_generation import generation_faults
+from ems.plan.verify_inside import inside_faults
 from ems.site.model import Site
 
 Array = NDArray[np.float64]
@@ -37,6 +38,7 @@ def verify(site: Site, inputs: PlanInputs, plan: Plan) -> list[str]:
         faults += _ups(ups, inputs, plan, ZoneInfo(site.time_zone))
     faults += generation_faults(site, inputs, plan)
     faults += _balance(site, inputs, plan)
+    faults += inside_faults(site, inputs, plan)
     faults += _limits(site, inputs, plan)
     faults += charge_faults(inputs, plan)
     return [*faults, *_money(site, inputs, plan)]
@@ -58,7 +60,7 @@ def _shape(site: Site, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
         if len(row) != n + 1:
             yield f"{name}: {len(row)} energies for {n} steps"
     numbers = (*rows.values(), *plan.energy_kwh.values(), (plan.peak_kw, plan.objective))
-    if not all(math.isfinite(v) for row in numbers for v in row):
+    if not all(np.isfinite(row).all() for row in numbers):
         yield "a number is not finite"
     for asset in [c.id for c in site.clusters] + [s.id for s in stores_of(site)]:
         if asset not in plan.power_kw:

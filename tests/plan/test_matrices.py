@@ -127,7 +127,7 @@ def test_given_values_that_contradict_each_other_are_infeasible_by_name() -> Non
         Engine(problem).solve()
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000))
 def test_any_small_program_has_the_same_optimum_tightened_as_written(seed: int) -> None:
     """Bounds, singles, multiples, pairs, equalities and held columns in random order, three sets of Parameters each."""
