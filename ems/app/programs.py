@@ -11,8 +11,10 @@ import typer
 from ems.app.options import DbOption, StateOption, show
 
 if TYPE_CHECKING:
-    from datetime import date
+    from datetime import date, datetime
 
+    from ems.office.programs import Programs
+    from ems.program.desk import Desk
     from ems.program.meter import MeterSeries
     from ems.program.schema import ProgramFile
 
@@ -120,3 +122,50 @@ def risk_lines(meter: MeterSeries, reduce_kw: float | None, on: str | None) -> I
         a = risk.accuracy
         numbers = f"{a.rrmse:>7.1%} {a.bias:>+7.1%} {risk.chance_short or 0.0:>6.0%}" if a else f"{'-':>7} {'-':>7} {'-':>6}"
         yield f"{risk.program:<20} {risk.verdict:<9} {risk.method or '-':<15} {numbers}  {risk.why}"
+
+
+@programs_app.command("offer")
+def programs_offer(
+    program: Annotated[str | None, typer.Option("--program", help="Only this programme; default all.", show_default=False)] = None,
+    at: Annotated[
+        str | None, typer.Option("--at", help="Start, as 2026-07-15T16:00:00Z; default the site's now.", show_default=False)
+    ] = None,
+    hours: Annotated[
+        float | None, typer.Option("--hours", min=0.25, max=24, help="Length; default the programme's.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+    state_dir: StateOption = None,
+) -> None:
+    """What the running site could deliver: kW held throughout with 50, 90 and 95 % probability, and what limits it."""
+    from ems.app.events import opened
+    from ems.app.options import instant_of
+    from ems.program.library import find_program, load_program, program_paths
+
+    with opened(state_dir) as (programs, desk, now):
+        files = [find_program(program, programs.enrolments_path)] if program else [load_program(p) for p in program_paths()]
+        show(offer_lines(programs, desk, files, instant_of(at) if at else now, now, hours, as_json))
+
+
+def offer_lines(
+    programs: Programs, desk: Desk, files: list[ProgramFile], start: datetime, now: datetime, hours: float | None, as_json: bool
+) -> Iterator[str]:
+    """One line per programme under a heading."""
+    import json
+
+    from ems.errors import DataError
+    from ems.program.offer import offer
+    from ems.program.terms import terms_on
+
+    plan = programs.ports.plan(now)
+    if plan is None:
+        raise DataError("no plan to offer from: is the planner running?")
+    reserve = programs.ports.reserve_kwh(plan, now)
+    if not as_json:
+        yield f"{'programme':<20} {'hours':>5} {'P50 kW':>7} {'P90 kW':>7} {'P95 kW':>7}  limited by"
+    for file in files:
+        found = offer(terms_on(file, start.date()), programs.site, plan, start, reserve, desk.ledger, hours=hours)
+        if as_json:
+            yield json.dumps(found.encode())
+            continue
+        kw = " ".join(f"{v:>7.0f}" for v in found.kw.values())
+        yield f"{found.program:<20} {found.hours:>5g} {kw}  {found.limiting}{'; not offered: ' + found.refusal if found.refusal else ''}"

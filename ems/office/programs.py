@@ -52,7 +52,6 @@ class RunPorts:
     def __init__(self, site: Site, mailbox: Mailbox, engine: Engine) -> None:
         self.site, self._mailbox, self._history = site, mailbox, HistoryReader(engine)
         self.desk: Desk | None = None
-        self.ledger = Ledger()
         self._measure_at: dict[str, datetime] = {}  # by event: when the next attempt is due
 
     def import_kw(self, now: datetime) -> float | None:
@@ -76,7 +75,8 @@ class RunPorts:
         """What the newest plan says about the event."""
         plan = self.plan(now)
         reserve = self.reserve_kwh(plan, now)
-        return judge_event(event, terms, self._enrolment(event), reference_kw, self.site, plan, reserve, self.ledger, now)
+        ledger = Ledger() if self.desk is None else self.desk.ledger.without(event.id)
+        return judge_event(event, terms, self._enrolment(event), reference_kw, self.site, plan, reserve, ledger, now)
 
     def quiet(self, event: GridEvent, window: Period, now: datetime) -> tuple[Obligation, ...]:
         """Limits without charging, where a plan reaches over the window."""
@@ -146,7 +146,7 @@ class Programs:
     """The desk of a run, opened when it is first needed, and the obligations it has sent."""
 
     def __init__(self, site: Site, state_dir: Path, mailbox: Mailbox, engine: Engine) -> None:
-        self._site, self.state_dir, self._mailbox = site, state_dir, mailbox
+        self.site, self.state_dir, self._mailbox = site, state_dir, mailbox
         self.ports = RunPorts(site, mailbox, engine)
         self._sent: dict[str, Obligation] = {}
         self._opened: tuple[float, Desk] | None = None
@@ -161,7 +161,7 @@ class Programs:
             names = {*UNENROLLED, *(e.program for e in enrolments)}
             programs = {name: find_program(name, path) for name in names}
             facts = SiteFacts(
-                self._site.name, self._site.point_of_connection.ramp_limit_kw_per_min, self._site.point_of_connection.import_limit_kw
+                self.site.name, self.site.point_of_connection.ramp_limit_kw_per_min, self.site.point_of_connection.import_limit_kw
             )
             desk = Desk(EventStore(self.state_dir / STORE), facts, programs, enrolments, self.ports)
             self.ports.desk = desk

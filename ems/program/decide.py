@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from ems.program.event import GridEvent
@@ -23,6 +24,7 @@ class Feasibility:
     penalty: float = 0.0
     cost: float = 0.0
     limiting: str = ""
+    resources: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # kW and kWh that delivering takes, by resource
 
     @property
     def net_value(self) -> float:

@@ -17,6 +17,8 @@ from ems.obligation import Obligation
 from ems.program.decide import used_up
 from ems.program.enrolment import EnrolmentFile, enrolled_terms
 from ems.program.event import GridEvent, fault_of, unreadable
+from ems.program.flexibility import Promised
+from ems.program.ledger import Commitment, Ledger
 from ems.program.machine import Context, Move, Ports, next_move
 from ems.program.schema import ProgramFile
 from ems.program.stages import SiteFacts, stages
@@ -64,6 +66,16 @@ def is_closed(status: EventStatus) -> bool:
     return status.state in FINAL or status.state is State.SETTLED_ESTIMATE
 
 
+def commitment_of(status: EventStatus) -> Commitment | None:
+    """What an accepted event that is not over takes of each resource."""
+    resources = (status.feasibility or {}).get("resources") or {}
+    if status.opt not in ("in", "partial") or status.state not in LIVE or status.ended_at is not None or not resources:
+        return None
+    taken = {name: Promised(kw, kwh) for name, (kw, kwh) in resources.items()}
+    kw = sum(p.kw for p in taken.values())
+    return Commitment(status.event.id, status.event.program, status.event.start, status.event.end, kw, taken)
+
+
 class Desk:
     """The events of one site. `programs` by name; `enrolments` say in which of them the site takes part."""
 
@@ -76,6 +88,7 @@ class Desk:
         self.alarms: list[str] = []
         self._sequence = 0
         self._seen: set[str] = set()
+        self._commitments: dict[str, Commitment] = {}
         self._pending: dict[str, dict[str, Any]] = {}
         self._terms_by_day: dict[tuple[str, date], Terms] = {}
         self.refresh()
@@ -214,6 +227,23 @@ class Desk:
         live = [s for s in self.events.values() if s.posted or s.withdrawn]
         return tuple(o for s in live for o in (*s.withdrawn, *s.posted))
 
+    @property
+    def ledger(self) -> Ledger:
+        """What is promised: offers that were taken, and accepted events that are not over."""
+        return Ledger((*self._commitments.values(), *(c for s in self.events.values() if (c := commitment_of(s)) is not None)))
+
+    def promise(self, commitment: Commitment, now: datetime) -> None:
+        """Writes an offer that the counterparty took."""
+        with self.store.exclusive():
+            self.refresh()
+            self._write(now, "commitment", "", {"promised": commitment.encode()})
+
+    def release(self, name: str, now: datetime) -> None:
+        """Writes that a commitment stands no more."""
+        with self.store.exclusive():
+            self.refresh()
+            self._write(now, "commitment", "", {"released": name})
+
     def _post(self, event: str, now: datetime) -> None:
         status = self.events[event]
         wanted = self._wanted(status, now)
@@ -279,6 +309,10 @@ class Desk:
             self._seen.add(f"{record.body.get('sha256')}|{record.body.get('verdict')}")
             if record.body.get("encoded"):
                 self._pending[record.event] = record.body
+        elif record.kind == "commitment":
+            if promised := record.body.get("promised"):
+                self._commitments[promised["id"]] = Commitment.decode(promised)
+            self._commitments.pop(record.body.get("released", ""), None)
         elif record.kind == "state":
             self._pending.pop(record.event, None)
         if record.event and (record.event in self.events or record.kind == "state"):

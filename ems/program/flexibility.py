@@ -86,6 +86,16 @@ class Flexibility:
             cost, left = cost + used * self.hours * f.cost_per_kwh, left - used
         return cost
 
+    def allocate(self, kw: float) -> tuple[dict[str, Promised], float]:
+        """The resources that give `kw` throughout, the cheapest first, and the kW for which there is none."""
+        taken: dict[str, Promised] = {}
+        for f in sorted(self.free, key=lambda f: f.cost_per_kwh):
+            used = min(kw, f.kw)
+            if used > 0:
+                taken[f.resource] = Promised(used, used * self.hours)
+            kw -= used
+        return taken, kw
+
     @property
     def response_s(self) -> float:
         """How long the slowest resource that is needed takes."""

@@ -55,6 +55,7 @@ def judge_event(
         penalty=penalty,
         cost=free.cost_of(needed_kw),
         limiting=free.limiting,
+        resources={name: (p.kw, p.kwh) for name, p in free.allocate(needed_kw)[0].items()},
     )
 
 

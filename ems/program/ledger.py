@@ -73,13 +73,7 @@ class Ledger:
         """The ledger with one more commitment of `kw`, taken from the cheapest resources first. ValueError when it is not all free."""
         if refusal := self.refusal(terms, free.start, end):
             raise ValueError(refusal)
-        taken: dict[str, Promised] = {}
-        left = kw
-        for f in sorted(free.free, key=lambda f: f.cost_per_kwh):
-            used = min(left, f.kw)
-            if used > 0:
-                taken[f.resource] = Promised(used, used * free.hours)
-            left -= used
+        taken, left = free.allocate(kw)
         if left > 1e-6:
             raise ValueError(f"{kw:.0f} kW are asked, {kw - left:.0f} kW are free ({free.limiting})")
         return Ledger((*self.commitments, Commitment(name, terms.program, free.start, end, kw, taken)))

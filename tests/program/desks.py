@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,7 @@ class World:
     value: float = 100.0
     is_measured: bool = True
     ignores: bool = False
+    resources: dict[str, tuple[float, float]] = field(default_factory=dict)
     desk: Desk | None = None
 
     def import_kw(self, now: datetime) -> float | None:
@@ -78,7 +79,9 @@ class World:
     def evaluate(self, event: GridEvent, terms: Terms, reference_kw: float, now: datetime) -> Feasibility:
         kw = max(i.kw for i in event.intervals)
         asked = kw if event.kind is ObligationKind.REDUCE_BY else max(0.0, reference_kw - kw)
-        return Feasibility(asked, self.can_kw, 1.0 if self.can_kw >= asked else 0.2, self.value, 50.0, 1.0, "energy of bess-1")
+        return Feasibility(
+            asked, self.can_kw, 1.0 if self.can_kw >= asked else 0.2, self.value, 50.0, 1.0, "energy of bess-1", self.resources
+        )
 
     def quiet(self, event: GridEvent, window: tuple[datetime, datetime], now: datetime) -> tuple[Obligation, ...]:
         return (Obligation(f"{event.id}/quiet-0", ObligationKind.IMPORT_LIMIT, 1100.0, *window, now, event.program),)

@@ -9,6 +9,8 @@ import pytest
 from ems.errors import DataError, InvariantBroken
 from ems.obligation import ObligationKind
 from ems.program.event import LOWEST_PRIORITY, normalised_priority
+from ems.program.flexibility import Promised
+from ems.program.ledger import Commitment, Ledger
 from ems.program.states import MOVES, State
 from ems.program.store import EventStore, broken_at
 from tests.program.desks import (
@@ -281,6 +283,24 @@ def test_a_clock_that_jumps_back_writes_no_record_before_the_last(tmp_path):
 def test_every_write_waits_for_the_disk(tmp_path):
     store = EventStore(tmp_path / "p.db")
     assert store._db.execute("pragma synchronous").fetchone() == (2,)  # FULL
+
+
+def test_what_an_accepted_event_takes_stands_in_the_ledger_until_it_is_over(tmp_path):
+    world = World(resources={"bess-1": (200.0, 400.0)})
+    desk = desk_on(tmp_path / "p.db", world)
+    desk.receive(message(event()), NOW)
+    assert [(c.id, c.resources["bess-1"].kwh) for c in desk.ledger.commitments] == [("e1", 400.0)]
+    assert desk_on(tmp_path / "p.db", world).ledger == desk.ledger
+    run(desk, 200)
+    assert desk.ledger.commitments == ()
+
+
+def test_an_offer_that_was_taken_stands_until_it_is_released(tmp_path):
+    desk = desk_on(tmp_path / "p.db", World())
+    desk.promise(Commitment("bid-1", "ercot-ers-30", NOW, NOW + HOUR, 100.0, {"bess-1": Promised(100.0, 100.0)}), NOW)
+    assert desk_on(tmp_path / "p.db", World()).ledger == desk.ledger != Ledger()
+    desk.release("bid-1", NOW)
+    assert desk.ledger == Ledger()
 
 
 def test_records_that_contradict_the_machine_are_not_swallowed(tmp_path):
