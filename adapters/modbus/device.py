@@ -41,6 +41,8 @@ class Device:
         self._book = CommandBook(page)
         self._lease = Lifeline(page, lease_s)
         self._blocks = plan_blocks(_polled_points(page), page.max_registers, page.max_gap)
+        self._keys = {b: [(b.table, b.address + offset) for offset in range(b.count)] for b in self._blocks}
+        self._inside = {b: _points_inside(page, b) for b in self._blocks}
         self._paused: dict[Block, datetime] = {}
         self._map_problem: dict[Block, str] = {}
         self._words: dict[tuple[str, int], int] = {}
@@ -157,10 +159,9 @@ class Device:
             self._paused[block] = at + REFUSED_BLOCK_PAUSE
 
     def _take(self, block: Block, registers: list[int], at: datetime) -> None:
-        self._words.update({(block.table, block.address + offset): word for offset, word in enumerate(registers)})
-        points = [(p.name, p) for p in self.page.points if _is_inside(p, block)]
+        self._words.update(zip(self._keys[block], registers, strict=True))
+        points, commands = self._inside[block]
         self.readings = {**self.readings, **self._decoded(points, at)}
-        commands = [(c.name, p) for c in self.page.commands if _is_inside(p := self.page.read_back_point(c), block)]
         shown = self._decoded(commands, at)
         if self._is_disabled():  # what the register holds has no effect
             shown = {name: Reading(None, at, Quality.BAD) for name in shown}
@@ -264,6 +265,12 @@ def _merged(writes: Sequenced, function: int) -> list[tuple[int, list[int]]]:
         else:
             merged.append((point.address, list(registers)))
     return merged
+
+
+def _points_inside(page: Page, block: Block) -> tuple[list[tuple[str, Point]], list[tuple[str, Point]]]:
+    """Readings, and read-backs of commands, that a block holds; with their names."""
+    points = [(p.name, p) for p in page.points if _is_inside(p, block)]
+    return points, [(c.name, p) for c in page.commands if _is_inside(p := page.read_back_point(c), block)]
 
 
 def _is_inside(point: Point, block: Block) -> bool:

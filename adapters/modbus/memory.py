@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from adapters.modbus.page import Command, Page, Point
 from adapters.modbus.registers import decode, encode, encode_missing, raw_to_registers, registers_to_raw
@@ -27,6 +27,7 @@ class PageRegisters:
         }
         self._stored: dict[str, tuple[int, ...]] = {}
         self._frozen: dict[str, float] | None = None
+        self._plans: dict[tuple[str, int, int], list[tuple[int, tuple[int, ...] | None]]] = {}
         self.reset()
 
     def reset(self) -> None:
@@ -40,13 +41,37 @@ class PageRegisters:
         values = self._values(is_frozen)
         self._follow_lapse(values)
         found: list[int] = []
-        while len(found) < count:
-            here = address + len(found)
-            words = self._words_at(table, here, values)
+        for here, constant in self._runs(table, address, count):
+            words = constant if constant is not None else self._words_at(table, here, values)
             if words is None:
                 return None
             found.extend(words)
         return found[:count]
+
+    def _runs(self, table: str, address: int, count: int) -> list[tuple[int, tuple[int, ...] | None]]:
+        """A request as runs: an address that a point owns, or an address with the constant words from there to the next point."""
+        key = (table, address, count)
+        if key not in self._plans:
+            self._plans[key] = list(self._planned(table, address, count))
+        return self._plans[key]
+
+    def _planned(self, table: str, address: int, count: int) -> Iterator[tuple[int, tuple[int, ...] | None]]:
+        here = address
+        constant: list[int] = []
+        while here < address + count:
+            point = self._owner.get((table, here))
+            words = self._words_at(table, here, {}) if point is None else None
+            if words is not None:
+                constant.extend(words)
+                here += len(words)
+                continue
+            if constant:
+                yield here - len(constant), tuple(constant)
+                constant = []
+            yield here, None
+            here = here + 1 if point is None else point.end
+        if constant:
+            yield here - len(constant), tuple(constant)
 
     def store(self, address: int, words: list[int]) -> int | None:
         """Checks and applies a write; the exception to answer, or None."""
