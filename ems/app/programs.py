@@ -127,9 +127,7 @@ def risk_lines(meter: MeterSeries, reduce_kw: float | None, on: str | None) -> I
 @programs_app.command("offer")
 def programs_offer(
     program: Annotated[str | None, typer.Option("--program", help="Only this programme; default all.", show_default=False)] = None,
-    at: Annotated[
-        str | None, typer.Option("--at", help="Start, as 2026-07-15T16:00:00Z; default the site's now.", show_default=False)
-    ] = None,
+    at: Annotated[str | None, typer.Option("--at", help="Start; default the next quarter of an hour.", show_default=False)] = None,
     hours: Annotated[
         float | None, typer.Option("--hours", min=0.25, max=24, help="Length; default the programme's.", show_default=False)
     ] = None,
@@ -143,22 +141,25 @@ def programs_offer(
 
     with opened(state_dir) as (programs, desk, now):
         files = [find_program(program, programs.enrolments_path)] if program else [load_program(p) for p in program_paths()]
-        show(offer_lines(programs, desk, files, instant_of(at) if at else now, now, hours, as_json))
+        show(offer_lines(programs, desk, files, instant_of(at) if at else None, now, hours, as_json))
 
 
 def offer_lines(
-    programs: Programs, desk: Desk, files: list[ProgramFile], start: datetime, now: datetime, hours: float | None, as_json: bool
+    programs: Programs, desk: Desk, files: list[ProgramFile], at: datetime | None, now: datetime, hours: float | None, as_json: bool
 ) -> Iterator[str]:
     """One line per programme under a heading."""
     import json
+    from datetime import timedelta
 
     from ems.errors import DataError
     from ems.program.offer import offer
     from ems.program.terms import terms_on
+    from ems.timegrid import interval_start
 
     plan = programs.ports.plan(now)
     if plan is None:
         raise DataError("no plan to offer from: is the planner running?")
+    start = at if at is not None else interval_start(max(now, plan.starts[0]) + timedelta(minutes=15), 900)
     reserve = programs.ports.reserve_kwh(plan, now)
     if not as_json:
         yield f"{'programme':<20} {'hours':>5} {'P50 kW':>7} {'P90 kW':>7} {'P95 kW':>7}  limited by"
