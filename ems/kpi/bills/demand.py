@@ -32,8 +32,7 @@ def demand_lines(account: Account, month: int) -> Iterator[BillLine]:
 
 def peaks_of(account: Account, charge: DemandCharge) -> dict[int, float]:
     """The highest mean of each month in the charge's hours, with the months before the data."""
-    at_s, kw = account.metered.import_means(charge.interval_min)
-    times = account.local(at_s)
+    times, kw = account.means(charge.interval_min)
     inside = times.within(charge.windows if charge.billed_on == "window" else ())
     past = {month_number(p.month): p.kw for p in account.tariff.past_peaks if p.charge == charge.name}
     found = highest(times.month_index[inside], kw[inside])
@@ -83,8 +82,8 @@ def _coincident(account: Account, month: int) -> Iterator[BillLine]:
     if rule is None:
         return
     count = rule.per_year or rule.per_month * len(rule.months)
-    at_s, kw = account.metered.import_means(rule.interval_min)
-    hit = np.isin(at_s, np.array(account.metered.coincident_s)) & (account.local(at_s).month_index == month)
+    times, kw = account.means(rule.interval_min)
+    hit = np.isin(times.at_s, np.array(account.metered.coincident_s)) & (times.month_index == month)
     if hit.any():
         yield line(f"coincident peak ({rule.rule})", DEMAND, kw[hit].sum(), "kW", kw[hit].sum() * rule.price_per_kw_year / count)
 
@@ -93,8 +92,8 @@ def _ramp(account: Account, month: int) -> Iterator[BillLine]:
     ramp = account.tariff.ramp
     if ramp is None:
         return
-    at_s, kw = account.metered.import_means(ramp.interval_min)
+    times, kw = account.means(ramp.interval_min)
     minutes = max(ramp.interval_min, account.metered.interval_min)
     over_kw = np.maximum(0.0, np.abs(np.diff(kw, prepend=kw[:1])) - ramp.free_kw_per_min * minutes)
-    beyond = float(over_kw[account.local(at_s).month_index == month].sum())
+    beyond = float(over_kw[times.month_index == month].sum())
     yield line("ramps", DEMAND, beyond, "kW", beyond * ramp.price_per_kw)

@@ -100,10 +100,21 @@ class Account:
         """Energy imported in a month."""
         return float(self.metered.import_kwh[self.times.month_index == month].sum())
 
+    def means(self, interval_min: int) -> tuple[LocalTimes, Array]:
+        """The utility's intervals in the calendar and their mean import; worked out once per length."""
+        if interval_min not in self._means:
+            at_s, kw = self.metered.import_means(interval_min)
+            self._means[interval_min] = (self.local(at_s), kw)
+        return self._means[interval_min]
+
+    @cached_property
+    def _means(self) -> dict[int, tuple[LocalTimes, Array]]:
+        return {}
+
     def highest_kw(self, interval_min: int) -> dict[int, float]:
         """The highest interval mean of each month."""
-        at_s, kw = self.metered.import_means(interval_min)
-        return highest(self.local(at_s).month_index, kw)
+        times, kw = self.means(interval_min)
+        return highest(times.month_index, kw)
 
 
 def highest(month: Index, kw: Array) -> dict[int, float]:
