@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,11 +53,20 @@ class Line:
     naive_name: str
     yardstick_crps: float
     goal: str = ""
+    is_reached: bool | None = None  # None without a goal
 
     @property
     def change(self) -> float:
         """MAE against the best naive's, as a share."""
         return self.measures.mae / self.naive_mae - 1.0
+
+    def held_to(self, goal: str, is_reached: bool) -> Line:
+        """The same line with a goal of its own."""
+        return replace(self, goal=goal, is_reached=is_reached)
+
+    def held_to_change(self, most: float | None) -> Line:
+        """The same line with the goal that its MAE is below the best naive's by so much; None: no goal."""
+        return self if most is None else self.held_to(f"MAE {most:+.0%}", self.change <= most)
 
 
 def issue_every(
@@ -73,7 +82,7 @@ def issue_every(
     return values
 
 
-def score_lead(series: MarketSeries, name: str, lead: int, said: Floats, only: np.ndarray | None = None, goal: str = "") -> Line:
+def score_lead(series: MarketSeries, name: str, lead: int, said: Floats, only: np.ndarray | None = None) -> Line:
     """The measures of `said[cells known, level]` at one lead over the span, of origins in `only`."""
     actual_all = series.history.values
     n, step_s = len(actual_all), series.history.step_s
@@ -89,9 +98,7 @@ def score_lead(series: MarketSeries, name: str, lead: int, said: Floats, only: n
     block = max(lead, round(DAY_S / 2 / step_s))
     yardstick = measure(actual, _clip(series, own_error_quantiles(actual_all, points[best], lead, step_s)[ends]), block).crps
     label = _duration(lead * step_s)
-    return Line(
-        series.name, series.unit, label, name, measure(actual, _clip(series, said[ends]), block), naive[best], best, yardstick, goal
-    )
+    return Line(series.name, series.unit, label, name, measure(actual, _clip(series, said[ends]), block), naive[best], best, yardstick)
 
 
 def ercot_lines(series: MarketSeries) -> Iterator[Line]:
@@ -103,14 +110,14 @@ def ercot_lines(series: MarketSeries) -> Iterator[Line]:
     informed_forecaster.ahead = series.ahead
     informed = issue_every(series, leads, informed_forecaster)
     for i, lead in enumerate(leads):
-        yield score_lead(series, "without day-ahead", int(lead), plain[:, :, i], goal="<= -20 %" if lead == 96 else "")
+        yield score_lead(series, "without day-ahead", int(lead), plain[:, :, i]).held_to_change(-0.20 if lead == 96 else None)
         published, only = day_ahead_points(series, int(lead))
         quantiles = own_error_quantiles(series.history.values, published, int(lead), step_s)
         theirs = score_lead(series, "day-ahead, own error quantiles", int(lead), _around(published, quantiles), only)
         ours = score_lead(series, "with day-ahead", int(lead), informed[:, :, i], only)
         gain = ours.measures.crps / theirs.measures.crps - 1.0
-        goal = f"MAE <= {theirs.measures.mae:.2f}, pinball {gain:+.1%} (goal -5 %)"
-        yield score_lead(series, "with day-ahead", int(lead), informed[:, :, i], only, goal)
+        goal = f"MAE {theirs.measures.mae:.2f}, pinball -5 % of the day-ahead's: {gain:+.1%}"
+        yield ours.held_to(goal, ours.measures.mae <= theirs.measures.mae and gain <= -0.05)
         yield theirs
         yield score_lead(series, "with day-ahead where published, all origins", int(lead), informed[:, :, i])
 
@@ -132,15 +139,15 @@ def _around(point: Floats, quantiles: Floats) -> Floats:
     return np.sort(moved, axis=1)
 
 
-def plain_lines(series: MarketSeries, leads: dict[int, str]) -> Iterator[Line]:
+def plain_lines(series: MarketSeries, leads: dict[int, float | None]) -> Iterator[Line]:
     """A series from its own past and the calendar, goals per lead."""
     at = np.array(list(leads), dtype=np.intp)
     said = issue_every(series, at, usual_day(at, series.history.step_s, series.low, series.high))
     for i, (lead, goal) in enumerate(leads.items()):
-        yield score_lead(series, "usual day", lead, said[:, :, i], goal=goal)
+        yield score_lead(series, "usual day", lead, said[:, :, i]).held_to_change(goal)
 
 
-def next_day_lines(series: MarketSeries, goal: str) -> Iterator[Line]:
+def next_day_lines(series: MarketSeries, goal: float) -> Iterator[Line]:
     """All hours of the next day from the end of the day before; the published forecasts beside it."""
     leads = np.arange(1, 25, dtype=np.intp)
     said = issue_every(series, leads, next_day(leads), every=24)
@@ -148,7 +155,7 @@ def next_day_lines(series: MarketSeries, goal: str) -> Iterator[Line]:
     by_target = np.full((n + 1, len(LEVELS)), np.nan)  # as a forecast at lead 24 of every hour, from the day before
     for end in range(24, n, 24):
         by_target[end - 23 : end + 1] = said[end].T
-    yield score_lead(series, "next day", 24, by_target, goal=goal)
+    yield score_lead(series, "next day", 24, by_target).held_to_change(goal)
     for name, values in series.published.items():
         point = np.append(values[23:], np.full(24, np.nan))
         yield score_lead(series, f"published {name} (also uses load and wind)", 24, np.repeat(point[:, None], len(LEVELS), axis=1))
@@ -168,9 +175,8 @@ def marginal_lines(series: MarketSeries) -> Iterator[Line]:
         provider = np.repeat(np.append(np.nan, series.provider[:, i])[:, None], len(LEVELS), axis=1)
         theirs = score_lead(series, "provider", int(lead), provider)
         ours = score_lead(series, "blend", int(lead), said[:, :, i])
-        parent = min(theirs.measures.mae, ours.naive_mae)
-        goal = f"{ours.measures.mae / parent:.3f} of the better parent (goal <= 1.01)"
-        yield score_lead(series, "blend", int(lead), said[:, :, i], goal=goal)
+        ratio = ours.measures.mae / min(theirs.measures.mae, ours.naive_mae)
+        yield ours.held_to(f"MAE 1.01 of the better parent: {ratio:.3f}", ratio <= 1.01)
         yield theirs
 
 
@@ -182,18 +188,21 @@ def irradiance_lines(series: MarketSeries) -> Iterator[Line]:
         yield score_lead(series, "clear-sky share", int(lead), said[:, :, i])
 
 
+def carbon_lines(data_dir: Path) -> Iterator[Line]:
+    """Average carbon of three operators."""
+    for operator, name, hour, day in (("erco", "ERCOT", -0.30, -0.03), ("ciso", "CAISO", -0.30, -0.03), ("pjm", "PJM", None, None)):
+        yield from plain_lines(average_carbon(data_dir, operator, name), {1: hour, 6: None, 24: day})
+
+
 def all_lines(data_dir: Path) -> Iterator[Line]:
     """Every line of the table. Raises DataError where a file is not there."""
     yield from ercot_lines(ercot_2024(data_dir))
-    yield from plain_lines(nem_victoria(data_dir), {1: "", 12: "<= -8 %", 288: "<= -10 %"})
-    yield from next_day_lines(day_ahead_with_published(data_dir, "de", "EUR/MWh"), "<= -25 %")
-    yield from next_day_lines(day_ahead_with_published(data_dir, "pjm", "USD/MWh"), "<= -15 %")
-    for operator, name, goals in (("erco", "ERCOT", True), ("ciso", "CAISO", True), ("pjm", "PJM", False)):
-        yield from plain_lines(
-            average_carbon(data_dir, operator, name), {1: "<= -30 %" if goals else "", 6: "", 24: "<= -3 %" if goals else ""}
-        )
+    yield from plain_lines(nem_victoria(data_dir), {1: None, 12: -0.08, 288: -0.10})
+    yield from next_day_lines(day_ahead_with_published(data_dir, "de", "EUR/MWh"), -0.25)
+    yield from next_day_lines(day_ahead_with_published(data_dir, "pjm", "USD/MWh"), -0.15)
+    yield from carbon_lines(data_dir)
     yield from marginal_lines(marginal_carbon(data_dir))
-    yield from plain_lines(temperature_2024(data_dir), {1: "", 6: "", 24: ""})
+    yield from plain_lines(temperature_2024(data_dir), {1: None, 6: None, 24: None})
     for place in ("dallas", "leesburg_va"):
         yield from irradiance_lines(irradiance_year(data_dir, place))
 
@@ -214,9 +223,10 @@ def own_error_quantiles(values: Floats, points: Floats, lead: int, step_s: float
 def row(line: Line) -> str:
     """One row of the table."""
     m = line.measures
+    goal = "" if line.is_reached is None else f"{line.goal}: {'reached' if line.is_reached else 'NOT REACHED'}"
     return (
         f"| {line.series}, {line.lead} | {line.forecaster} | {m.mae:.2f} {line.unit} | {line.change:+.1%} ({line.naive_name} "
-        f"{line.naive_mae:.2f}) | {line.goal} | {m.crps / 2:.3f} | {line.yardstick_crps / 2:.3f} | {m.coverage:.3f} | "
+        f"{line.naive_mae:.2f}) | {goal} | {m.crps / 2:.3f} | {line.yardstick_crps / 2:.3f} | {m.coverage:.3f} | "
         f"{m.coverage_q99:.3f} | {m.width:.1f} |"
     )
 
@@ -235,7 +245,7 @@ def main(argv: list[str]) -> int:
         print("usage: python -m ems.forecast.price_scores DATA_DIR", file=sys.stderr)
         return 2
     try:
-        print(HEAD.replace("MAE q10-q90 width", "width"), "|" + " --- |" * 10, sep="\n", flush=True)
+        print(HEAD, "|" + " --- |" * 10, sep="\n", flush=True)
         for line in all_lines(Path(argv[0])):
             print(row(line), flush=True)
     except DataError as error:
