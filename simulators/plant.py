@@ -44,6 +44,7 @@ class PlantStep:
     output_tokens: float
     generation_kwh: float = 0.0  # of everything that generates
     fuel: dict[str, float] = field(default_factory=dict)  # per generator, units burnt
+    outdoor_temp_c: float | None = None
     thermal_breach_s: float = 0.0  # of the step, with a supply above what chips stand
     starts: dict[str, int] = field(default_factory=dict)  # per generator, starts begun
     available_kw: dict[str, float] = field(default_factory=dict)  # per renewable, what sun or wind gave
@@ -95,7 +96,9 @@ class Plant:
         poc_kw = sum(asset_kw.values())
         now_kw = sum(d.power_now_kw for d in self.devices.values() if d is not self.meter) + self._fixed_kw
         self.meter.step(dt_s, at_s, poc_kw, now_kw)
-        return self._truth(at, dt_s, poc_kw, asset_kw, stored)
+        truth = self._truth(at, dt_s, poc_kw, asset_kw, stored)
+        truth.outdoor_temp_c = outdoor_temp_c
+        return truth
 
     def finish(self) -> dict[str, dict[str, float]]:
         """Ends the window: all work that still waits is dropped and returned, cluster -> class -> kWh."""

@@ -71,6 +71,7 @@ class Verdict:
     export_limit_kw: float
     generation: dict[str, Envelope] = field(default_factory=dict)  # generators and renewables, generating negative
     heat_allowed_kw: dict[str, float] = field(default_factory=dict)  # per chilled-water plant that says what it can remove
+    feeds: list[tuple[tuple[str, ...], float]] = field(default_factory=list)  # assets and limit of each feeder and pair of feeders
     most_generation_kw: float = math.inf  # all of it together: more would export more than allowed
 
     def lowest_storage_kw(self, it_kw: float) -> float:
@@ -89,7 +90,7 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
     storage = {b.id: battery_envelope(b, state.batteries[b.id], exposure_s, state.outdoor_temp_c) for b in site.batteries}
     for ups in site.upses:
         storage[ups.id] = ups_envelope(ups, state.upses[ups.id], observed.critical_kw[ups.id], exposure_s, observed.since_normal_s[ups.id])
-    storage = _hold_export(site, storage, observed)
+    storage = _hold_feeders(site, state, _hold_export(site, storage, observed))
     caps = {c.id: cap_envelope(c, state.clusters[c.id]) for c in site.clusters}
     for asset, kw in observed.fixed_kw.items():
         part = storage if asset in storage else caps
@@ -114,6 +115,7 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
         load_valley_kw=observed.load_valley_kw,
         export_limit_kw=site.point_of_connection.export_limit_kw,
         heat_allowed_kw=_heat_allowed(site, state),
+        feeds=site.feeds(state.outdoor_temp_c),
         generation=generation_envelopes(site, state, observed.runs),
         most_generation_kw=most_generation_kw(site, state, observed.gross_valley_kw),
     )
@@ -200,6 +202,22 @@ def _hold_export(site: Site, storage: dict[str, Envelope], observed: Observed) -
     return {k: e.narrowed(e.low_kw * part, e.high_kw, "export limit") for k, e in storage.items()}
 
 
+def _hold_feeders(site: Site, state: SiteState, storage: dict[str, Envelope]) -> dict[str, Envelope]:
+    """Charging leaves every feeder, and every pair of feeders, within its limit beside what flows there now."""
+    out = dict(storage)
+    flows = {k: p.power_kw for part in (state.batteries, state.upses, state.clusters, state.coolings) for k, p in part.items()}
+    battery_kw = {**{k: b.power_kw for k, b in state.batteries.items()}, **{k: u.battery_kw for k, u in state.upses.items()}}
+    flows |= {f.id: f.power_kw for f in site.fixed_loads}
+    for below, limit_kw in site.feeds(state.outdoor_temp_c):
+        stores = [k for k in below if k in out and out[k].high_kw > 0.0]
+        others_kw = sum(flows.get(k, 0.0) for k in below) - sum(battery_kw[k] for k in stores)
+        room_kw, asked_kw = limit_kw * (1.0 - site.control.import_margin) - others_kw, sum(out[k].high_kw for k in stores)
+        if stores and asked_kw > room_kw:
+            part = max(0.0, room_kw) / asked_kw
+            out |= {k: out[k].narrowed(out[k].low_kw, out[k].high_kw * part, "feeder limit") for k in stores}
+    return out
+
+
 def _carried_kw(ups: Ups, state: SiteState) -> float:
     """A silent UPS says nothing of its store; then its rating bounds the load."""
     return ups.carried_kw(state.upses[ups.id].soc) if state.upses[ups.id].is_fresh else ups.rating_kw
@@ -254,11 +272,11 @@ def _under_feeders(
     for cooling in site.coolings:
         if cooling.id in verdict.heat_allowed_kw:
             _fit(out, [c for c in out if c in cooling.cools], verdict.heat_allowed_kw[cooling.id], floor, want_kw)
-    for feeder in site.feeders:
-        inside = [c for c in out if c in feeder.assets]
-        other_kw = sum(a.power_kw for a in site.fixed_loads if a.id in feeder.assets)
-        cooled = sum(c.fraction(None) for c in site.coolings if c.id in feeder.assets)
-        room_kw = max(0.0, (feeder.limit_kw * (1.0 - site.control.import_margin) - other_kw) / (1.0 + verdict.room.loss_fraction + cooled))
+    for below, limit_kw in verdict.feeds:
+        inside = [c for c in out if c in below]
+        other_kw = sum(a.power_kw for a in site.fixed_loads if a.id in below)
+        cooled = sum(c.fraction(None) for c in site.coolings if c.id in below)
+        room_kw = max(0.0, (limit_kw * (1.0 - site.control.import_margin) - other_kw) / (1.0 + verdict.room.loss_fraction + cooled))
         _fit(out, inside, room_kw, floor, want_kw)
     return out
 

@@ -42,6 +42,7 @@ class PlanProblem:
         self.headroom = Headroom(self.blocks, self.import_kw, self.connection.import_limit_kw, self.duration_h, gain)
         sources = (self.blocks.generators, self.blocks.renewables)
         self.trips = TripReserve(*sources, self.import_kw, self.connection.import_limit_kw, self.duration_h)
+        self.feeder_limit_kw = {f.id: cp.Parameter(grid.n, nonneg=True) for f in site.feeders if f.limit_by_ambient_c}
         self.feeder_over_kw = {f.id: cp.Variable(grid.n, nonneg=True) for f in site.feeders}
         self.constraints = self._constraints()
         self.cost = self._cost()
@@ -67,7 +68,12 @@ class PlanProblem:
         for feeder in self.site.feeders:
             below = assets_below(feeder, self.site.feeders)
             flow_kw = self.blocks.power_kw([a for a in below if a in self.blocks.all])
-            named[f"{feeder.id}: stays within the feeder limit"] = flow_kw <= feeder.limit_kw + self.feeder_over_kw[feeder.id]
+            limit_kw = self.feeder_limit_kw.get(feeder.id, feeder.limit_kw)
+            named[f"{feeder.id}: stays within the feeder limit"] = flow_kw <= limit_kw + self.feeder_over_kw[feeder.id]
+            partner = next((f for f in self.site.feeders if f.id == feeder.partner), None)
+            if partner is not None:  # either feed alone must carry both
+                both_kw = flow_kw + self.blocks.power_kw([a for a in self.site.below(partner) if a in self.blocks.all])
+                named[f"{feeder.id}: carries its partner too"] = both_kw <= limit_kw + self.feeder_over_kw[feeder.id]
         return named
 
     def _cost(self) -> cp.Expression:
@@ -79,6 +85,9 @@ class PlanProblem:
         v = plan_values(self.site, inputs)
         self.duration_h.value = v.duration_h
         self.connection.update(inputs.envelope.kw, self.site.point_of_connection.export_limit_kw)
+        for feeder in self.site.feeders:
+            if feeder.id in self.feeder_limit_kw:
+                self.feeder_limit_kw[feeder.id].value = np.array([feeder.allowed_kw(float(t)) for t in inputs.outdoor_temp_c])
         self._update_stores(inputs, v)
         self._update_loads(inputs, v)
         self._update_generation(inputs, v)

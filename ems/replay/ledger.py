@@ -58,7 +58,7 @@ class Ledger:
         self.wear_price = {s.id: s.wear_price_per_kwh for s in stores(self.site)}
         self.has_plant = any(c.plant is not None for c in self.site.coolings)
         self.cycles = {b.id: CycleWear(b.wear_by_depth, b.energy_kwh) for b in self.site.batteries if b.wear_by_depth}
-        self.feeder_limit = {f.id: f.limit_kw for f in self.site.feeders}
+        self.feeder_limit = {f.id: f for f in self.site.feeders}
         self.generation = GenerationSums(self.site)
         self.fixed_kw = sum(a.power_kw for a in self.site.fixed_loads)
         self.price_adder = tariff.energy_price_per_kwh
@@ -144,7 +144,7 @@ class Ledger:
         if step.poc_kw > connection_kw:
             self.breach.kwh += (step.poc_kw - connection_kw) * dt / 3600.0
         for feeder, kw in step.feeder_kw.items():
-            if kw > self.feeder_limit[feeder] * 1.001:
+            if kw > self.feeder_limit[feeder].allowed_kw(step.outdoor_temp_c) * 1.001:
                 s["feeder_s"] += dt
         missing = sum(step.reserve_shortfall_kwh.values())
         if missing > 0:

@@ -177,7 +177,7 @@ class FaultEntry(FileModel):
 
     at: Instant
     device: str
-    fault: Literal["silent", "frozen", "slow", "reject", "ignores", "wrong_sign", "trip", "local", "reboot"]
+    fault: Literal["silent", "frozen", "slow", "reject", "ignores", "wrong_sign", "trip", "local", "input_lost", "reboot"]
     for_s: Positive
 
 

@@ -17,7 +17,7 @@ from ems.assets.workload.model import CLASSES, Cluster, WorkloadClass
 from ems.limit import Limit, LimitKind
 from ems.site.build_generation import build_generator, build_renewable
 from ems.site.model import ControlSettings, Feeder, PlanSettings, Site
-from ems.site.schema import LimitFile, PointOfConnectionFile, SiteFile
+from ems.site.schema import FeederFile, LimitFile, PointOfConnectionFile, SiteFile
 from ems.site.schema_assets import AssetFile, BatteryFile, ClusterFile, CoolingFile, FixedLoadFile, LinkFile, UpsFile, as_points
 from ems.site.schema_generation import GeneratorFile, RenewableFile
 from ems.site.tariff_build import build_tariff
@@ -36,7 +36,7 @@ def build_site(file: SiteFile) -> Site:
         currency=file.currency,
         point_of_connection=connection,
         assets={a.id: a for name, asset in file.assets.items() for a in build_assets(name, asset, file, caps)},
-        feeders=tuple(Feeder(f.id, f.parent, f.limit_kw, tuple(i for a in f.assets for i in ids_of(a, file.assets))) for f in file.feeders),
+        feeders=tuple(build_feeder(f, file.assets) for f in file.feeders),
         tariff=build_tariff(file.tariff),
         control=ControlSettings(**file.control.model_dump()),
         plan=PlanSettings(**file.plan.model_dump()),
@@ -107,6 +107,12 @@ def build_limit(file: LimitFile) -> Limit:
 def build_link(file: LinkFile | None) -> DeviceLink | None:
     """A device link, None for an asset nobody talks to."""
     return None if file is None else DeviceLink(file.page, file.host, file.port, file.unit_id, file.lease_s)
+
+
+def build_feeder(file: FeederFile, assets: Mapping[str, AssetFile]) -> Feeder:
+    """A feeder; strings hang on it one by one."""
+    ids = tuple(i for a in file.assets for i in ids_of(a, assets))
+    return Feeder(file.id, file.parent, file.rated_kw, ids, as_points(file.limit_by_ambient_c), file.partner)
 
 
 def ids_of(name: str, assets: Mapping[str, AssetFile]) -> list[str]:

@@ -127,6 +127,8 @@ def feeder_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:
             yield source.complaint((*where, "parent"), "the id of a feeder" + near_miss(feeder.parent, ids))
         elif is_in_circle(feeder, parts.feeders.values()):
             yield source.complaint((*where, "parent"), "a parent that is not below this feeder itself")
+        if feeder.partner is not None and not any(f.id == feeder.partner and f.partner == feeder.id for f in parts.feeders.values()):
+            yield source.complaint((*where, "partner"), "the id of another feeder that names this one as its partner")
         for place, name in enumerate(feeder.assets):
             if name not in parts.ids:
                 yield source.complaint((*where, "assets", place), "the id of an asset" + near_miss(name, parts.ids))

@@ -63,8 +63,14 @@ def feeder_load_complaints(source: Source, file: SiteFile, caps: dict[str, float
     """A feeder carries what hangs below it when every cluster is at its contract cap and no store helps."""
     for number, feeder in enumerate(file.feeders):
         load = sum(load_kw(name, file, caps) for name in below(feeder, file))
-        if caps and load > feeder.limit_kw * SLACK:
-            expected = f"at least {load:.0f} kW, the load below it at contract caps without storage"
+        least = min((share for _, share in feeder.limit_by_ambient_c), default=1.0)
+        other = next((f for f in file.feeders if f.id == feeder.partner), None)
+        if other is not None:
+            load += sum(load_kw(name, file, caps) for name in below(other, file))
+        if caps and load > feeder.rated_kw * least * SLACK:
+            expected = f"at least {load / least:.0f} kW, the load below it at contract caps without storage" + (
+                f", with that of its partner {feeder.partner}" if other is not None else ""
+            )
             yield source.complaint(("feeders", number, "limit_kw"), expected)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
 from ems.assets.asset import DeviceLink
+from ems.assets.battery.curves import Point, share_at
 from ems.assets.battery.model import Battery
 from ems.assets.catalogue import Asset
 from ems.assets.cooling.model import Cooling
@@ -22,12 +24,21 @@ from ems.site.tariff import Tariff as Tariff
 
 @dataclass(frozen=True)
 class Feeder:
-    """A branch of the electrical tree: at most `limit_kw` may flow into everything below it."""
+    """A branch of the electrical tree: at most `limit_kw` may flow into everything below it, less where its rating in kVA times the
+    power factor, or the outdoor temperature, says so. Two `partner`s are an A and a B feed: either must be able to carry both."""
 
     id: str
     parent: str | None  # None: directly at the point of connection
-    limit_kw: float
+    limit_kw: float  # kVA and power factor worked in
     assets: tuple[str, ...]
+    limit_by_ambient_c: tuple[Point, ...] = ()  # share of limit_kw over the outdoor temperature
+    partner: str | None = None
+
+    def allowed_kw(self, outdoor_temp_c: float | None) -> float:
+        """The limit in kW at an outdoor temperature; at the hottest the table knows when it is unknown."""
+        if not self.limit_by_ambient_c:
+            return self.limit_kw
+        return self.limit_kw * share_at(self.limit_by_ambient_c, math.inf if outdoor_temp_c is None else outdoor_temp_c)
 
 
 @dataclass(frozen=True)
@@ -99,6 +110,18 @@ class Site:
     def renewables(self) -> tuple[Renewable, ...]:
         """Plants fed by sun or wind in file order."""
         return tuple(a for a in self.assets.values() if isinstance(a, Renewable))
+
+    def below(self, feeder: Feeder) -> tuple[str, ...]:
+        """Ids of all assets fed through a feeder, those of its branches included."""
+        return (*feeder.assets, *(a for f in self.feeders if f.parent == feeder.id for a in self.below(f)))
+
+    def feeds(self, outdoor_temp_c: float | None) -> list[tuple[tuple[str, ...], float]]:
+        """The assets and the limit in kW of every feeder, and of every pair of partners together: what either of them carries alone."""
+        known = {f.id: f for f in self.feeders}
+        single = [(self.below(f), f.allowed_kw(outdoor_temp_c)) for f in self.feeders]
+        pairs = [(f, known[f.partner]) for f in self.feeders if f.partner is not None and f.id < f.partner]
+        both = [((*self.below(a), *self.below(b)), min(a.allowed_kw(outdoor_temp_c), b.allowed_kw(outdoor_temp_c))) for a, b in pairs]
+        return [*single, *both]
 
     @property
     def links(self) -> dict[str, DeviceLink]:

@@ -45,7 +45,7 @@ def site_from_data(data: dict[str, Any]) -> Site:
         currency=data["currency"],
         point_of_connection=connection_from_data(data["point_of_connection"]),
         assets={asset.id: asset for asset in map(asset_from_data, data["assets"])},
-        feeders=tuple(Feeder(**{**feeder, "assets": tuple(feeder["assets"])}) for feeder in data["feeders"]),
+        feeders=tuple(Feeder(**{key: _tuples(value) for key, value in feeder.items()}) for feeder in data["feeders"]),
         tariff=tariff_from_data(data["tariff"]),
         control=ControlSettings(**data["control"]),
         plan=PlanSettings(**data["plan"]),

@@ -9,7 +9,7 @@ from zoneinfo import available_timezones
 from pydantic import Field, field_validator
 
 from ems.limit import LimitKind
-from ems.site.schema_assets import AssetFile, Fraction, LinkFile, Name, NotNegative, Positive, Price
+from ems.site.schema_assets import AssetFile, Efficiency, Fraction, LinkFile, Name, NotNegative, Point, Positive, Price, is_rising, shares
 from ems.site.source import FileModel, Instant
 from ems.site.tariff_schema import TariffFile
 
@@ -63,9 +63,25 @@ class FeederFile(FileModel):
     """A branch of the electrical tree."""
 
     id: Name = Field(description="the feeder's name")
+    kva: Positive | None = None
+    power_factor: Efficiency = 1.0
+    limit_by_ambient_c: list[Point] = []
+    partner: Name | None = None
     parent: Name | None = None
     limit_kw: float = Field(gt=0, le=1e7, description="the most that may flow into everything below it, kW")
     assets: list[Name] = []
+
+    @field_validator("limit_by_ambient_c")
+    @classmethod
+    def _shares_over_temperature(cls, value: list[Point]) -> list[Point]:
+        if value and not (is_rising(value) and shares(value)):
+            raise ValueError("points [degrees C, share] with rising temperatures and shares from 0 to 1")
+        return value
+
+    @property
+    def rated_kw(self) -> float:
+        """Its limit in kW with kVA and power factor worked in."""
+        return self.limit_kw if self.kva is None else min(self.limit_kw, self.kva * self.power_factor)
 
 
 class ControlFile(FileModel):
