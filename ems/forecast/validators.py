@@ -18,6 +18,7 @@ from ems.forecast.protocol import History
 UNIT_FACTORS = (1000.0, 100.0, 60.0, 3.6, 1e-3, 1e-2, 1 / 60.0, 1 / 3.6)
 UNIT_TOLERANCE = 0.15  # relative; between daily patterns a level is not known better
 NEAR_ZERO = 0.02  # of the day's median
+FAR = 20.0  # times beyond the day's range that no load reaches from one cell to the next
 TYPICAL_CELLS = 24  # good values before jumps and zeros are judged
 ALARMS = (
     "flat line",
@@ -156,6 +157,9 @@ class Validator:
         good = np.array(self._good)
         level = float(np.median(np.abs(good)))
         step = abs(x - self._good[-1])
+        low, high = np.quantile(good, [0.02, 0.98])
+        if low > NEAR_ZERO * level and not low / FAR <= x <= high * FAR:
+            return True
         return step > self.rules.jump * float(np.abs(np.diff(good)).max()) and step > self.rules.least_jump_share * level
 
     def _doubt(self, x: float) -> str:
@@ -165,7 +169,7 @@ class Validator:
         if len(recent) < self.rules.confirm:
             return "jump"
         ratio = float(np.median(recent)) / float(np.median(np.array(self._good)))
-        factor = next((f for f in UNIT_FACTORS if abs(ratio / f - 1.0) <= UNIT_TOLERANCE or _is_between(ratio, f, self._good)), None)
+        factor = unit_factor(ratio)
         if factor is not None:
             self._pending_factor = factor
             return "unit change"
@@ -247,8 +251,14 @@ def _summary(name: str, stamps: np.ndarray, at: np.ndarray, moves: np.ndarray) -
     return Alarm(name, float(stamps[at[0]]), float(stamps[at[-1] + 1]), len(at), f"up to {float(np.abs(moves[at]).max()):g} s")
 
 
-def _is_between(ratio: float, factor: float, good: Iterable[float]) -> bool:
-    """The ratio lies where the daily range of the series would put this factor, and the factor is a large one."""
-    values = np.array(list(good))
-    low, high = np.quantile(values, [0.05, 0.95]) / np.median(values)
-    return max(factor, 1 / factor) >= 50.0 and bool(low * factor <= ratio <= high * factor)
+def unit_factor(ratio: float) -> float | None:
+    """The change of unit that a lasting ratio of levels looks like, None for none.
+
+    A near one fits within UNIT_TOLERANCE, a far one within 4 times: the hour's level stands anywhere within the day's range.
+    """
+    if ratio <= 0.0:
+        return None
+    nearest = min(UNIT_FACTORS, key=lambda factor: abs(math.log(ratio / factor)))
+    distance = abs(math.log(ratio / nearest))
+    is_far = not 1.0 / FAR <= ratio <= FAR
+    return nearest if distance <= (math.log(4.0) if is_far else UNIT_TOLERANCE) else None
