@@ -57,6 +57,8 @@ class Engine:
         self._solver = HotSolver(budget_s, iterations)
         self._branching: Branching | None = None
         self._alignment: Alignment | None = None
+        self._answered: tuple[Solution, Matrices] | None = None
+        self._worth: tuple[Solution, Array] | None = None
 
     @property
     def budget_s(self) -> float:
@@ -89,12 +91,24 @@ class Engine:
         if answer is None:
             answer = self._solver.solve(matrices, horizon, alignment) or self._second(matrices)
         x, column_dual = compiled.whole(answer.x, matrices), compiled.whole_dual(answer.column_dual, answer.row_dual, matrices)
-        return Solution(x, answer.row_dual, column_dual, answer.objective, answer.path, answer.iterations, gap)
+        solution = Solution(x, answer.row_dual, column_dual, answer.objective, answer.path, answer.iterations, gap)
+        self._answered = (solution, matrices)
+        return solution
 
     def value(self, variable: cp.Variable, solution: Solution) -> Array:
         """Values of a cvxpy variable in a solution."""
         assert self.compiled is not None
         return solution.x[self.compiled.columns(variable)]
+
+    def worth(self, constraint: cp.Constraint, solution: Solution) -> Array:
+        """What one unit more room in each entry of a constraint saves (of an equality `a == b`: one more in b), in the shape of its
+        entries column by column; 0 where it does not bind. For the solution of the last solve only: ValueError for another."""
+        if self.compiled is None or self._answered is None or self._answered[0] is not solution:
+            raise ValueError("only the last solution's constraints have a worth")
+        if self._worth is None or self._worth[0] is not solution:
+            dual = self.compiled.program_dual(solution.column_dual, solution.row_dual, self._answered[1])
+            self._worth = (solution, -dual)
+        return self._worth[1][self.compiled.program.rows(constraint)]
 
     def _compile(self) -> CompiledMatrices:
         if self.compiled is None:

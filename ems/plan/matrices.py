@@ -35,6 +35,7 @@ class Matrices:
     a: sp.csc_matrix
     held: Array
     held_cost: Array
+    sides: dict[str, Array]  # every bound and side that was asked for, the tightest of which hold
 
     def violation(self, x: Array) -> float:
         """The largest violation of a row or a bound, in its own unit."""
@@ -89,6 +90,23 @@ class CompiledMatrices:
         result[self.tight.held] = m.held_cost - self._held_a @ row_dual
         return result
 
+    def program_dual(self, whole_dual: Array, row_dual: Array, m: Matrices) -> Array:
+        """Change of cost per unit of right-hand side of every row of the problem as cvxpy wrote it: what the solver says of a bound or a
+        joint row goes to the row that set it (the first, where several set it alike)."""
+        result = np.zeros(self.program.rows_count)
+        at_row = np.zeros(self.program.rows_count)
+        at_row[self.tight.rows] = row_dual
+        for name, sides, duals, sign in (
+            ("lower", self.tight.lower, whole_dual, 1.0),
+            ("upper", self.tight.upper, whole_dual, -1.0),
+            ("row_lower", self.tight.row_lower, at_row, 1.0),
+            ("row_upper", self.tight.row_upper, at_row, -1.0),
+        ):
+            active = _first_tightest(sides.of, sign * m.sides[name])
+            active = active[(sign * duals[sides.of[active]] > 0.0) & (sides.row[active] >= 0)]
+            result[sides.row[active]] += duals[sides.of[active]] / sides.factor[active]
+        return result
+
     def balance_rows(self, variable: cp.Variable) -> Index:
         """The equality rows in which a variable stands, in the order of its entries (the first one each)."""
         pattern, place = self._pattern, np.searchsorted(self.tight.columns, np.arange(*self.columns(variable).indices(2**62)))
@@ -117,7 +135,7 @@ class CompiledMatrices:
         cost, held_at = part["cost"], part["held"]
         a = sp.csc_matrix((part["values"], self._pattern.indices, self._pattern.indptr), self._pattern.shape)
         offset = float(part["offset"][0] + cost[held] @ held_at)
-        return Matrices(cost[kept], offset, lower[kept], upper[kept], row_lower, row_upper, a, held_at, cost[held])
+        return Matrices(cost[kept], offset, lower[kept], upper[kept], row_lower, row_upper, a, held_at, cost[held], part)
 
     def _with_room(self, lower: Array, upper: Array, moot: Array) -> Array:
         """Lower bounds, at most the upper ones where rounding had them crossed."""
@@ -163,3 +181,9 @@ def _tightest(pick: np.ufunc, of: Index, values: Array, n: int, none: float) -> 
     result = np.full(n, none)
     pick.at(result, of, values)
     return result
+
+
+def _first_tightest(of: Index, tightness: Array) -> Index:
+    """For each thing bounded the place of its tightest bound."""
+    order = np.lexsort((-tightness, of))
+    return np.asarray(order[np.unique(of[order], return_index=True)[1]])

@@ -7,6 +7,7 @@ from datetime import timedelta
 import cvxpy as cp
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from ems.errors import InvariantBroken, PlanInfeasible
 from ems.plan.engine import COLD, HOT, SECOND, Engine
@@ -161,3 +162,48 @@ def test_the_second_solver_gives_the_same_optimum_and_the_same_duals() -> None:
     assert first.compiled is not None
     balance = first.compiled.balance_rows(problem.import_kw)
     assert np.median(np.abs(second.row_dual[balance] - good.row_dual[balance])) < 1e-3
+
+
+def test_what_a_constraint_is_worth_is_what_relaxing_it_saves_however_it_was_tightened() -> None:
+    x, limit, ramp = cp.Variable(3, bounds=[0, 50]), cp.Parameter(3), cp.Parameter()
+    rows = {
+        "bound": x[0] <= limit[0],
+        "double": 2 * x[0] + 2 * x[2] <= limit[1],
+        "joint": x[0] + x[2] >= 1,
+        "start": x[1] == limit[2],
+        "ramp": cp.abs(x[2] - x[1]) <= 2.0,
+    }
+    problem = cp.Problem(cp.Minimize(-3 * x[0] - x[1] - 2 * x[2]), list(rows.values()))
+    limit.value, ramp.value = np.array([4.0, 14.0, 3.0]), 1.0
+    engine = Engine(problem)
+    solution = engine.solve()
+    assert engine.value(x, solution) == pytest.approx([4, 3, 3])
+    assert engine.worth(rows["bound"], solution) == pytest.approx([1.0])  # one more of x0 for one less of x2
+    assert engine.worth(rows["double"], solution) == pytest.approx([1.0])
+    assert engine.worth(rows["joint"], solution) == pytest.approx([0.0])
+    assert engine.worth(rows["start"], solution) == pytest.approx([1.0])
+    with pytest.raises(ValueError, match="last solution"):
+        engine.worth(rows["bound"], Engine(problem).solve())
+
+
+def test_the_worth_of_all_constraints_of_a_plan_is_an_optimal_dual_of_the_problem_as_written() -> None:
+    site = demo_site()
+    problem = PlanProblem(site, TimeGrid.covering(48))
+    problem.update(plan_inputs(site, seed=6))
+    engine = Engine(problem.problem)
+    solution = engine.solve()
+    assert engine.compiled is not None
+    program = engine.compiled.program
+    now = program.parameters()
+    a = sp.csr_matrix((program.values @ now, (program.row, program.column)), (program.rows_count, program.columns_count))
+    worth = np.zeros(program.rows_count)
+    for constraint in problem.problem.constraints:
+        worth[program.rows(constraint)] = engine.worth(constraint, solution)
+    slack = program.b @ now - a @ solution.x
+    inequality = np.arange(program.rows_count) >= program.equalities
+    assert worth[inequality].min() > -1e-7
+    assert np.abs(worth * slack).max() < 1e-4
+    reduced = program.cost @ now + a.T @ worth
+    at_zero = np.zeros(program.columns_count, dtype=bool)
+    at_zero[program.lower_of] = solution.x[program.lower_of] < 1e-7
+    assert np.abs(reduced[~at_zero]).max() < 1e-6 and reduced[at_zero].min() > -1e-6
