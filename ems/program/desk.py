@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -28,6 +28,7 @@ from ems.program.store import EventStore, Record
 from ems.program.terms import Terms, terms_on
 
 MOST_RAW = 1_000_000  # characters of a message that are kept; its hash is of all of it
+LOOKED_AT_EVERY = timedelta(minutes=5)
 MOST_MOVES = 40  # of one event in one tick; more is a defect, not work
 UNENROLLED = ("manual",)  # programmes that a person may use without an enrolment
 LIVE = frozenset({*WAITING, *MOVING, State.RECOVERING, State.ACCEPTED, State.PARTIAL, State.ABORTED})
@@ -90,6 +91,8 @@ class Desk:
         self._seen: set[str] = set()
         self._commitments: dict[str, Commitment] = {}
         self._pending: dict[str, dict[str, Any]] = {}
+        self._looked_at: dict[str, datetime] = {}
+        self._is_sure: dict[str, bool] = {}
         self._terms_by_day: dict[tuple[str, date], Terms] = {}
         self.refresh()
 
@@ -160,7 +163,7 @@ class Desk:
             return Answer("refused", message.problem or "no event in it")
         old = self.events.get(event.id)
         if event.program not in self.programs:
-            return Answer("refused", f"no programme {event.program}", event.id)
+            return Answer("refused", f"no programme {event.program} in which the site is enrolled", event.id)
         if unreadable(event) and (old is None or not event.is_cancelled):
             return Answer("refused", unreadable(event), event.id)
         enrolment = self.enrolments.get(event.program)
@@ -221,6 +224,7 @@ class Desk:
                     break
                 self._move(event, move, now)
             self._post(event, now)
+            self._look_again(event, now)
 
     def obligations(self) -> tuple[Obligation, ...]:
         """Everything the site must hold, as last written; what was withdrawn comes with its end in the past."""
@@ -253,6 +257,21 @@ class Desk:
         withdrawn = tuple(replace(o, end=min(o.end, now), start=min(o.start, now)) for o in status.posted if o.id not in names)
         body = {"posted": [encode_obligation(o) for o in wanted], "withdrawn": [encode_obligation(o) for o in withdrawn]}
         self._write(now, "posted", event, body)
+
+    def _look_again(self, event: str, now: datetime) -> None:
+        """Asks at every re-plan whether an accepted event that has not begun can still be delivered; a change is written and told."""
+        status = self.events[event]
+        if status.state not in WAITING or now - self._looked_at.get(event, status.since) < LOOKED_AT_EVERY:
+            return
+        self._looked_at[event] = now
+        context = self._context(status, now)
+        basis = status.baseline_kw if status.baseline_kw is not None else context.reference_kw
+        found = self.ports.evaluate(status.event, context.terms, basis, now)
+        is_sure, was_sure = found.chance >= context.accept_probability, self._is_sure.get(event, True)
+        if is_sure != was_sure:
+            why = f"{found.asked_kw:.0f} kW hold with probability {found.chance:.2f}" + (f": {found.limiting}" if not is_sure else "")
+            self._write(now, "note", event, {"why": why, "feasibility": vars(found)})
+            self.alarms = [*self.alarms[-19:], f"event {event}: {why}"]
 
     def _wanted(self, status: EventStatus, now: datetime) -> tuple[Obligation, ...]:
         if status.state is State.COMPLETED or status.state in AFTER or status.state in FINAL:
@@ -309,6 +328,8 @@ class Desk:
             self._seen.add(f"{record.body.get('sha256')}|{record.body.get('verdict')}")
             if record.body.get("encoded"):
                 self._pending[record.event] = record.body
+        elif record.kind == "note" and "feasibility" in record.body:
+            self._is_sure[record.event] = not self._is_sure.get(record.event, True)
         elif record.kind == "commitment":
             if promised := record.body.get("promised"):
                 self._commitments[promised["id"]] = Commitment.decode(promised)

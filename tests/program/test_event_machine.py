@@ -295,6 +295,21 @@ def test_what_an_accepted_event_takes_stands_in_the_ledger_until_it_is_over(tmp_
     assert desk.ledger.commitments == ()
 
 
+def test_an_accepted_event_that_can_no_longer_be_delivered_is_told_once_and_again_when_it_can(tmp_path):
+    world = World()
+    desk = desk_on(tmp_path / "p.db", world)
+    desk.receive(message(event(start_min=300)), NOW)
+    run(desk, 20)
+    world.can_kw = 50.0
+    run(desk, 40, start_min=21)
+    desk = desk_on(tmp_path / "p.db", world)  # a restart tells nothing twice
+    run(desk, 60, start_min=41)
+    world.can_kw = 1000.0
+    run(desk, 80, start_min=61)
+    notes = [r.body["why"] for r in desk.store.since(0, "e1") if r.kind == "note"]
+    assert len(notes) == 2 and "probability 0.20: energy of bess-1" in notes[0] and "probability 1.00" in notes[1]
+
+
 def test_an_offer_that_was_taken_stands_until_it_is_released(tmp_path):
     desk = desk_on(tmp_path / "p.db", World())
     desk.promise(Commitment("bid-1", "ercot-ers-30", NOW, NOW + HOUR, 100.0, {"bess-1": Promised(100.0, 100.0)}), NOW)
