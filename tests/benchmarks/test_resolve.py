@@ -41,9 +41,9 @@ def revised(site: Site, k: int, base: PlanInputs, rng: np.random.Generator) -> P
 
 
 def timed_ms(work: Callable[[], float]) -> tuple[float, float]:
-    begun = time.perf_counter()
+    begun = time.process_time()
     value = work()
-    return 1000 * (time.perf_counter() - begun), value
+    return 1000 * (time.process_time() - begun), value
 
 
 def rebuilt(site: Site, grid: TimeGrid, inputs: PlanInputs) -> float:
@@ -55,12 +55,12 @@ def rebuilt(site: Site, grid: TimeGrid, inputs: PlanInputs) -> float:
 
 def hot(problem: PlanProblem, engine: Engine, inputs: PlanInputs) -> float:
     problem.update(inputs)
-    return engine.solve().objective
+    return engine.solve(inputs.horizon).objective
 
 
 @pytest.mark.bench
 @pytest.mark.timeout(600)
-def test_a_hot_resolve_takes_at_most_half_of_a_rebuild_and_costs_the_same() -> None:
+def test_a_hot_resolve_takes_at_most_a_fifth_of_a_rebuild_and_costs_the_same() -> None:
     site, rng = demo_site(), np.random.default_rng(7)
     grid = TimeGrid.covering(site.plan.horizon_h)
     problem, planner = PlanProblem(site, grid), Planner(site)
@@ -94,8 +94,8 @@ def test_a_hot_resolve_takes_at_most_half_of_a_rebuild_and_costs_the_same() -> N
     median = {name: float(np.median(v)) for name, v in times.items()}
     write_results(times, problem, engine)
     print({name: round(ms, 1) for name, ms in median.items()})
-    assert median["hot"] <= 0.5 * median["rebuilt"]
-    assert median["plan"] <= 0.5 * median["rebuilt"]
+    assert median["hot"] <= 0.2 * median["rebuilt"]
+    assert median["plan"] <= 0.2 * median["rebuilt"]
 
 
 def write_results(times: dict[str, list[float]], problem: PlanProblem, engine: Engine) -> None:
@@ -116,7 +116,8 @@ def write_results(times: dict[str, list[float]], problem: PlanProblem, engine: E
         f"{date.today()}, {machine()}, one thread. Written by `{COMMAND}`.",
         "",
         f"The demo site's own problem: {problem.grid.n} steps, {a.shape[1]} columns, {a.shape[0]} rows, {a.nnz} non-zeros; {SOLVES} plans,",
-        "each 5 min after the one before with a revised forecast; the four ways interleaved in one process; equal objectives to 1e-6.",
+        "each 5 min after the one before with a revised forecast; the four ways interleaved in one process; processor time; equal",
+        "objectives to 1e-6.",
         "",
         "| way | median ms | p99 ms | of rebuilt |",
         "|---|---|---|---|",

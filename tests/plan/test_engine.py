@@ -67,6 +67,30 @@ def test_a_budget_that_runs_out_is_answered_by_the_second_solver_and_says_so() -
     assert engine.solve().path == COLD and engine.solve().path == HOT
 
 
+def test_a_budget_in_seconds_counts_from_each_run_although_the_solver_counts_its_whole_life() -> None:
+    problem, given, _ = generator_problem()
+    engine = Engine(cp.Problem(problem.objective, problem.constraints[:3]), budget_s=100.0)
+    limits = []
+    for k in range(4):
+        given["price"].value, given["load"].value = 0.1 + 0.05 * np.sin(np.arange(24) + k), np.full(24, 100.0)
+        engine.solve()
+        h = engine._solver._highs
+        assert h is not None
+        limits.append(float(h.getOptionValue("time_limit")[1]))
+        assert 0.0 < limits[-1] - 100.0 <= h.getRunTime() or k == 0
+    assert limits == sorted(limits) and limits[0] < limits[-1]
+
+
+def test_no_time_at_all_is_answered_by_the_second_solver() -> None:
+    site = demo_site()
+    problem = PlanProblem(site, TimeGrid.covering(48))
+    problem.update(plan_inputs(site))
+    engine = Engine(problem.problem, budget_s=1e-9)
+    solution = engine.solve()
+    assert solution.path == SECOND
+    assert solution.objective == pytest.approx(problem.problem.solve(solver=cp.HIGHS, warm_start=False), rel=1e-5)
+
+
 def test_no_answer_at_all_is_named_infeasible_and_the_next_problem_is_solved_again() -> None:
     x, least = cp.Variable(2, nonneg=True), cp.Parameter()
     problem = cp.Problem(cp.Minimize(cp.sum(x)), [cp.sum(x) <= 1, x[0] + 2 * x[1] >= least])
