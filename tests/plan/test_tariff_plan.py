@@ -20,11 +20,13 @@ from ems.plan.inputs import PlanInputs
 from ems.plan.plan import Plan, decode_plan, encode_plan
 from ems.plan.planner import Planner
 from ems.plan.tariff_book import TariffBook
+from ems.plan.tariff_terms import group_masks
 from ems.plan.tariff_verify import charge_faults
 from ems.plan.verify import verify
 from ems.site.load import load_site
 from ems.site.model import Site
 from ems.site.tariff_prices import step_prices
+from ems.timegrid import interval_columns, interval_rows
 from tests.plan.given import MONDAY, plan_inputs
 from tests.site.conftest import DEMO
 
@@ -238,3 +240,14 @@ def test_the_price_of_a_step_is_that_of_the_tier_the_month_will_end_in() -> None
     unknown = step_prices(site.tariff, site.time_zone, horizon.starts, horizon.duration_h, TariffBook(site).tier_kwh(now))[0]
     assert list(book.tier_kwh(now).values()) == [pytest.approx(24_000.0)]
     assert np.allclose(known, 0.09) and np.allclose(unknown, 0.04)
+
+
+def test_only_intervals_that_start_in_the_window_count_for_its_peak() -> None:
+    now = datetime(2024, 8, 19, 18, 37, tzinfo=UTC)  # 13:37 in Chicago, 23 minutes before the window opens
+    site = site_with(demand_charges=[PEAK])
+    inputs = inputs_for(site, now)
+    peak = next(c for c in inputs.commitments if c.name == "peak")
+    averaged, direct = group_masks(peak, inputs, 900, interval_columns(900), interval_rows(900))
+    assert averaged.tolist() == [False, False, True, True, True, True]  # 13:30, 13:45, then from 14:00 on
+    begins = [s - timedelta(hours=5) for s in inputs.horizon.starts[interval_columns(900) :]]
+    assert direct.tolist() == [b.weekday() < 5 and 14 <= b.hour < 20 for b in begins]

@@ -134,6 +134,8 @@ def test_a_contract_capacity_is_paid_and_its_breach_priced() -> None:
     rates = tariff(contract_capacity={"kw": 1000.0, "price_per_kw_month": 2.0, "breach_price_per_kw_month": 8.0})
     bill = only(make_bills(rates, "EUR", BERLIN, metered))
     assert amounts(bill) == {"contract capacity": Decimal("2000"), "breach of contract capacity": Decimal("800")}
+    below = replace(metered, net_kw=np.minimum(metered.net_kw, 900.0))
+    assert only(make_bills(rates, "EUR", BERLIN, below)).total == Decimal("2000")  # nothing back for what is not used
 
 
 PAIR = {
