@@ -14,6 +14,8 @@ import typer
 from ems.app.options import ByOption, StateOption, WhyOption, show, words
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from ems.office.programs import Programs
     from ems.program.desk import Desk
     from ems.program.event import GridEvent
@@ -78,6 +80,20 @@ def events_opt(
         show([answer])
 
 
+@events_app.command("settle")
+def events_settle(
+    event: EventArgument,
+    amount: Annotated[str, typer.Option("--amount", help="What the counterparty's statement says.", show_default=False)],
+    by: ByOption,
+    why: WhyOption,
+    state_dir: StateOption = None,
+) -> None:
+    """Enters the counterparty's statement and shows how far it lies from the estimate."""
+    by, why = words(by, why)
+    with opened(state_dir) as (_, desk, now):
+        show([desk.statement(known(desk, event).event.id, money(amount), f"{by}: {why}", now)])
+
+
 @events_app.command("evidence")
 def events_evidence(
     event: EventArgument,
@@ -135,6 +151,21 @@ def known(desk: Desk, event: str) -> EventStatus:
     if event not in desk.events:
         raise DataError(f"no event {event}{near_miss(event, desk.events)}")
     return desk.events[event]
+
+
+def money(text: str) -> Decimal:
+    """An amount; WrongUsage on anything else."""
+    from decimal import Decimal, InvalidOperation
+
+    from ems.app.wrong_usage import WrongUsage
+
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        raise WrongUsage(f"--amount {text}: expected a sum such as 1234.56") from None
+    if not amount.is_finite():
+        raise WrongUsage(f"--amount {text}: expected a sum such as 1234.56")
+    return amount
 
 
 def entered(written: dict[str, Any]) -> GridEvent:

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -156,6 +157,23 @@ class Desk:
         self._move(event, Move(to, {"why": why, "by": by}), now)
         self._tick(now)
         return f"{event}: {opt} by {by}: {why}"
+
+    def statement(self, event: str, amount: Decimal, by: str, now: datetime) -> str:
+        """The counterparty's statement: the settlement is final, with its difference to the estimate. DataError before there is one."""
+        with self.store.exclusive():
+            self.refresh()
+            status = self.events.get(event)
+            if status is None or status.state is not State.SETTLED_ESTIMATE:
+                raise DataError(f"event {event} is {status.state if status else 'not known'}: there is no estimate to compare with")
+            estimate = (status.result or {}).get("settlement")
+            if estimate is None:
+                raise DataError(f"event {event}: nothing was estimated ({(status.result or {}).get('trouble', 'no result')})")
+            difference = amount - Decimal(estimate["expected"])
+            is_inside = Decimal(estimate["low"]) <= amount <= Decimal(estimate["high"])
+            why = f"stated {amount}, estimated {estimate['expected']}: {'inside' if is_inside else 'outside'} low to high"
+            result = {"statement": str(amount), "difference": str(difference)}
+            self._move(event, Move(State.SETTLED_FINAL, {"why": why, "by": by, "result": result}), now)
+            return f"{event}: {why}, difference {difference}"
 
     def _judge(self, message: Message, now: datetime) -> Answer:
         event = message.event

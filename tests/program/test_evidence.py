@@ -5,6 +5,7 @@ import json
 import zipfile
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from ems.program.library import program_path
 from ems.program.measure import MeasureInputs, measure_event
 from ems.program.meter import MeterSeries
 from ems.program.stages import acting_event
-from tests.program.desks import HOUR, NOW, World, desk_on, event, message
+from tests.program.desks import HOUR, NOW, World, desk_on, event, message, states
 
 LOOKBACK = timedelta(days=40)
 
@@ -146,6 +147,19 @@ def test_recompute_on_the_command_line(bundle):
     wrong = changed(bundle, "meter.json", "800.0", "790.0", True)
     result = runner.invoke(app, ["events", "recompute", str(wrong)])
     assert result.exit_code != 0 and "recomputed" in str(result.exception)
+
+
+def test_a_statement_closes_the_settlement_with_its_difference(tmp_path):
+    desk = desk_on(tmp_path / "p.db", MeteredWorld())
+    desk.receive(message(event()), NOW)
+    with pytest.raises(DataError, match="no estimate"):
+        desk.statement("e1", Decimal("10.00"), "Ada Byron", NOW)
+    for minute in range(0, 300, 10):
+        desk.tick(NOW + minute * timedelta(minutes=1))
+    estimate = Decimal(desk.events["e1"].result["settlement"]["expected"])
+    said = desk.statement("e1", estimate + 5, "Ada Byron", NOW + 6 * HOUR)
+    assert "outside low to high, difference 5" in said and states(desk.store)[-1] == "settled_final"
+    assert desk.events["e1"].result["difference"].startswith("5")
 
 
 def test_an_event_measured_only_in_part_is_bundled_all_the_same(tmp_path):
