@@ -61,7 +61,8 @@ def plan_values(site: Site, inputs: PlanInputs) -> PlanValues:
     gain = import_gain(site, inputs.outdoor_temp_c)
     paid_h = duration_h * open_share
     mean_price = float(paid_h @ inputs.import_price_per_kwh / max(paid_h.sum(), 1e-9))
-    readiness = READINESS_PER_KWH_H * paid_h
+    is_uncertain = bool(np.any(spread_kw > 0.0))  # without load there is nothing to stand ready for
+    readiness = READINESS_PER_KWH_H * paid_h * is_uncertain
     extra_kw = gain * np.maximum(spread_kw, 0.0) + inputs.generation.uncertain_kw(len(duration_h))
     return PlanValues(
         starts=inputs.horizon.starts,

@@ -130,6 +130,6 @@ def true_weather(world: World) -> TrueSeries:
 
 
 def _sampled(world: World, steps: Steps | None, fallback: Steps | None, default: float) -> TrueSeries:
-    begin = min(d.begin_s for d in world.demand.values()) // 3600.0 * 3600.0
+    begin = min((d.begin_s for d in world.demand.values()), default=world.scenario.start.timestamp()) // 3600.0 * 3600.0
     points = np.arange(begin + GRID_S / 2, world.scenario.model.end.timestamp(), GRID_S)
     return TrueSeries.of(begin, GRID_S, truth(steps, fallback, points, default)[0])

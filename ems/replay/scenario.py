@@ -192,7 +192,7 @@ class ScenarioModel(FileModel):
     plan_every_s: Annotated[float, Field(ge=60, le=3600)] = 300
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 7
     peak_so_far_kw: NotNegative = 0
-    load: Annotated[list[Load], Field(min_length=1)]
+    load: list[Load] = Field(default_factory=list)  # empty for a site without clusters
     prices: PriceFile | None = None
     day_ahead: DayAheadFile | None = None
     carbon: CarbonFile | None = None

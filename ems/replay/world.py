@@ -57,7 +57,8 @@ class World:
         """`n` plant steps from `first` (negative: history)."""
         unpacked = {name: _unpack(demand, first, n) for name, demand in self.demand.items()}
         names = list(unpacked)
-        return [dict(zip(names, row, strict=True)) for row in zip(*unpacked.values(), strict=True)]
+        rows = zip(*unpacked.values(), strict=True) if unpacked else [()] * n  # a site without clusters
+        return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def build_world(scenario: Scenario, seed: int) -> World:
