@@ -83,7 +83,7 @@ def test_a_ups_relieves_the_grid_by_at_most_the_load_it_carries() -> None:
 
 @given(st.floats(0, 3000), st.floats(0, 1), st.floats(60, 120))
 def test_a_ups_that_dies_discharging_still_holds_the_reserve(critical_kw: float, soc: float, exposure_s: float) -> None:
-    envelope = ups_envelope(UPS, replace(NORMAL, soc=soc), critical_kw, exposure_s, 900)
+    envelope = ups_envelope(UPS, replace(NORMAL, soc=soc, load_kw=UPS.rating_kw), critical_kw, exposure_s, 900)
     left = soc + envelope.low_kw / UPS.discharge_efficiency * exposure_s / 3600 / UPS.energy_kwh
     assert left >= min(soc, UPS.reserve_soc(critical_kw)) - 1e-9
     usable = UPS.usable_kwh(max(left, UPS.reserve_soc(critical_kw)))
