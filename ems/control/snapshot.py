@@ -8,10 +8,13 @@ plan_state, counters.
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import Any
 
 from ems.assets.battery.model import Battery
+from ems.assets.cooling.model import Cooling
+from ems.assets.cooling.plant import runway_s
 from ems.assets.generator.model import Generator
 from ems.assets.renewable.model import Renewable
 from ems.assets.ups.model import Ups
@@ -114,9 +117,23 @@ def _details(controller: Controller, decision: Decision, asset: object) -> dict[
         return {"demand_kw": cluster.demand_kw, "cap_kw": cluster.cap_kw, "backlog_kwh": backlog}
     if isinstance(asset, Generator):
         return {"run_mode": state.generators[asset.id].mode, "run_hours": controller.run_log.hours.get(asset.id, {})}
+    if isinstance(asset, Cooling):
+        return _cooling_details(asset, decision)
     if isinstance(asset, Renewable):
         return {"available_kw": state.renewables[asset.id].available_kw}
     return {}
+
+
+def _cooling_details(cooling: Cooling, decision: Decision) -> dict[str, Any]:
+    """Of a chilled-water plant that tells: supply temperature, the heat it can remove, and the seconds its loop lasts (None: for good)."""
+    state = decision.state
+    seen = state.coolings[cooling.id]
+    if cooling.plant is None or seen.supply_temp_c is None or seen.able_kw is None:
+        return {}
+    heat_kw = sum(state.clusters[c].power_kw for c in cooling.cools)
+    seconds = runway_s(cooling.plant, heat_kw, min(heat_kw, seen.able_kw), seen.supply_temp_c)
+    lasts_s = None if math.isinf(seconds) else round(seconds)
+    return {"supply_temp_c": seen.supply_temp_c, "able_kw": seen.able_kw, "runway_s": lasts_s}
 
 
 def _age_s(image: SiteImage, asset_id: str) -> float | None:

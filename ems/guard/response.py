@@ -30,9 +30,10 @@ class Response:
         self._stores = {asset: Watch(kw, site.control.cycle_s) for asset, kw in ratings.items()}
 
     def update(self, state: SiteState, told_kw: Mapping[str, float]) -> None:
-        """Takes the state of a cycle and what every store in control was told in the cycle before."""
+        """Takes the state of a cycle and what every store in control was told in the cycle before. A UPS outside normal operation follows
+        nobody: carrying its load through an outage is no disobedience."""
         powers = {k: (b.power_kw, b.is_fresh and not b.is_local) for k, b in state.batteries.items()}
-        powers |= {k: (u.battery_kw, u.is_fresh and not u.is_local) for k, u in state.upses.items()}
+        powers |= {k: (u.battery_kw, u.is_fresh and not u.is_local and u.mode == "normal") for k, u in state.upses.items()}
         for asset, (kw, is_known) in powers.items():
             self._stores[asset].update(state.now, kw if is_known else None, told_kw.get(asset))
 

@@ -152,6 +152,9 @@ def _asset(site: Site, data: Mapping[str, Any]) -> AssetView:
 def _also(kind: str, data: Mapping[str, Any]) -> str:
     if kind == "ups":
         return f"carrying {words.kw(data.get('load_kw'))}, losing {words.kw(data['power_kw'] - (data.get('battery_kw') or 0.0))}"
+    if kind == "cooling" and data.get("supply_temp_c") is not None:
+        lasts = "" if data.get("runway_s") is None else f", the loop lasts {words.age(data['runway_s'])}"
+        return f"supply at {data['supply_temp_c']:.1f} °C, can remove {words.kw(data.get('able_kw'))}{lasts}"
     if kind != "cluster":
         return ""
     backlog = data.get("backlog_kwh") or 0.0

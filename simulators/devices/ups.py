@@ -98,7 +98,7 @@ class UpsDevice(Device):
         return {
             "power_kw": self._noisy(self.power_now_kw),
             "load_kw": self._noisy(self.load_kw),
-            "battery_kw": self._noisy(self._converter.now_kw),
+            "battery_kw": self._noisy(self.battery_kw if self.mode == "on_battery" else self._converter.now_kw),
             "soc": self.soc,
             "mode": float(MODES.index(self.mode)),
             "is_local": float(self.is_local),

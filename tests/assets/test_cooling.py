@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from ems.assets.cooling.model import Cooling
 from ems.assets.cooling.plant import CoolingPlant, dew_point_c, heat_allowed_kw, runway_s, supply_range_c, wet_bulb_c
+from ems.control import snapshot as snapshot_module
 from ems.errors import ConfigError
 from ems.plan.planner import Planner
 from ems.plan.verify import verify
@@ -174,3 +175,19 @@ def test_a_plant_too_small_without_its_redundant_units_is_refused(tmp_path: Path
 def test_a_site_with_a_plant_survives_its_journey_as_json() -> None:
     site = site_with()
     assert site_from_json(site_to_json(site)) == site
+
+
+def test_the_snapshot_says_how_long_the_loop_lasts_during_a_trip() -> None:
+    site = site_with()
+    loop = Loop(site, "plan", temp_c=30.0)
+    before = details_of(loop)
+    loop.plant.coolings[0].inject("trip", loop.now.timestamp() + 60.0)
+    for _ in range(5):
+        during = details_of(loop)
+    assert before["runway_s"] is None and before["able_kw"] == 1800.0
+    assert during["able_kw"] == 0.0 and 200 < during["runway_s"] < 2000
+
+
+def details_of(loop: Loop) -> dict[str, Any]:
+    decision = loop.cycle({"hall-a": even(350), "hall-b": even(170)})
+    return snapshot_module._cooling_details(loop.site.coolings[0], decision)

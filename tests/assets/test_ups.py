@@ -127,6 +127,7 @@ def test_an_outage_is_carried_by_the_battery_and_the_load_walks_back_in_a_line()
     inputs = []
     for k in range(1, 100):
         device.step(1.0, float(k), 900.0)
+        assert k != 30 or device.read()["battery_kw"] == pytest.approx(-900.0, rel=2e-3)
         inputs.append(900.0 + device.power_kw)
     assert inputs[:58] == pytest.approx([0.0] * 58) and device.mode == "normal"
     rises = np.diff(inputs[60:80])
