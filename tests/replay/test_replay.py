@@ -193,7 +193,7 @@ def test_an_event_lowers_the_limit_while_it_is_in_force(tmp_path: Path):
 
 @pytest.mark.parametrize("fault", ["silent", "reject", "reboot"])
 def test_a_device_fault_is_survived_noted_and_counted(tmp_path: Path, fault: str):
-    at = made.START + timedelta(minutes=5)
+    at = made.START + timedelta(minutes=15)  # when the battery is told something new in every cycle
     faults = f"[{{at: {at.isoformat()}, device: bess-1, fault: {fault}, for_s: 120}}]"
     changes = {"faults": faults, "overrides": "{point_of_connection: {import_limit_kw: 1100}}"}
     result, table = execute(made.write_scenario(tmp_path, 0.5, **changes), "rules", tmp_path)
