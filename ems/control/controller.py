@@ -349,7 +349,8 @@ class Controller:
         allowed_kw = None
         if advice.goal_kw is not None:
             free_kw = max(self.billing.allowed_kw(state.now, advice.free_goal_kw), advice.planned_kw)
-            allowed_kw = min(free_kw, self.billing.allowed_kw(state.now, advice.goal_kw), verdict.room.target_kw)
+            held_kw = min(free_kw, self.billing.allowed_kw(state.now, advice.goal_kw), verdict.room.target_kw)
+            allowed_kw = max(0.0, held_kw)  # what is exported lowers no mean
         standing = {a: o for a in self.orders.modes if (o := self.orders.order_for(a, state.now)) is not None}
         advice = apply_orders(self.site, state, advice, standing)
         setpoints = arbitrate(self.site, state, verdict, advice, trends, allowed_kw, self.classes)
