@@ -25,11 +25,11 @@ RECOVERY_MIN = 75  # ramp of at most 50 min at 20 kW a minute, hold of 60 min: w
 class EventMachine(RuleBasedStateMachine):
     """Messages, time and crashes at random; what is true of every record and every limit is checked after each step."""
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(ability=st.sampled_from([0.0, 150.0, 1000.0]))
+    def begin(self, ability: float) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name) / "p.db"
-        self.world = World(measured_kw=LOAD_KW)
+        self.world = World(measured_kw=LOAD_KW, can_kw=ability)
         self.desk = desk_on(self.path, self.world)
         self.now = NOW
         self.highest: dict[str, int] = {}
@@ -37,15 +37,23 @@ class EventMachine(RuleBasedStateMachine):
 
     @rule(
         name=st.sampled_from(NAMES),
-        number=st.integers(0, 4),
-        start=st.integers(-60, 180),
-        length=st.integers(-5, 240),
+        newer=st.sampled_from([1, 1, 1, 0, -1]),
+        start=st.integers(-30, 120),
+        length=st.integers(35, 240),
         kw=st.floats(0.0, 900.0),
     )
-    def tell(self, name: str, number: int, start: int, length: int, kw: float) -> None:
+    def tell(self, name: str, newer: int, start: int, length: int, kw: float) -> None:
+        known = self.desk.events.get(name)
         begin = (self.now - NOW) / MINUTE + start
-        told = modified(event(name, PROGRAMS[name], begin, length, kw, kind=KINDS[name], spread_s=(0.0, 120.0)), number)
-        self._receive(told)
+        told = event(name, PROGRAMS[name], begin, length, kw, kind=KINDS[name], spread_s=(0.0, 120.0))
+        self._receive(modified(told, newer + (known.event.modification if known else 1)))
+
+    @rule(name=st.sampled_from(NAMES), length=st.integers(-5, 0), kw=st.floats(-1.0, 1e9))
+    def tell_nonsense(self, name: str, length: int, kw: float) -> None:
+        known = self.desk.events.get(name)
+        before = known and known.event
+        self._receive(modified(event(name, PROGRAMS[name], 0, length, kw, kind=KINDS[name]), 1 + (before.modification if before else 0)))
+        assert before is None or self.desk.events[name].event == before
 
     @rule(name=st.sampled_from(NAMES), number=st.integers(0, 5))
     def cancel(self, name: str, number: int) -> None:
