@@ -48,16 +48,15 @@ class ForecastPrices:
             self._ahead = self._published_ahead()
 
     def forecast(self, now: datetime, starts: Sequence[datetime], duration_h: Sequence[float]) -> Floats:
-        """Expected price per kWh, one mean per step; known prices where steps lie in the past."""
+        """Expected price per kWh, one mean per step; known prices where a step's is known, past or to come."""
         expected = self.book.forecast(now, starts, duration_h)
         self._update(now)
         if self.forecast_now is None:
             return expected
         begin = np.array([epoch_s(start) for start in starts])
-        ends = begin + np.asarray(duration_h, dtype=float) * 3600.0
-        ahead = ends > self._end * CELL_S + 1.0
         means = MEAN_WEIGHTS @ self.forecast_now.at(begin, np.asarray(duration_h, dtype=float))
-        return np.where(ahead & (begin >= self._end * CELL_S - 1.0), means, expected)
+        is_ahead = (begin >= self._end * CELL_S - 1.0) & ~self.book.is_known(now, starts, duration_h)
+        return np.where(is_ahead, means, expected)
 
     def actual(self, start: datetime) -> float | None:
         """The price that held, for accounting only."""

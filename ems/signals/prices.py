@@ -8,6 +8,7 @@ from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ems.signals.series import SAMPLE_S, Floats, KnownSeries, Row, View, day_ago, epoch_s, sample_points, step_means
 
@@ -86,6 +87,12 @@ class PriceBook:
         points = end_s + step_s * (np.arange(-cells, 0)[:, None] + (np.arange(parts) + 0.5) / parts)
         means: Floats = self._real_time.known(epoch_s(now)).at(points).mean(axis=1)
         return means
+
+    def is_known(self, now: datetime, starts: Sequence[datetime], duration_h: Sequence[float]) -> NDArray[np.bool_]:
+        """Per step, whether its real-time price was known at `now` throughout."""
+        points, first = sample_points(starts, duration_h)
+        known: NDArray[np.bool_] = np.isfinite(step_means(self._real_time.known(epoch_s(now)).at(points), first))
+        return known
 
     def actual(self, start: datetime) -> float | None:
         """The real-time price (else the day-ahead one) that holds at `start`, None when there is none. For accounting only."""

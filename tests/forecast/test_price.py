@@ -147,6 +147,16 @@ def test_prices_not_yet_known_change_nothing_the_plan_is_given():
     assert (clean.forecast(NOW, *hours()) == poisoned.forecast(NOW, *hours())).all()
 
 
+def test_a_price_known_ahead_is_passed_on_as_it_is():
+    source = ForecastPrices()
+    told = [PriceRow(NOW + timedelta(hours=h), NOW + timedelta(hours=h + 1), NOW - timedelta(hours=10), 0.5 + h) for h in range(12)]
+    source.add([*rows(8), *told])
+    expected = source.forecast(NOW, *hours(24))
+    assert source.forecast_now is not None
+    assert expected[:12] == pytest.approx(0.5 + np.arange(12.0))
+    assert (expected[12:] < 0.5).all()
+
+
 def test_old_prices_are_left_to_the_book():
     source = ForecastPrices()
     source.add(rows(8))
