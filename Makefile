@@ -12,7 +12,7 @@ export OMP_NUM_THREADS := 1
 RUN := .venv/.installed-run
 DEV := .venv/.installed-dev
 
-.PHONY: demo test lint slow bench sweep campaign mutants lock clean
+.PHONY: demo test lint slow bench sweep forecast-results campaign mutants lock clean
 .DEFAULT_GOAL := test
 
 # With a terminal the demo gets a process group of its own, so Ctrl-C ends the demo (exit 0) and not make.
@@ -45,6 +45,10 @@ mutants: $(DEV)
 
 sweep: $(DEV)
 	$(BIN)/python tests/campaign/sweep.py
+
+# The load section of tests/benchmarks/forecast.md, from the folder of real data.
+forecast-results: $(DEV)
+	$(BIN)/python -m ems.forecast.load_results $${EMS_DATA_DIR:-../shared/data} tests/benchmarks/forecast.md
 
 # The development lock holds all of the other, so an environment that has it serves the demo too.
 $(RUN): requirements/lock.txt pyproject.toml
