@@ -22,6 +22,7 @@ from tests.benchmarks.table import RESOLVE, machine, write_section
 from tests.plan.given import MONDAY, demo_site, plan_inputs
 
 SOLVES, WARM_UP = 100, 3
+SELDOM = 5  # the slow ways are taken every so many plans
 COMMAND = "OMP_NUM_THREADS=1 python -m pytest tests/benchmarks/test_resolve.py -m bench"
 
 
@@ -87,10 +88,12 @@ def test_a_hot_resolve_takes_at_most_a_fifth_of_a_rebuild_and_costs_the_same() -
         }
         objective = {}
         for name, way in ways.items():
+            if name in ("compiled", "rebuilt") and k % SELDOM:
+                continue
             ms, objective[name] = timed_ms(way)
             if k >= WARM_UP:
                 times[name].append(ms)
-        assert all(v == pytest.approx(objective["rebuilt"], rel=1e-6) for v in objective.values())
+        assert all(v == pytest.approx(objective["plan"], rel=1e-6) for v in objective.values())
     median = {name: float(np.median(v)) for name, v in times.items()}
     write_results(times, problem, engine)
     print({name: round(ms, 1) for name, ms in median.items()})
@@ -116,8 +119,8 @@ def write_results(times: dict[str, list[float]], problem: PlanProblem, engine: E
         f"{date.today()}, {machine()}, one thread. Written by `{COMMAND}`.",
         "",
         f"The demo site's own problem: {problem.grid.n} steps, {a.shape[1]} columns, {a.shape[0]} rows, {a.nnz} non-zeros; {SOLVES} plans,",
-        "each 5 min after the one before with a revised forecast; the four ways interleaved in one process; processor time; equal",
-        "objectives to 1e-6.",
+        "each 5 min after the one before with a revised forecast; the four ways interleaved in one process, the",
+        f"slow two every {SELDOM} plans; processor time; equal objectives to 1e-6.",
         "",
         "| way | median ms | p99 ms | of rebuilt |",
         "|---|---|---|---|",
