@@ -23,7 +23,7 @@ from ems.replay.world import build_world
 BOUND = "bound"
 ALL = (*POLICIES, BOUND)
 NEEDS_BOUND = ("capped", "rules", "plan", "oracle")
-RESULTS = {"summary.json", "timeseries.parquet", "decisions.jsonl"}  # what a finished task's folder holds
+RESULTS = {"summary.json", "timeseries.parquet", "decisions.jsonl", "fan.npz"}  # what a finished task's folder holds
 PART = ".part"  # ending of a folder whose replay is not finished
 WRONG = 2
 INTERRUPTED = 130

@@ -246,3 +246,8 @@ def test_a_folder_of_somebody_else_is_never_replaced(tmp_path: Path, kind: str):
     assert run_replay(made.write_scenario(tmp_path), out, ["none"], [], 1, quiet, said.append) == 2
     assert said == [f"{out / 'none'}: holds something else than an earlier result; name another --out"]
     assert theirs.read_text() == "years of work"
+
+
+def test_the_same_replay_into_the_same_folder_replaces_the_earlier_result(tmp_path: Path):
+    scenario, out = made.write_scenario(tmp_path, 0.5), tmp_path / "out"
+    assert [run_replay(scenario, out, ["plan"], [], 1, quiet, lambda text: None) for _ in range(2)] == [0, 0]
