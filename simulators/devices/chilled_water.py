@@ -12,8 +12,7 @@ import math
 from functools import lru_cache
 from random import Random
 
-from ems.assets.cooling.model import Cooling
-from ems.assets.cooling.plant import CoolingPlant
+from ems.assets.cooling.model import Cooling, CoolingPlant
 from simulators.devices.device import Device
 
 WATER_KJ_PER_M3_K = 4180.0

@@ -62,6 +62,7 @@ def counted(course: list[float], energy_kwh: float) -> float:
     return money
 
 
+@settings(deadline=None)
 @given(COURSES)
 def test_wear_counted_as_the_energy_comes_in_is_that_of_the_rainflow_package(course: list[float]) -> None:
     kwh = [1000 * soc for soc in course]
@@ -71,6 +72,7 @@ def test_wear_counted_as_the_energy_comes_in_is_that_of_the_rainflow_package(cou
     assert wear.money() == pytest.approx(counted(kwh, 1000.0), abs=1e-6)
 
 
+@settings(deadline=None)
 @given(COURSES)
 def test_bands_moved_from_plan_to_plan_cost_what_rainflow_counts(course: list[float]) -> None:
     kwh = [1000 * soc for soc in course]
@@ -83,7 +85,7 @@ def test_bands_moved_from_plan_to_plan_cost_what_rainflow_counts(course: list[fl
     assert money == pytest.approx(counted(kwh, 1000.0), abs=1e-6)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(0, 1000).map(lambda k: k / 1000), min_size=9, max_size=9))
 def test_the_plan_prices_a_course_of_energy_within_a_thousandth_of_its_rainflow_cycles(course: list[float]) -> None:
     battery = replace(
@@ -99,6 +101,7 @@ def test_the_plan_prices_a_course_of_energy_within_a_thousandth_of_its_rainflow_
     assert block.depth.cost.value == pytest.approx(counted(list(kwh), 1000.0), rel=1e-3, abs=1e-3)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1))
 def test_a_concave_curve_is_the_least_of_its_lines(soc: float) -> None:
     points = ((0.0, 0.2), (0.2, 0.9), (0.5, 1.0), (0.8, 1.0), (1.0, 0.1))
@@ -152,7 +155,7 @@ def test_a_site_that_uses_no_curve_has_a_plan_of_the_same_size_as_before() -> No
     assert not any("band" in str(c) for c in problem.constraints)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.floats(0, 1), st.floats(-20, 60))
 def test_the_envelope_never_allows_more_than_the_device_itself_can_do(soc: float, temp_c: float) -> None:
     battery = replace(CURVED, initial_soc=soc)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ems.assets.cooling.model import Cooling
@@ -64,6 +64,7 @@ def test_supply_stays_two_kelvin_above_the_dew_point_and_below_the_chips() -> No
     assert (low, high) == (pytest.approx(18.7, abs=0.2), 32.0)
 
 
+@settings(deadline=None)
 @given(st.floats(50, 1800), st.floats(-10, 45))
 def test_the_share_the_guard_uses_is_never_below_the_plant_and_colder_weather_never_costs_more(heat_kw: float, temp_c: float) -> None:
     cooling = replace(USUAL_COOLING, least_heat_kw=420.0)
@@ -89,6 +90,7 @@ def test_runways_are_those_of_the_books() -> None:
     assert runway_s(ten_m3_per_mw, 1000.0, 0.0, 31.0) == 0.0
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1800), st.floats(0, 600), st.floats(24, 32))
 def test_heat_held_at_what_is_allowed_never_crosses_the_limit_of_the_loop(able_kw: float, seconds: float, supply_c: float) -> None:
     for _ in range(int(seconds)):

@@ -10,7 +10,7 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ems.assets.ups.block import UpsBlock, charge_limits_kw
@@ -37,6 +37,7 @@ def ups_with(**ups: Any) -> Ups:
     return site_with(**ups).upses[0]
 
 
+@settings(deadline=None)
 @given(st.floats(420, 1600))
 def test_the_loss_fraction_the_guard_uses_is_never_below_the_curve(load_kw: float) -> None:
     ups = ups_of_curve()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ems.dispatch.water_fill import LEVEL_H, StringRoom, water_fill
@@ -23,6 +23,7 @@ def mixed(strings: list[StringRoom], forced: list[StringRoom]) -> list[StringRoo
     return [*strings, *forced]
 
 
+@settings(deadline=None)
 @given(STRINGS, st.lists(FORCED, max_size=4), st.floats(-20_000, 20_000))
 def test_no_string_is_ever_asked_for_more_than_it_may(strings: list[StringRoom], forced: list[StringRoom], total_kw: float) -> None:
     every = mixed(strings, forced)
@@ -30,6 +31,7 @@ def test_no_string_is_ever_asked_for_more_than_it_may(strings: list[StringRoom],
         assert room.low_kw <= kw <= room.high_kw
 
 
+@settings(deadline=None)
 @given(STRINGS, st.lists(FORCED, max_size=4), st.floats(0, 1))
 def test_the_powers_sum_to_what_is_asked_whenever_the_limits_allow_it(
     strings: list[StringRoom], forced: list[StringRoom], share: float
@@ -40,6 +42,7 @@ def test_the_powers_sum_to_what_is_asked_whenever_the_limits_allow_it(
     assert sum(water_fill(total_kw, every)) == pytest.approx(total_kw, abs=1e-6)
 
 
+@settings(deadline=None)
 @given(STRINGS, st.floats(1, 20_000))
 def test_what_cannot_be_met_is_met_as_far_as_the_limits_go(strings: list[StringRoom], beyond_kw: float) -> None:
     least, most = sum(s.low_kw for s in strings), sum(s.high_kw for s in strings)
@@ -47,12 +50,14 @@ def test_what_cannot_be_met_is_met_as_far_as_the_limits_go(strings: list[StringR
     assert sum(water_fill(least - beyond_kw, strings)) == pytest.approx(least)
 
 
+@settings(deadline=None)
 @given(STRINGS, st.floats(-20_000, 20_000))
 def test_no_string_charges_while_another_discharges(strings: list[StringRoom], total_kw: float) -> None:
     powers = water_fill(total_kw, strings)
     assert not (min(powers) < -1e-6 and max(powers) > 1e-6)
 
 
+@settings(deadline=None)
 @given(STRINGS, st.floats(-20_000, 20_000))
 def test_no_string_gives_while_a_fuller_one_that_could_is_left_out(strings: list[StringRoom], total_kw: float) -> None:
     powers = water_fill(total_kw, strings)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ems.assets.asset import DeviceLink
-from ems.assets.cooling.plant import CoolingPlant
+from ems.assets.cooling.plant import CoolingPlant as CoolingPlant
 
 READINGS = ("power_kw", "outdoor_temp_c", "supply_temp_c", "heat_capacity_kw")
 

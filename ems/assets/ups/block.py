@@ -6,7 +6,7 @@ import cvxpy as cp
 import numpy as np
 from numpy.typing import NDArray
 
-from ems.assets.throughput import DailyBudget
+from ems.assets.throughput.block import DailyBudget
 from ems.assets.ups.model import Ups
 
 Array = NDArray[np.float64]

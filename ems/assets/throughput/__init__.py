@@ -1,0 +1,1 @@
+"""What a store may give in a day, whatever kind it is."""
