@@ -104,7 +104,7 @@ class _Window:
         if self._open and self._count - self._open[0].at >= self._steps:
             self._learn(self._open.popleft())
         if self._count % self._every == 0:
-            self._open.append(_Begun(self._count, kw, hold))
+            self._open.append(_Begun(self._count, kw, hold, self.peaks(kw, hold), self.ramps()))
 
     def forget(self) -> None:
         self._open.clear()
@@ -125,8 +125,8 @@ class _Window:
         both = self._both(begun.newest, begun.hold)
         mixed = (self._weights * both).sum(axis=1)
         step = TRACKING * self._rating * ASSUMED_SHARE
-        self._offset += step * (LEVEL_ARRAY - (begun.peak <= np.maximum(mixed + self._offset, begun.newest)))
-        self._ramp_offset += step * (LEVEL_ARRAY - (begun.rise <= np.maximum(self._ramps.quantiles() + self._ramp_offset, 0.0)))
+        self._offset += step * (LEVEL_ARRAY - (begun.peak <= begun.said))
+        self._ramp_offset += step * (LEVEL_ARRAY - (begun.rise <= begun.said_rise))
         pull = (LEVEL_ARRAY - (begun.peak <= mixed))[:, None] * (both - mixed[:, None]) / (self._rating * ASSUMED_SHARE)
         moved = self._weights * np.exp(np.clip(RATE * pull / (1.0 - LEVEL_ARRAY)[:, None], -1.0, 1.0))
         moved = np.maximum(moved / moved.sum(axis=1, keepdims=True), LEAST)
@@ -138,11 +138,13 @@ class _Window:
 
 @dataclass
 class _Begun:
-    """A window in progress: where it began, its anchors, the highest value and rise so far."""
+    """A window in progress: where it began, its anchors, what was said then, the highest value and rise so far."""
 
     at: int
     newest: float
     hold: float
+    said: Floats
+    said_rise: Floats
     peak: float = -math.inf
     rise: float = -math.inf
 
