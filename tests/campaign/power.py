@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 NAME = b"recording"
-OPEN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_char_p, c.c_void_p, c.c_int, c.c_void_p)
+OPEN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_void_p, c.c_void_p, c.c_int, c.c_void_p)  # SQLite keeps the name's pointer
 DELETE = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_char_p, c.c_int)
 WRITE = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_void_p, c.c_int, c.c_int64)
 TRUNCATE = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_int64)
@@ -93,11 +93,11 @@ class Recorder:
         """The user was told that everything up to `number` is safe."""
         self.ops.append(Op("ack", at=number))
 
-    def _open(self, vfs: int, name: bytes, file: int, flags: int, out: int) -> int:
+    def _open(self, vfs: int, name: int, file: int, flags: int, out: int) -> int:
         code = int(self._real.xOpen(self._real_p, name, file, flags, out))
         slot = c.cast(file, c.POINTER(c.c_void_p))
         if code == 0 and slot[0] and name:
-            self._paths[file] = name.decode()
+            self._paths[file] = c.string_at(name).decode()
             slot[0] = c.addressof(self._recording(slot[0]))
         return code
 

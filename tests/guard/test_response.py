@@ -3,7 +3,11 @@
 from datetime import UTC, datetime, timedelta
 
 from ems.guard.response import FIRST_PAUSE, Watch
+from ems.plan.plan import encode_plan
+from tests.control.loop import Loop, demo_site, even
+from tests.control.plans import flat_plan
 
+CALM = {"hall-a": even(350.0), "hall-b": even(150.0)}
 START = datetime(2024, 8, 19, 5, tzinfo=UTC)
 
 
@@ -51,3 +55,13 @@ def test_each_failure_after_a_pause_doubles_the_next_one():
     assert not watch.is_suspect(START + timedelta(seconds=after_s))
     watched(astray, watch, after_s)
     assert watch.is_suspect(START + timedelta(seconds=after_s + 1.5 * FIRST_PAUSE.total_seconds()))
+
+
+def test_golden_27_a_battery_that_ignores_its_setpoint_is_named_and_told_zero():
+    loop = Loop(demo_site(1370.0))
+    loop.cycle(CALM, [("plan", encode_plan(flat_plan(loop.site, loop.now, -200.0)))])
+    loop.run(15, lambda k: CALM)
+    loop.plant.devices["bess-1"].inject("ignores", loop.now.timestamp() + 300.0)
+    decisions = [loop.cycle(CALM, [("plan", encode_plan(flat_plan(loop.site, loop.now, 150.0)))]) for _ in range(12)]
+    assert any("bess-1" in alarm and "does not follow" in alarm for alarm in decisions[-1].alarms)
+    assert next(s.power_kw for s in decisions[-1].setpoints if s.asset == "bess-1") == 0.0
