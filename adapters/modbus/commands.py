@@ -40,6 +40,7 @@ class CommandBook:
 
     def __init__(self, page: Page) -> None:
         self.wanted: Mapping[str, float] = {}
+        self.is_whole = True  # every wish can be said to the device as it shows itself now
         self._page = page
         self._settle = timedelta(seconds=page.settle_s)
         self._sent: dict[str, Sent] = {}
@@ -70,8 +71,10 @@ class CommandBook:
     def writes(self, now: datetime, words: Words, is_arming: bool) -> list[Write]:
         """What to write now, in the page's order; arming repeats volatile commands, so that lease and value belong together."""
         found = []
+        self.is_whole = True
         for command in self._page.commands:
             write = self._encoded(command, words) if command.name in self.wanted else None
+            self.is_whole &= write is not None or command.name not in self.wanted
             if write is not None and (self._is_due(write, now) or (is_arming and command.memory == "volatile")):
                 found.append(write)
         return found

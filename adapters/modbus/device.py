@@ -204,9 +204,13 @@ class Device:
 
     async def _bring_in_step(self, now: datetime) -> None:
         is_arming = self._keep_lease and self._lease.needs_arming(now)
+        writes = self._book.writes(now, self._words, is_arming)
+        if not self._book.is_whole:  # a wish that cannot be said: what the device was told before must not live on, its lease lapses
+            await self._send(writes, now)
+            return
         if is_arming:
             await self._write(self._sequence(self.page.lease.before))
-        is_taken = await self._send(self._book.writes(now, self._words, is_arming), now)
+        is_taken = await self._send(writes, now)
         if is_arming and (is_taken or not self.page.lease.after):  # else what the device held before would act again
             await self._write(self._sequence(self.page.lease.after))
             self._lease.arm(now)

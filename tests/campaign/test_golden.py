@@ -49,6 +49,7 @@ CASES = {
     "19 a hall that ignores its cap": (LIMITED, "none", [Fault(60.0, "ignores", "hall-b", 60.0)]),
     "20 a full disk": (LIMITED, "honest", [Fault(60.0, "disk full", "site", 60.0)]),
     "21 a load that steps from a tenth to nine tenths": (LIMITED, "honest", [Fault(60.0, "load step", "site", 60.0)]),
+    "27 a battery that shows no scale while it discharges": (LIMITED, "flips", [Fault(61.0, "sentinels", "bess-1", 80.0)]),
     "22 a frozen meter": (LIMITED, "honest", [Fault(60.0, "frozen meter", "poc", 80.0)]),
 }
 
