@@ -90,7 +90,7 @@ def programs_risk(
         typer.Option("--meter", help="A table of time and kw (csv, parquet); default the running site's history.", show_default=False),
     ] = None,
     reduce_kw: Annotated[
-        float | None, typer.Option("--reduce-kw", help="Reduction to be sold; default 20 % of the mean.", show_default=False)
+        float | None, typer.Option("--reduce-kw", min=0.0, help="Reduction to be sold; default 20 % of the mean.", show_default=False)
     ] = None,
     time_zone: Annotated[str | None, typer.Option("--time-zone", help="Zone of naive times in the table.", show_default=False)] = None,
     on: Annotated[str | None, typer.Option("--on", help="The day whose rules hold; default today.", show_default=False)] = None,

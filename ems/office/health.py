@@ -9,6 +9,8 @@ from typing import Any
 
 from ems.office.live import FRESH_WALL_S, Live
 
+DEGRADED = ("L3", "L4", "L5")
+
 
 @dataclass(frozen=True)
 class Health:
@@ -39,7 +41,7 @@ class Health:
 
 def judge(live: Live, now: datetime, notes: Sequence[str] = ()) -> Health:
     """The health of the site at `now` (site time); what the processes say of themselves comes before the office's own notes."""
-    reasons = [*_control_reasons(live, now), *_planner_reasons(live, now)]
+    reasons = [*_control_reasons(live, now), *_level_reasons(live), *_planner_reasons(live, now)]
     level = str(live.snapshot["level"]) if live.snapshot else None
     told = (f"{name}: {body['note']}" for name, body in sorted(live.health.items()) if body.get("note"))
     return Health(tuple(reasons), (*told, *notes), _rounded(live.age_s(now)), _rounded(live.plan_age_s(now)), level)
@@ -52,6 +54,14 @@ def _control_reasons(live: Live, now: datetime) -> list[str]:
     if age <= -FRESH_WALL_S:
         return ["the newest cycle is stamped ahead of the clock"]
     return [] if live.is_fresh(now) else [f"control finished no cycle for {age:.0f} s"]
+
+
+def _level_reasons(live: Live) -> list[str]:
+    """Without rules and plan something is wrong, whatever else is well."""
+    shown = live.snapshot
+    if shown is None or shown["level"] not in DEGRADED:
+        return []
+    return [f"control is at {shown['level']} {shown['level_name']}: {shown['cause']}"]
 
 
 def _planner_reasons(live: Live, now: datetime) -> list[str]:

@@ -45,6 +45,14 @@ async def test_health_is_good_while_control_turns_and_the_plan_is_fresh(office: 
     assert (answer.status_code, answer.json()["status"]) == (200, "ok")
 
 
+@pytest.mark.parametrize("level", ["L3", "L4", "L5"])
+async def test_health_is_bad_when_control_is_left_with_limits_or_less(office: Served, level: str):
+    await cycle_seen(office, level=level, level_name="safe values", cause="the meter cannot be read")
+    answer = await office.client.get("/healthz")
+    assert answer.status_code == 503
+    assert answer.json()["reasons"] == [f"control is at {level} safe values: the meter cannot be read"]
+
+
 async def test_health_is_bad_when_the_newest_cycle_is_old(running: Running):
     running.loop.now += timedelta(seconds=7)
     async with served(running) as office:

@@ -130,7 +130,16 @@ def test_a_metered_event_is_proven_by_its_bundle(state, tmp_path):
     bundle = tmp_path / "e-1.zip"
     written = ems(state, "evidence", "e-1", "--out", str(bundle))
     assert "meter.json" in written.output, written.exception
-    assert "agree" in CliRunner().invoke(app, ["events", "recompute", str(bundle)]).output
+    assert "hashes and chain and baseline and settlement agree" in CliRunner().invoke(app, ["events", "recompute", str(bundle)]).output
+
+
+def test_a_bundle_without_a_measurement_does_not_claim_one(state, tmp_path):
+    assert add(state).exit_code == 0
+    bundle = tmp_path / "open.zip"
+    event = next(iter(programs_of(state).desk().events))
+    assert ems(state, "evidence", event, "--out", str(bundle)).exit_code == 0
+    said = CliRunner().invoke(app, ["events", "recompute", str(bundle)]).output
+    assert "chain agree" in said and "settlement" not in said
 
 
 @pytest.mark.parametrize(
@@ -139,6 +148,7 @@ def test_a_metered_event_is_proven_by_its_bundle(state, tmp_path):
         (["--program", "free-money"], "no programme"),
         (["--kind", "please"], "expected import_limit, reduce_by, reduce_to"),
         (["--kw", "nan"], "finite"),
+        (["--kw", "-5"], "rejected"),
         (["--start", "2026-07-15T16:00:00"], "offset"),
         (["--id", "a/b"], "--id"),
         (["--by", " "], "a name and a reason"),

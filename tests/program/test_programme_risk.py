@@ -103,3 +103,15 @@ def test_a_table_without_power_is_one_clear_line(tmp_path):
 def test_a_day_that_is_none_is_wrong_usage(text):
     result = CliRunner().invoke(app, ["programs", "list", "--on", text])
     assert "expected a day" in str(result.exception)
+
+
+def test_nothing_to_judge_is_one_clear_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "words.csv").write_text("time,kw\n2024-01-01T00:00:00Z,much\n2024-01-01T00:15:00Z,more\n")
+    for more, says in (
+        (["--state-dir", str(tmp_path / "none")], "no minute"),
+        (["--meter", "words.csv"], "no row holds a power"),
+        (["--meter", "words.csv", "--time-zone", "Foo/Bar"], "expected a zone"),
+    ):
+        result = CliRunner().invoke(app, ["programs", "risk", *more])
+        assert result.exit_code != 0 and says in str(result.exception)
