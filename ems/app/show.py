@@ -30,7 +30,8 @@ def status_lines(snapshot: dict[str, Any]) -> Iterator[str]:
     """The site on one screen."""
     yield f"{snapshot['at']}  {snapshot['level']} {snapshot['level_name']} ({snapshot['cause']}) since {snapshot['since']}"
     limit = f"{snapshot['limit_kw']:.0f} kW ({snapshot['limit_source']})"
-    yield f"import {snapshot['import_kw']:.0f} kW of {limit}, adviser {snapshot['adviser']}"
+    assumed = "" if snapshot.get("is_metered", True) else " at most (assumed, no meter)"
+    yield f"import{assumed} {snapshot['import_kw']:.0f} kW of {limit}, adviser {snapshot['adviser']}"
     plan = snapshot["plan"]
     yield f"plan made {plan['made_at']}, valid until {plan['valid_until']}" if plan else "no plan"
     for asset in snapshot["assets"]:

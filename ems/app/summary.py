@@ -23,12 +23,18 @@ def status_line(snapshot: dict[str, Any]) -> str:
     return " | ".join(
         [
             f"{at:%a %H:%M:%S}",
-            f"import {snapshot['import_kw']:5.0f} of {snapshot['limit_kw']:.0f} kW",
+            f"{imported(snapshot)} of {snapshot['limit_kw']:.0f} kW",
             *stores,
             f"{snapshot['level']} {snapshot['level_name']}",
             f"plan age {age}",
         ]
     )
+
+
+def imported(snapshot: dict[str, Any]) -> str:
+    """The import, or that nobody measures it."""
+    assumed = "" if snapshot.get("is_metered", True) else "at most "
+    return f"import {assumed}{snapshot['import_kw']:5.0f}"
 
 
 def _store(asset: dict[str, Any]) -> str:

@@ -38,6 +38,7 @@ def encode_snapshot(controller: Controller, decision: Decision, image: SiteImage
         "since": rung.since.isoformat(),
         "adviser": decision.adviser,
         "import_kw": max(0.0, state.poc_kw),
+        "is_metered": state.connection.power_kw is not None,  # else the import is the sum of what every asset is assumed to draw at most
         "export_kw": max(0.0, -state.poc_kw),
         "limit_kw": verdict.limit_kw,
         "limit_source": verdict.limit_source,

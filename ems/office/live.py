@@ -127,7 +127,7 @@ class Live:
         missing = [key for key in NEEDED if key not in body]
         if missing or point.at.tzinfo is None or not all(isinstance(a, dict) and "id" in a and "kind" in a for a in body["assets"]):
             raise ValueError(f"snapshot lacks {missing}")
-        self._count_excursion(point)
+        self._count_excursion(point, bool(body.get("is_metered", True)))
         self.snapshot, self.sequence = body, message.sequence
         while self.trail and (self.trail[0].at < point.at - TRAIL or self.trail[-1].at >= point.at):
             self.trail.popleft() if self.trail[0].at < point.at - TRAIL else self.trail.pop()
@@ -147,9 +147,10 @@ class Live:
     def _take_health(self, message: Message, now: datetime) -> None:
         self.health[str(message.body["process"])] = message.body
 
-    def _count_excursion(self, point: Point) -> None:
-        """Excursions among the cycles seen; the plant between two looks is not seen here, the journal has every cycle."""
-        is_over = point.limit_kw is not None and point.import_kw > point.limit_kw * OVER
+    def _count_excursion(self, point: Point, is_metered: bool) -> None:
+        """Excursions among the cycles seen; the plant between two looks is not seen here, the journal has every cycle. What is only assumed
+        is no excursion."""
+        is_over = is_metered and point.limit_kw is not None and point.import_kw > point.limit_kw * OVER
         self.excursions += is_over and not self._is_over
         if is_over and self._is_over and self.trail:
             self.excursion_s += min(max(0.0, (point.at - self.trail[-1].at).total_seconds()), LONGEST_GAP_S)

@@ -115,3 +115,4 @@ def test_the_status_line_says_import_limit_storage_ladder_and_plan_age():
     assert "import  1301 of 1450 kW" in line and "bess-1 discharging 82 kW, 49.3%" in line and "hall-a" not in line
     assert "L0 fresh plan" in line and "plan age 60 s" in line
     assert "plan age none" in status_line({**snapshot, "plan": None})
+    assert "import at most  1301 of 1450 kW" in status_line({**snapshot, "is_metered": False})

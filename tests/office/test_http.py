@@ -140,6 +140,7 @@ async def test_excursions_among_the_cycles_seen_are_counted(office: Served):
     await cycle_seen(office, import_kw=1500.0)
     await cycle_seen(office, import_kw=1500.0)
     await cycle_seen(office, import_kw=900.0)
+    await cycle_seen(office, import_kw=1900.0, is_metered=False)  # assumed, not seen
     samples = await scrape(office)
     assert samples["ems_import_excursions_seen_total", ""] == 1.0
     assert samples["ems_import_excursion_seen_seconds_total", ""] == pytest.approx(1.0)
