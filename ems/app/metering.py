@@ -28,7 +28,7 @@ def table_meter(path: Path, time_zone: str | None) -> MeterSeries:
 
 def history_meter(state_dir: Path | None, db: str | None, start: datetime | None = None, end: datetime | None = None) -> MeterSeries:
     """The point of connection in the history of a run, as 15-minute means. DataError when it holds nothing."""
-    from sqlalchemy.exc import OperationalError
+    from sqlalchemy import inspect
 
     from ems.app.cli_tools import db_url
     from ems.history.engine import open_engine
@@ -37,9 +37,8 @@ def history_meter(state_dir: Path | None, db: str | None, start: datetime | None
     engine = open_engine(db_url(db, state_dir))
     try:
         first, last = start or datetime(2000, 1, 1, tzinfo=UTC), end or datetime(2200, 1, 1, tzinfo=UTC)
-        rows = HistoryReader(engine).site_minutes(first, last)
-    except OperationalError:  # no site has run here: there is no history yet
-        rows = []
+        is_begun = inspect(engine).has_table("site_minute")  # else no site has run here yet
+        rows = HistoryReader(engine).site_minutes(first, last) if is_begun else []
     finally:
         engine.dispose()
     if all(r["poc_kw"] is None for r in rows):

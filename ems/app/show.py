@@ -26,12 +26,17 @@ def fresh_snapshot(state: StateDir) -> dict[str, Any]:
     raise EmsError(f"{state.path}: control is not running ({said})")
 
 
+def imported(snapshot: dict[str, Any]) -> str:
+    """The import in kW, or the most it can be when nobody measures it."""
+    assumed = "" if snapshot.get("is_metered", True) else "at most "
+    return f"import {assumed}{snapshot['import_kw']:5.0f}"
+
+
 def status_lines(snapshot: dict[str, Any]) -> Iterator[str]:
     """The site on one screen."""
     yield f"{snapshot['at']}  {snapshot['level']} {snapshot['level_name']} ({snapshot['cause']}) since {snapshot['since']}"
     limit = f"{snapshot['limit_kw']:.0f} kW ({snapshot['limit_source']})"
-    assumed = "" if snapshot.get("is_metered", True) else " at most (assumed, no meter)"
-    yield f"import{assumed} {snapshot['import_kw']:.0f} kW of {limit}, adviser {snapshot['adviser']}"
+    yield f"{imported(snapshot)} kW of {limit}, adviser {snapshot['adviser']}"
     plan = snapshot["plan"]
     yield f"plan made {plan['made_at']}, valid until {plan['valid_until']}" if plan else "no plan"
     for asset in snapshot["assets"]:

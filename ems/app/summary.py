@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from ems.app.show import imported
 from ems.app.statedir import StateDir
 from ems.errors import DataError
 from ems.journal.read import verify_journal
@@ -29,12 +30,6 @@ def status_line(snapshot: dict[str, Any]) -> str:
             f"plan age {age}",
         ]
     )
-
-
-def imported(snapshot: dict[str, Any]) -> str:
-    """The import, or that nobody measures it."""
-    assumed = "" if snapshot.get("is_metered", True) else "at most "
-    return f"import {assumed}{snapshot['import_kw']:5.0f}"
 
 
 def _store(asset: dict[str, Any]) -> str:
