@@ -39,10 +39,19 @@ def status_lines(snapshot: dict[str, Any]) -> Iterator[str]:
     yield f"{imported(snapshot)} kW of {limit}, adviser {snapshot['adviser']}"
     plan = snapshot["plan"]
     yield f"plan made {plan['made_at']}, valid until {plan['valid_until']}" if plan else "no plan"
+    yield exposure_line(snapshot["exposure"])
     for asset in snapshot["assets"]:
         yield from asset_lines(asset)
     yield from (f"order: {o['kind']} {o['asset']} by {o['by']}: {o['why']}" for o in snapshot["orders"])
     yield from (f"alarm: {alarm}" for alarm in snapshot["alarms"])
+
+
+def exposure_line(exposure: dict[str, Any]) -> str:
+    """What happens if the controller dies now."""
+    longest_s = max((lease["lease_s"] for lease in exposure["leases"]), default=0.0)
+    verdict = "safe to die now" if exposure["is_safe"] else "NOT safe to die now"
+    leases = f"{len(exposure['leases'])} leases, the longest {longest_s:.0f} s"
+    return f"{verdict}: at most {exposure['import_kw']:.0f} kW {exposure['phase']} ({leases})"
 
 
 def asset_lines(asset: dict[str, Any]) -> Iterator[str]:

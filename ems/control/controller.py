@@ -29,6 +29,7 @@ from ems.dispatch.setpoint import Setpoint
 from ems.dispatch.trend import ClusterTrend, DemandTrend
 from ems.errors import EmsError
 from ems.guard.correction import Correction
+from ems.guard.exposure import exposure
 from ems.guard.guard import Observed, Verdict, guard_site
 from ems.guard.plausible import Plausible
 from ems.guard.response import Response
@@ -127,6 +128,7 @@ class Controller:
             month_peak_kw=self.billing.peak_kw,
             critical_kw=max(self.critical.buckets.values(), default=0.0),
             is_healthy=not withdraw,
+            exposure=exposure(self.site, verdict, self.last_storage, self.last_caps),
             runs=self.runs,
         )
 

@@ -2,13 +2,14 @@
 
 Keys: at, level, level_name, cause, since, adviser, import_kw, export_kw, limit_kw, limit_source, target_kw, load_kw, month_peak_kw,
 interval_kwh, interval_start, assets (list of {id, kind, power_kw, low_kw, high_kw, low_rule, high_rule, mode, setpoints: [{command, kw,
-reason, written}], soc, reserve_soc, demand_kw, backlog_kwh, age_s, problem}), alarms, orders, plan (made_at, hash, peak_kw) or null,
-plan_state, counters.
+reason, written}], soc, reserve_soc, demand_kw, backlog_kwh, age_s, problem}), alarms, degraded (name, why, since), exposure (is_safe,
+import_kw, phase, leases), orders, plan (made_at, hash, peak_kw) or null, plan_state, counters.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -49,6 +50,7 @@ def encode_snapshot(controller: Controller, decision: Decision, image: SiteImage
         "interval_start": _iso(controller.billing.start),
         "assets": [_asset(controller, decision, image, asset_id) for asset_id in controller.site.assets],
         "alarms": list(decision.alarms),
+        "exposure": asdict(decision.exposure),
         "orders": [o.encode() for o in controller.orders.standing.values()],
         "plan": {"made_at": plan.made_at.isoformat(), "valid_until": plan.valid_until.isoformat(), "peak_kw": plan.peak_kw}
         if plan

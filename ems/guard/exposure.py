@@ -1,0 +1,70 @@
+"""Safe to die now? What every lease still holds when the controller dies in this instant, and the most the site imports until all have
+lapsed.
+
+Three phases: all leases run (nothing changes that the standing caps are not already charged with); the stores with the shorter leases have
+let go and the caps still stand; everything has lapsed, storage is at zero and the clusters are at their contract caps, with the heat of
+the time before still in the cooling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ems.guard.guard import Verdict
+from ems.site.model import Site
+
+ACTUATION_S = 2.0  # from the end of a workload's lease until its power is down
+NOTHING_KW = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A setpoint that outlives the controller: `kw` is how far it lies from what the device does by itself."""
+
+    asset: str
+    kw: float
+    lease_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """`import_kw` is the highest import of the three phases; `phase` says which one that is."""
+
+    is_safe: bool
+    import_kw: float
+    limit_kw: float
+    phase: str
+    leases: tuple[Lease, ...]
+
+
+def exposure(site: Site, verdict: Verdict, storage_kw: Mapping[str, float], caps_kw: Mapping[str, float]) -> Exposure:
+    """`storage_kw` (charging positive) and `caps_kw` are what is about to be sent; an asset that gets nothing is absent."""
+    lease_s = {asset: link.lease_s for asset, link in site.links.items()}
+    phases = {
+        "while the leases last": _caps_stand_kw(verdict, sum(storage_kw.values())),
+        "after the shorter leases": _caps_stand_kw(verdict, _outlasting_kw(lease_s, storage_kw, caps_kw)),
+        "after all leases": _lapsed_kw(site, verdict),
+    }
+    worst = max(phases, key=lambda phase: phases[phase])
+    contract_kw = {c.id: c.contract_cap_kw for c in site.clusters}
+    held = {**storage_kw, **{c: kw - contract_kw[c] for c, kw in caps_kw.items()}}
+    leases = tuple(Lease(a, kw, lease_s.get(a, 0.0)) for a, kw in held.items() if abs(kw) >= NOTHING_KW)
+    return Exposure(phases[worst] <= verdict.limit_kw, phases[worst], verdict.limit_kw, worst, leases)
+
+
+def _caps_stand_kw(verdict: Verdict, storage_kw: float) -> float:
+    return verdict.room.load_kw(verdict.confirmed_it_kw) + storage_kw
+
+
+def _outlasting_kw(lease_s: Mapping[str, float], storage_kw: Mapping[str, float], caps_kw: Mapping[str, float]) -> float:
+    """Storage that is still at its setpoint when the last cap has lapsed; what charges longer than that counts too."""
+    last_s = max((lease_s.get(c, 0.0) + ACTUATION_S for c in caps_kw), default=0.0)
+    return sum(kw for asset, kw in storage_kw.items() if kw > 0.0 or lease_s.get(asset, 0.0) >= last_s)
+
+
+def _lapsed_kw(site: Site, verdict: Verdict) -> float:
+    room = verdict.room
+    heat_kw = room.cooling_kw + room.growth * max(0.0, room.cooling_fraction * verdict.confirmed_it_kw - room.cooling_kw)
+    it_kw = sum(min(c.contract_cap_kw, c.rating_kw) for c in site.clusters)
+    return it_kw * (1.0 + room.loss_fraction) + heat_kw + room.fixed_kw
