@@ -44,7 +44,7 @@ def solve_window(world: World) -> BoundResult:
         raise PlanInfeasible("the window or its plant steps do not divide into quarter hours")
     n = round((end - start).total_seconds() / STEP_S)
     starts = tuple(start + timedelta(seconds=STEP_S * i) for i in range(n))
-    site = planned_site(world.site, most=EVERY)  # strings that are alike, as one: nothing is lost, and hundreds are solved
+    site = planned_site(world.plant, most=EVERY)  # strings that are alike, as one: nothing is lost, and hundreds are solved
     inputs = BoundInputs(
         starts=starts,
         class_demand_kw={name: _class_means(d, n, round(per_step), world.steps) for name, d in world.demand.items()},

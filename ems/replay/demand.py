@@ -15,6 +15,7 @@ from ems.replay.generated import generated_series
 from ems.replay.scenario import Load, Scenario, Texture
 from ems.replay.tables import hold_last, numbers, read_frame
 from ems.replay.traces import BIN_S, Trace, cover, read_trace, skip
+from ems.site.model import Site
 
 LONGEST_HOLD_S = 3600.0  # a trace that ends (or begins) within this of the window is held; beyond it the scenario is wrong
 USUAL_DISPERSION = 7.9  # variance over mean of arrivals: median over ten days of the rate-weighted client CV² of ServeGen m-large
@@ -41,13 +42,15 @@ class ClusterDemand:
         return np.minimum(self.cluster.rating_kw, self.cluster.idle_kw + sum(self.class_kw.values()))
 
 
-def read_demand(scenario: Scenario, seed: int) -> dict[str, ClusterDemand]:
-    """The demand of every cluster, cluster id -> series. The seed moves textures, generated arrivals and repeats, never the trace."""
-    return {load.cluster: _demand(scenario, load, seed) for load in scenario.model.load}
+def read_demand(scenario: Scenario, seed: int, plant: Site | None = None) -> dict[str, ClusterDemand]:
+    """The demand of every cluster, cluster id -> series. The seed moves textures, generated arrivals and repeats, never the trace. With a
+    `plant` its idle powers are what lies below the classes."""
+    site = plant or scenario.site
+    return {load.cluster: _demand(scenario, load, seed, site) for load in scenario.model.load}
 
 
-def _demand(scenario: Scenario, load: Load, seed: int) -> ClusterDemand:
-    cluster = next(c for c in scenario.site.clusters if c.id == load.cluster)
+def _demand(scenario: Scenario, load: Load, seed: int, site: Site) -> ClusterDemand:
+    cluster = next(c for c in site.clusters if c.id == load.cluster)
     if load.trace.format == "generated":
         return _with_jobs(scenario, _generated(scenario, cluster, seed))
     rng = np.random.default_rng([seed, zlib.crc32(load.cluster.encode())])

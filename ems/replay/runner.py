@@ -55,9 +55,9 @@ class Run:
     def __init__(self, world: World, policy: str) -> None:
         scenario = world.scenario
         self.world, self.policy = world, policy
-        self.plant = Plant(world.site, world.seed, starts_lapsed=policy != "none")
+        self.plant = Plant(world.plant, world.seed, starts_lapsed=policy != "none")
         self.field = SimulatedField(self.plant)
-        self.ledger = Ledger(world.site, scenario.model.peak_so_far_kw, scenario.start)
+        self.ledger = Ledger(world.plant, scenario.model.peak_so_far_kw, scenario.start)
         if self.ledger.account is not None:
             self.ledger.account.coincident_s = billed_peaks(world)
         self.controller: Controller | None = None

@@ -192,6 +192,7 @@ class ScenarioModel(FileModel):
     plan_every_s: Annotated[float, Field(ge=60, le=3600)] = 300
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 7
     peak_so_far_kw: NotNegative = 0
+    mismatch: Annotated[float, Field(ge=0, le=0.3)] = 0  # share by which the simulated plant differs from the site file
     load: list[Load] = Field(default_factory=list)  # empty for a site without clusters
     prices: PriceFile | None = None
     day_ahead: DayAheadFile | None = None

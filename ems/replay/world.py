@@ -13,6 +13,7 @@ from ems.assets.battery.model import Battery
 from ems.assets.ups.model import Ups
 from ems.obligation import Obligation, ObligationKind
 from ems.replay.demand import ClusterDemand, read_demand
+from ems.replay.mismatch import plant_of
 from ems.replay.scenario import EventEntry, Scenario
 from ems.replay.signals import DEFAULT_PRICE_PER_KWH, Signals, Steps, read_signals, truth
 from ems.site.model import Site
@@ -30,6 +31,7 @@ class World:
 
     scenario: Scenario
     site: Site  # as the controller gets it: its cycle is the replay's control step
+    plant: Site  # as the equipment really is: what is simulated, accounted and bounded
     seed: int
     demand: dict[str, ClusterDemand]
     signals: Signals
@@ -63,7 +65,8 @@ class World:
 
 def build_world(scenario: Scenario, seed: int) -> World:
     """Reads every file of the scenario. DataError says which one cannot be used."""
-    demand = read_demand(scenario, seed)
+    real = plant_of(scenario.site, scenario.model.mismatch, seed)
+    demand = read_demand(scenario, seed, real)
     signals = read_signals(scenario)
     start_s, step = scenario.start.timestamp(), scenario.plant_step_s
     points = start_s + (np.arange(scenario.cycles * scenario.substeps) + 0.5) * step
@@ -75,9 +78,19 @@ def build_world(scenario: Scenario, seed: int) -> World:
     if signals.price is not None:
         quality["prices"]["steps_without_price"] = unpriced
     control = replace(scenario.site.control, cycle_s=scenario.control_step_s, stale_after_s=max(5.0, 2.5 * scenario.control_step_s))
-    site = replace(scenario.site, control=control, plan=replace(scenario.site.plan, every_s=scenario.model.plan_every_s))
+    plan = replace(scenario.site.plan, every_s=scenario.model.plan_every_s)
+    site, plant = (replace(s, control=control, plan=plan) for s in (scenario.site, real))
     return World(
-        scenario, site, seed, demand, signals, price, _temperature(signals, points, quality), _carbon(signals, points, quality), quality
+        scenario,
+        site,
+        plant,
+        seed,
+        demand,
+        signals,
+        price,
+        _temperature(signals, points, quality),
+        _carbon(signals, points, quality),
+        quality,
     )
 
 
