@@ -16,6 +16,7 @@ RATE = 0.04  # of the spread, per cell; this and the next chosen on the first tw
 LONG_CELLS = 6.0  # beyond this lead the rate falls with the lead
 GROUP_EDGES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)  # leads [a, b) share their offsets
 WARM_CELLS = 200.0  # the rate grows to its full value over so many cells: the inner forecaster finds its own width first
+EXACT = 1e-9  # relative; closer than this the truth is what was said
 MOST = 3.0  # offsets stay within this many spreads
 MOST_SILENT = 15  # missing or estimated cells in a row beyond which the quantiles widen no further
 
@@ -54,13 +55,20 @@ class Conformal:
             return
         said = rows.T  # with the offsets of that time: judged by today's, errors that last would seem covered
         ok = ok & np.isfinite(said).all(axis=0)
-        below = np.where(ok, actual <= said, 0.0)
+        below = np.where(ok, below_share(actual, said), 0.0)
         count = self._members @ ok
         share = (below @ self._members.T) / np.maximum(count, 1.0)
         self._seen += count > 0
         ramp = np.minimum(1.0, self._seen / WARM_CELLS)
         step = ramp * self._rate * (LEVEL_ARRAY[:, None] - share) * np.where(count > 0, 1.0, 0.0)
         self._offset = np.where(self._moves, np.clip(self._offset + step, -MOST, MOST), 0.0)
+
+
+def below_share(actual: float, said: Floats) -> Floats:
+    """1 where the truth is below what was said, 0 above, the level itself where it is exactly that: a quantile that rests on a floor is met
+    as often as the truth rests there too, and such hours say nothing about the width of others."""
+    on_it = np.abs(actual - said) <= EXACT * max(1.0, abs(actual))
+    return np.where(on_it, LEVEL_ARRAY[:, None], (actual < said).astype(float))
 
 
 def outwards(values: Floats) -> Floats:

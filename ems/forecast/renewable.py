@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from ems.forecast.asinh import Asinh
+from ems.forecast.banded import Banded
+from ems.forecast.blend import Blend, day_ago_prior
+from ems.forecast.conformal import Conformal
+from ems.forecast.dressed import PointForecaster
+from ems.forecast.exogenous import SeasonalRegression
 from ems.forecast.fallback import Guarded
-from ems.forecast.naive import DAY_S
-from ems.forecast.price import usual_day
+from ems.forecast.naive import DAY_S, SeasonalNaive
 from ems.forecast.protocol import Floats, Forecast, History, Ints, issue
 
 CLEAR_DAYS = 21  # the brightest of as many days around a time of day is the clear sky
@@ -25,7 +30,8 @@ class Irradiance:
 
     def __init__(self, leads: Ints, step_s: float = 3600.0) -> None:
         self.leads = leads
-        self._guarded = Guarded(usual_day(leads, step_s, 0.0, HIGHEST_W_M2), 0.0, HIGHEST_W_M2)
+        held = Conformal(UnderClearSky(leads, step_s), low=0.0, high=HIGHEST_W_M2)
+        self._guarded = Guarded(held, 0.0, HIGHEST_W_M2)
 
     def update(self, history: History) -> Forecast:
         """Quantiles per lead; the fallback's, with its reason, while the history is too short or too old."""
@@ -34,6 +40,23 @@ class Irradiance:
             return answer
         values = np.minimum(answer.values, BRIGHTER * clear_sky(history, self.leads))
         return issue(history, self.name, self.leads, values, reason=answer.reason)
+
+
+class UnderClearSky:
+    """The usual day with its own errors, at most a clear sky: a night is certain, so that only days tell how wide days must be."""
+
+    name = "under clear sky"
+
+    def __init__(self, leads: Ints, step_s: float) -> None:
+        self.leads = leads
+        members: list[PointForecaster] = [SeasonalRegression(leads), SeasonalNaive(leads, DAY_S, "day ago")]
+        point = Asinh(Blend("usual day", members, day_ago_prior(np.asarray(leads * step_s / 3600.0, float))))
+        self._inner = Banded(point, 0.0, HIGHEST_W_M2)
+
+    def update(self, history: History) -> Forecast:
+        """Quantiles per lead, NaN within the first days."""
+        values = np.minimum(self._inner.update(history).values, BRIGHTER * clear_sky(history, self.leads))
+        return issue(history, self.name, self.leads, values)
 
 
 def clear_sky(history: History, leads: Ints) -> Floats:

@@ -7,9 +7,9 @@ from ems.forecast.catalogue import load_forecaster, usual_leads
 from ems.forecast.conformal import Conformal, silent_cells
 from ems.forecast.dressed import Dressed
 from ems.forecast.evaluate import Series, issue_all, score_series
-from ems.forecast.measures import Q10, Q90, block_error, crps, interval_score, pinball
+from ems.forecast.measures import Q10, Q90, block_error, crps, interval_score, measure, pinball, shared
 from ems.forecast.naive import Persistence, detected_period
-from ems.forecast.protocol import LEVEL_ARRAY, LEVELS, MEDIAN, Forecast, History, issue
+from ems.forecast.protocol import LEVEL_ARRAY, LEVELS, MEDIAN, Forecast, History, history_of, issue
 from tests.forecast.series_maker import DAY, FIRST, STEP_S, daily, known
 
 LEADS = np.array([1, 3, 6])
@@ -68,6 +68,35 @@ def test_quantiles_widen_while_values_are_estimates_and_not_a_cell_longer():
     assert broken[420] == pytest.approx(whole[420], rel=0.1)
     assert broken[399] == whole[399]
     assert silent_cells(History(STEP_S, FIRST, values, estimate)) == 0
+
+
+def test_hours_at_rest_do_not_widen_the_others():
+    """Half of every day exactly zero and forecast so, as at night; the other half noise."""
+    rng = np.random.default_rng(5)
+    values = np.where(np.arange(60 * DAY) % DAY < DAY // 2, 0.0, 300.0 + rng.normal(0, 30, 60 * DAY))
+
+    class Rests:
+        name, leads = "rests", np.array([1])
+
+        def update(self, history: History) -> Forecast:
+            by_day = history.end % DAY >= DAY // 2
+            q = 300.0 + 30.0 * np.linspace(-1.6, 1.6, len(LEVELS)) if by_day else np.zeros(len(LEVELS))
+            return issue(history, self.name, self.leads, q[:, None])
+
+    issued = issue_all(Conformal(Rests(), low=0.0), history_of(values, STEP_S, 0)).values[:-1, :, 0]
+    by_day = np.arange(len(values)) % DAY >= DAY // 2
+    later = by_day & (np.arange(len(values)) > 30 * DAY)
+    for level in (Q10, Q90):
+        assert (values[later] <= issued[later, level]).mean() == pytest.approx(LEVELS[level], abs=0.03)
+    assert (issued[~by_day][5:] == 0.0).all()
+
+
+def test_a_truth_exactly_on_its_quantiles_counts_by_their_share():
+    resting = np.zeros((3, len(LEVELS)))
+    resting[1:, LEVELS.index(0.6) :] = 5.0
+    share = shared(np.array([0.0, 0.0, 7.0]), resting)
+    assert share == pytest.approx([0.8 / 0.98, 0.4 / 0.49, 0.0])
+    assert measure(np.zeros(50), np.zeros((50, len(LEVELS))), 5).coverage == 1.0
 
 
 def test_estimates_teach_nothing():
