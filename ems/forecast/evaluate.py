@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from ems.forecast.catalogue import load_forecaster, usual_leads
 from ems.forecast.measures import Measures, measure
@@ -13,6 +14,7 @@ from ems.forecast.naive import DAY_S
 from ems.forecast.protocol import LEVELS, Floats, Forecaster, History, Ints, history_of
 from ems.forecast.yardsticks import NAIVE, linear_points, naive_points, own_error_quantiles
 
+Q95 = LEVELS.index(0.95)
 YARDSTICKS = (*NAIVE, "daily linear")
 BLOCK_S = DAY_S / 2  # errors further apart count as independent, at most a quarter of the span
 
@@ -32,7 +34,8 @@ class Series:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. `is_yardstick`: a naive point with the quantiles of its own errors."""
+    """One line of the table. `is_yardstick`: a naive point with the quantiles of its own errors. `peak_holds`: share of origins whose
+    highest value up to the lead stays below the highest q95 up to it (of a yardstick: below the q95 of that lead)."""
 
     series: str
     unit: str
@@ -40,6 +43,7 @@ class Row:
     forecaster: str
     is_yardstick: bool
     measures: Measures
+    peak_holds: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,10 @@ def score_issued(
         if _fits(series, lead_s, span):
             lead = round(lead_s / series.step_s)
             columns = {name: i.values[:, :, int(np.searchsorted(i.leads, lead))] for name, i in issued.items()}
-            rows += _rows(series, lead, columns | yardsticks(series, lead), span)
+            columns |= yardsticks(series, lead)
+            tops = {name: c[:, Q95] for name, c in columns.items()}
+            tops |= {name: i.values[:, Q95, i.leads <= lead].max(axis=1) for name, i in issued.items()}
+            rows += _rows(series, lead, columns, tops, span)
     return rows
 
 
@@ -97,14 +104,35 @@ def targets(n: int, lead: int, span: tuple[float, float]) -> Ints:
     return np.arange(max(1, int(span[0] * n)), int(span[1] * n) - lead + 1)
 
 
-def _rows(series: Series, lead: int, columns: dict[str, Floats], span: tuple[float, float]) -> list[Row]:
+def peaks_ahead(values: Floats, lead: int) -> Floats:
+    """Per end of history the highest of the next `lead` values, NaN where one of them is missing or not there."""
+    whole = np.append(values, np.full(lead, np.nan))
+    highest: Floats = sliding_window_view(whole, lead).max(axis=1)
+    return highest[: len(values) + 1]
+
+
+def _rows(series: Series, lead: int, columns: dict[str, Floats], tops: dict[str, Floats], span: tuple[float, float]) -> list[Row]:
     ends = targets(len(series.values), lead, span)
     actual = series.values[ends + lead - 1]
     useful = {name: c for name, c in columns.items() if np.isfinite(c[ends]).any()}
     ok = np.isfinite(actual) & np.all([np.isfinite(c[ends]).all(axis=1) for c in useful.values()], axis=0)
     block = max(lead, round(BLOCK_S / series.step_s))
+    peak = peaks_ahead(series.values, lead)[ends][ok]
+    whole = np.isfinite(peak)
+
+    def peak_holds(name: str) -> float:
+        return float((peak[whole] <= tops[name][ends][ok][whole]).mean()) if whole.any() else float("nan")
+
     return [
-        Row(series.name, series.unit, lead * series.step_s, name, name.endswith("(own errors)"), measure(actual[ok], c[ends][ok], block))
+        Row(
+            series.name,
+            series.unit,
+            lead * series.step_s,
+            name,
+            name.endswith("(own errors)"),
+            measure(actual[ok], c[ends][ok], block),
+            peak_holds(name),
+        )
         for name, c in useful.items()
         if ok.sum() >= 20
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ems.errors import DataError
 from ems.forecast.grid import CELL_S, CELLS_PER_DAY, Floats
 from ems.forecast.load import LoadForecaster
 
@@ -118,7 +120,17 @@ def _mean(values: Floats) -> float:
     return float(np.mean(values)) if len(values) else float("nan")
 
 
+def main(argv: list[str]) -> int:
+    """Prints the table of every real series."""
+    parser = argparse.ArgumentParser(prog="python -m ems.forecast.score", description="Scores the load forecaster in service on real data.")
+    parser.add_argument("data_dir", type=Path, help="the folder of data sets")
+    try:
+        print(score_report(parser.parse_args(argv).data_dir))
+    except DataError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m ems.forecast.score DATA_DIR")
-    print(score_report(Path(sys.argv[1])))
+    sys.exit(main(sys.argv[1:]))

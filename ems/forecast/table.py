@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ems.forecast.evaluate import Row
+from ems.forecast.measures import Measures
 
 HEAD = (
     "series",
@@ -20,6 +21,7 @@ HEAD = (
     "width",
     "interval score",
     "CRPS",
+    "peak q95 holds",
 )
 
 
@@ -44,13 +46,20 @@ def cells(row: Row) -> tuple[str, ...]:
         f"{m.mae:.4g}",
         f"{m.pinball_q90:.4g}",
         f"{m.pinball_q99:.3g}",
-        f"{100 * m.coverage:.1f} %" + ("" if m.is_covered else " *"),
+        coverage_text(m) + ("" if m.is_covered else " *"),
         f"{100 * m.coverage_error:.1f}",
         f"{100 * m.coverage_q99:.1f} %" + ("" if m.is_covered_q99 else " *"),
         f"{m.width:.4g}",
         f"{m.interval_score:.4g}",
         f"{m.crps:.4g}",
+        f"{100 * row.peak_holds:.1f} %",
     )
+
+
+def coverage_text(measures: Measures) -> str:
+    """Share held; behind it the share with truths exactly on quantiles shared, where that differs by a point (`Measures`)."""
+    plain, shared = measures.coverage, measures.coverage_shared
+    return f"{100 * plain:.1f} %" + (f" ({100 * shared:.1f})" if abs(plain - shared) >= 0.01 else "")
 
 
 def lead_text(lead_s: float) -> str:
