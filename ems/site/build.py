@@ -19,6 +19,7 @@ from ems.site.build_generation import build_generator, build_renewable
 from ems.site.model import ControlSettings, Feeder, PlanSettings, Site
 from ems.site.schema import FeederFile, LimitFile, PointOfConnectionFile, SiteFile
 from ems.site.schema_assets import AssetFile, BatteryFile, ClusterFile, CoolingFile, FixedLoadFile, LinkFile, UpsFile, as_points
+from ems.site.schema_feeds import build_feed
 from ems.site.schema_generation import GeneratorFile, RenewableFile
 from ems.site.tariff_build import build_tariff
 
@@ -40,6 +41,7 @@ def build_site(file: SiteFile) -> Site:
         tariff=build_tariff(file.tariff),
         control=ControlSettings(**file.control.model_dump()),
         plan=PlanSettings(**file.plan.model_dump()),
+        live_feeds=tuple(build_feed(name, feed) for name, feed in file.feeds.items()),
     )
 
 

@@ -14,6 +14,7 @@ from ems.site.feasibility import impossibilities
 from ems.site.model import Site
 from ems.site.schema import SiteFile
 from ems.site.schema_assets import LinkFile
+from ems.site.schema_feeds import feed_complaints, with_feed_pages
 from ems.site.source import Source, in_order, overrides_source, read_source, validated
 from ems.site.tariff_checks import tariff_complaints
 from ems.site.yaml_reader import KeyPath
@@ -31,7 +32,7 @@ def load_site(path: Path | str, overrides: Mapping[str, Any] | Source | None = N
 def site_source(path: Path, overrides: Mapping[str, Any] | Source | None = None) -> Source:
     """The site file with its named tariff and the overrides laid in; positions still point to the file each value came from."""
     source = with_tariff(read_source(path))
-    return with_tariff(source.overlaid(overrides_source(overrides)))
+    return with_feed_pages(with_tariff(source.overlaid(overrides_source(overrides))))
 
 
 def site_of(source: Source) -> Site:
@@ -44,7 +45,11 @@ def site_of(source: Source) -> Site:
     complaints += tariff_complaints(source, file.tariff, ("tariff",))
     if complaints:
         raise ConfigError(in_order(complaints))
-    return build_site(with_own_pages(source, file))
+    site = build_site(with_own_pages(source, file))
+    complaints += feed_complaints(source, file.feeds, site.currency, site.tariff)
+    if complaints:
+        raise ConfigError(in_order(complaints))
+    return site
 
 
 def with_tariff(source: Source) -> Source:

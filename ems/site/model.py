@@ -19,6 +19,7 @@ from ems.assets.grid_connection.model import PointOfConnection
 from ems.assets.renewable.model import Renewable
 from ems.assets.ups.model import Ups
 from ems.assets.workload.model import Cluster
+from ems.site.feed import Feed
 from ems.site.tariff import Tariff as Tariff
 
 
@@ -75,6 +76,7 @@ class Site:
     tariff: Tariff
     control: ControlSettings
     plan: PlanSettings
+    live_feeds: tuple[Feed, ...] = ()
 
     @cached_property
     def batteries(self) -> tuple[Battery, ...]:

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 from ems.limit import LimitKind
 from ems.site.schema_assets import AssetFile, Efficiency, Fraction, LinkFile, Name, NotNegative, Point, Positive, Price, is_rising, shares
+from ems.site.schema_feeds import FeedFile
 from ems.site.source import FileModel, Instant
 from ems.site.tariff_schema import TariffFile
 
@@ -129,6 +130,7 @@ class SiteFile(FileModel):
     tariff: TariffFile = Field(description="a tariff, or the name of a file in config/tariffs")
     control: ControlFile = ControlFile()
     plan: PlanFile = PlanFile()
+    feeds: dict[Name, FeedFile] = {}
 
     @field_validator("time_zone")
     @classmethod
