@@ -5,6 +5,7 @@ Topics (body is JSON; every message has written_at and valid_until in site time)
     plan       planner -> control, office   encode_plan(Plan)
     order      CLI, office -> control       Order.encode(); every order is handled once, in sequence
     order_ack  control -> CLI, office       {"sequence": of the order, "is_done", "text"}; sent once the order is durable in the journal
+    self_test  control -> CLI, office       the report of a self-test that ended
     event      office -> control, planner   encoded Obligation
     snapshot   control -> office, CLI       the newest cycle, for eyes (see ems/control/snapshot.py); bounded to 1
     minute     control -> planner, office   means of one minute of site time (see MinuteFrame); bounded to 4 days
@@ -38,6 +39,7 @@ class OrderKind(StrEnum):
     RELEASE = "release"  # end stop, hold and override
     MODE = "mode"
     OVERRIDE = "override"  # a power in kW until an instant, inside the guard's interval
+    SELF_TEST = "self_test"  # a small step of one device that is not in control: lease, sign, read-back, identity
 
 
 @dataclass(frozen=True)

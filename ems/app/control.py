@@ -45,6 +45,7 @@ DRAIN_S = 7.0  # wall: caps and ramp; the supervisor kills after 10 s
 MEMORY_EVERY = timedelta(minutes=1)
 SNAPSHOT_VALID = timedelta(seconds=30)
 MINUTE_VALID = timedelta(days=4)
+REPORT_VALID = timedelta(days=30)
 
 
 def main(argv: list[str]) -> int:
@@ -98,8 +99,9 @@ class ControlLoop:
 
     @property
     def modes(self) -> dict[str, Mode]:
-        """Modes in force, by asset."""
-        return dict(self.controller.orders.modes)
+        """Modes in force, by asset; a device under self-test is written as if it were in control."""
+        tested = self.controller.commissioning.tested
+        return {**self.controller.orders.modes, **({tested: Mode.CONTROL} if tested else {})}
 
     def stop(self, cause: str) -> None:
         """Ends the loop after the running cycle."""
@@ -141,12 +143,14 @@ class ControlLoop:
         held = self._held()
         image, decision = run_cycle(self.controller, self.field, self.journal, self.inbox, now)
         self._journal_orders(decision, now)
+        self._journal_trust(now)
         self._follow_modes(held)
         self._is_withdrawn = bool(decision.withdraw)
         self._log_rung(decision, now)
         plan = self.controller.plan
         self.counts.count(image, decision, plan.made_at if plan else None)
-        self._remember(now, is_forced=bool(decision.acknowledged))
+        commissioning = self.controller.commissioning
+        self._remember(now, is_forced=bool(decision.acknowledged or commissioning.reports or commissioning.trust.changes))
         self.journal.commit()
         self._tell(image, decision, now)
 
@@ -214,6 +218,16 @@ class ControlLoop:
         for sequence, answer in zip(self.inbox.orders_taken, decision.acknowledged, strict=False):
             at = self.journal.append("order", now, {"sequence": sequence, "answer": answer})
             self._acks.append((at, sequence, answer))
+
+    def _journal_trust(self, now: datetime) -> None:
+        """Who is trusted less or more than before, and what self-tests found."""
+        for change in self.controller.commissioning.trust.changes:
+            body = {"asset": change.asset, "before": change.before.value, "after": change.after.value, "cause": change.cause}
+            self.journal.append("trust", now, body)
+            log_line(NAME, f"{change.asset} is {change.after.value}", now, {"before": change.before.value, "cause": change.cause})
+        for report in self.controller.commissioning.reports:
+            self.journal.append("self_test", now, report)
+            self.inbox.post("self_test", report, now, now + REPORT_VALID)
 
     def _remember(self, now: datetime, is_forced: bool) -> None:
         if is_forced or now >= self._next_memory:

@@ -40,8 +40,12 @@ def status_lines(snapshot: dict[str, Any]) -> Iterator[str]:
     plan = snapshot["plan"]
     yield f"plan made {plan['made_at']}, valid until {plan['valid_until']}" if plan else "no plan"
     yield exposure_line(snapshot["exposure"])
+    trust = snapshot.get("trust", {})
     for asset in snapshot["assets"]:
         yield from asset_lines(asset)
+        yield from trust_lines(trust.get(asset["id"]))
+    if snapshot.get("self_test"):
+        yield f"self-test of {snapshot['self_test']} running"
     yield from (f"order: {o['kind']} {o['asset']} by {o['by']}: {o['why']}" for o in snapshot["orders"])
     yield from (f"alarm: {alarm}" for alarm in snapshot["alarms"])
 
@@ -65,6 +69,15 @@ def asset_lines(asset: dict[str, Any]) -> Iterator[str]:
         yield f"{'':<10} allowed from {low} to {high}"
     if asset["problem"]:
         yield f"{'':<10} problem: {asset['problem']}"
+
+
+def trust_lines(trust: dict[str, Any] | None) -> Iterator[str]:
+    """How far a device is trusted, and whether it was ever proven."""
+    if trust is None:
+        return
+    proof = trust["proof"]
+    tested = "no self-test" if proof is None else f"self-test {'passed' if proof['is_passed'] else 'failed'} {proof['at']} by {proof['by']}"
+    yield f"{'':<10} trust: {trust['state']} ({trust['cause']}; {tested})"
 
 
 def why_lines(state: StateDir, asset_id: str, at: datetime | None) -> Iterator[str]:

@@ -17,6 +17,7 @@ from ems.assets.battery.model import COMMANDS as BATTERY_COMMANDS
 from ems.assets.generator.model import GeneratorRun
 from ems.assets.grid_connection.envelope import interval_limits, momentary_limit
 from ems.assets.ups.model import COMMANDS as UPS_COMMANDS
+from ems.control.commissioning import Commissioning
 from ems.control.decision import Decision
 from ems.control.ladder import Ladder, Level, Rung
 from ems.control.orders import OrderBook
@@ -97,6 +98,7 @@ class Controller:
         self.plausible = Plausible(site)
         self.response = Response(site)
         self.correction = Correction()
+        self.commissioning = Commissioning(site)
         self._told: dict[str, float] = {}  # storage setpoints of this process's last cycle
         if memory:
             self._restore(memory)
@@ -112,7 +114,10 @@ class Controller:
         advice = self._advise(rung, state, verdict, trends)
         setpoints = self._setpoints(rung, state, verdict, advice, trends)
         withdraw = tuple(self.orders.modes) if rung.level is Level.L5 else ()
-        written = () if withdraw else tuple(s for s in setpoints if self.orders.modes[s.asset] is Mode.CONTROL)
+        tested = self.commissioning.step(image, state, list(self.obligations.values()), verdict.limit_kw, self.orders.modes)
+        if tested is not None and not withdraw:
+            setpoints = [*(s for s in setpoints if s.asset != tested.asset), tested]
+        written = () if withdraw else tuple(s for s in setpoints if self.orders.modes[s.asset] is Mode.CONTROL or s is tested)
         self._remember(written)
         return Decision(
             state=state,
@@ -137,9 +142,9 @@ class Controller:
         image, residual_kw = self.plausible.checked(image), self._residual_kw(image.now)
         state = estimate_state(self.site, image, residual_kw)
         self.response.update(state, self._told)
-        suspects = self.response.suspects(image.now)
-        if suspects:
-            image = replace(image, problems={**suspects, **image.problems})
+        suspects, quarantined = self.response.suspects(image.now), self.commissioning.trust.quarantined()
+        if suspects or quarantined:
+            image = replace(image, problems={**suspects, **image.problems, **quarantined})
             state = estimate_state(self.site, image, residual_kw)
         return image, state
 
@@ -160,6 +165,8 @@ class Controller:
             "run_log": self.run_log.encode(),
             "obligations": [_encode_obligation(o) for o in self.obligations.values()],
             "charge": self.plausible.encode(),
+            "trust": self.commissioning.encode(),
+            "response": self.response.encode(),
         }
 
     def _restore(self, memory: Mapping[str, Any]) -> None:
@@ -175,6 +182,8 @@ class Controller:
             self.run_log.restore(memory["run_log"])
         self.obligations = {o.id: o for o in map(decode_obligation, memory["obligations"])}
         self.plausible.restore(memory.get("charge", {}))
+        self.commissioning.trust.restore(memory.get("trust", {}))
+        self.response.restore(memory.get("response", {}))
 
     # -- what came in ---------------------------------------------------------------------------------------------------------------
 
@@ -192,7 +201,8 @@ class Controller:
         if topic == "plan":
             self.plan = checked_plan(decode_plan(body), self.planned, now)
         elif topic == "order":
-            acknowledged.append(self.orders.take(Order.decode(body)))
+            order = Order.decode(body)
+            acknowledged.append(self.commissioning.take(order, self.orders.modes) or self.orders.take(order))
         elif topic == "event":
             obligation = decode_obligation(body)
             self.obligations[obligation.id] = obligation

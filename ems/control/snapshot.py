@@ -50,6 +50,8 @@ def encode_snapshot(controller: Controller, decision: Decision, image: SiteImage
         "interval_start": _iso(controller.billing.start),
         "assets": [_asset(controller, decision, image, asset_id) for asset_id in controller.site.assets],
         "alarms": list(decision.alarms),
+        "trust": controller.commissioning.shown(),
+        "self_test": controller.commissioning.tested or None,
         "exposure": asdict(decision.exposure),
         "orders": [o.encode() for o in controller.orders.standing.values()],
         "plan": {"made_at": plan.made_at.isoformat(), "valid_until": plan.valid_until.isoformat(), "peak_kw": plan.peak_kw}

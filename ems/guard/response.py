@@ -6,14 +6,16 @@ moving away from what it was told, it is suspect and gets no power for a while; 
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from ems.site.model import Site
 from ems.state.estimate import SiteState
 
-FOLLOWS_WITHIN_S = 4.0  # from a write to the power measured: one cycle, the way, the ramp
+FOLLOWS_WITHIN_S = 3.0  # from a write to the power measured: one cycle, the way, the ramp (or what a longer ramp takes); with CYCLES: 5 s
 SLACK = 0.03  # of the rating, at least SLACK_KW
 SLACK_KW = 10.0
 CYCLES = 2
@@ -26,8 +28,9 @@ class Response:
     """Watches all stores; `suspects` are those that did not follow, with the reason."""
 
     def __init__(self, site: Site) -> None:
-        ratings = {b.id: b.power_kw for b in site.batteries} | {u.id: u.rating_kw for u in site.upses}
-        self._stores = {asset: Watch(kw, site.control.cycle_s) for asset, kw in ratings.items()}
+        ratings = {b.id: (b.power_kw, b.ramp_kw_per_s) for b in site.batteries}
+        ratings |= {u.id: (u.rating_kw, u.ramp_kw_per_s) for u in site.upses}
+        self._stores = {asset: Watch(kw, site.control.cycle_s, ramp) for asset, (kw, ramp) in ratings.items()}
 
     def update(self, state: SiteState, told_kw: Mapping[str, float]) -> None:
         """Takes the state of a cycle and what every store in control was told in the cycle before. A UPS outside normal operation follows
@@ -41,12 +44,23 @@ class Response:
         """Stores that get no power now, and why."""
         return {asset: w.why for asset, w in self._stores.items() if w.is_suspect(now)}
 
+    def encode(self) -> dict[str, Any]:
+        """What must survive a restart: who gets no power, until when, why, and the length of the pause."""
+        return {asset: kept for asset, w in self._stores.items() if (kept := w.encode()) is not None}
+
+    def restore(self, data: Mapping[str, Any]) -> None:
+        """Takes back what `encode` gave, for the stores that still exist."""
+        for asset, kept in data.items():
+            if asset in self._stores:
+                self._stores[asset].restore(kept)
+
 
 class Watch:
     """One store."""
 
-    def __init__(self, rating_kw: float, cycle_s: float) -> None:
+    def __init__(self, rating_kw: float, cycle_s: float, ramp_kw_per_s: float = math.inf) -> None:
         self.why = ""
+        self._ramp_kw_per_s = ramp_kw_per_s
         self._slack_kw = max(SLACK_KW, SLACK * rating_kw)
         self._window = timedelta(seconds=max(FOLLOWS_WITHIN_S, 2.5 * cycle_s))
         self._told: deque[tuple[datetime, float]] = deque()
@@ -55,6 +69,14 @@ class Watch:
         self._astray = 0
         self._until: datetime | None = None
         self._pause = FIRST_PAUSE
+
+    def encode(self) -> list[Any] | None:
+        """The pause, None when there never was one."""
+        return None if self._until is None else [self._until.isoformat(), self._pause.total_seconds(), self.why]
+
+    def restore(self, kept: Sequence[Any]) -> None:
+        """Takes back what `encode` gave."""
+        self._until, self._pause, self.why = datetime.fromisoformat(kept[0]), timedelta(seconds=float(kept[1])), str(kept[2])
 
     def is_suspect(self, now: datetime) -> bool:
         """True while it gets no power."""
@@ -79,15 +101,20 @@ class Watch:
         """How far the power lies outside of everything it was told in the last seconds; at first, of where it was before that, too."""
         assert self._begun is not None
         self._told.append((now, told_kw))
-        while now - self._told[0][0] > self._window:
+        while now - self._told[0][0] > self._lasts(self._told[0][1], told_kw):
             self._told.popleft()
         allowed = [told for _, told in self._told]
         if now - self._begun[0] <= self._window:
             allowed.append(self._begun[1])
         return max(min(allowed) - kw, kw - max(allowed))
 
+    def _lasts(self, before_kw: float, told_kw: float) -> timedelta:
+        """How long it may lie on the way from what it was told before."""
+        return max(self._window, timedelta(seconds=abs(told_kw - before_kw) / self._ramp_kw_per_s))
+
     def _suspect(self, now: datetime, kw: float, told_kw: float) -> None:
-        self.why = f"told {told_kw:.0f} kW, the power is {kw:.0f} kW: it does not follow"
+        is_wrong_way = told_kw * kw < 0.0 and abs(kw + told_kw) <= 2.0 * self._slack_kw
+        self.why = f"told {told_kw:.0f} kW, the power is {kw:.0f} kW: {'the wrong sign, ' if is_wrong_way else ''}it does not follow"
         if self._until is not None:
             self._pause = FIRST_PAUSE if now - self._until > FORGET_AFTER else min(2 * self._pause, LONGEST_PAUSE)
         self._until = now + self._pause

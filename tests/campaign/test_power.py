@@ -31,13 +31,14 @@ class Direct(Journal):
         self._turn()
 
 
-def recorded(path: Path, synchronous: str = "full", commits: int = 60) -> Recorder:
-    """A journal's life as its disk sees it, checkpoints included."""
+def recorded(path: Path, synchronous: str | None = None, commits: int = 60) -> Recorder:
+    """A journal's life as its disk sees it, checkpoints included; with its own `synchronous` unless another is given."""
     rng = random.Random("bodies")
     with Recorder() as recorder:
         journal = Direct(path, lambda: 0.0)
         journal._db.execute("pragma wal_autocheckpoint = 15")
-        journal._db.execute(f"pragma synchronous = {synchronous}")
+        if synchronous is not None:
+            journal._db.execute(f"pragma synchronous = {synchronous}")
         for k in range(commits):
             for n in range(1 + k % 3):
                 journal.append(("cycle", "memory")[n % 2], EPOCH, {"k": k, "rows": [rng.random() for _ in range(rng.randrange(40))]})
