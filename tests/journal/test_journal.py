@@ -105,6 +105,23 @@ def test_a_changed_or_removed_entry_is_found(tmp_path: Path, change: str):
     assert verify_journal(tmp_path) is not None
 
 
+def test_an_entry_of_another_journal_in_the_place_of_ours_is_found(tmp_path: Path):
+    """Both entries are whole in themselves; only the one before tells them apart."""
+    ours, other = small_journal(tmp_path), tmp_path / "other"
+    other.mkdir()
+    stranger = Journal(other / FILE_NAME, time.perf_counter)
+    for n in range(6):
+        stranger.append("memory", NOON + timedelta(seconds=n), {"n": n})
+    stranger.close()
+    rows = sqlite3.connect(other / FILE_NAME).execute("select * from entry where sequence = 4").fetchall()
+    db = sqlite3.connect(ours)
+    db.execute("delete from entry where sequence = 4")
+    db.executemany("insert into entry values (?, ?, ?, ?, ?, ?)", rows)
+    db.commit()
+    db.close()
+    assert "entry 4 was changed" in (verify_journal(tmp_path) or "")
+
+
 def test_no_single_byte_of_the_file_can_change_what_is_read_without_being_found(tmp_path: Path):
     path = small_journal(tmp_path)
     whole, told = path.read_bytes(), list(read_journal(tmp_path))
