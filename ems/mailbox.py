@@ -30,6 +30,8 @@ LIMITS: Mapping[str, int] = {
     "event": 1000,
     "prices": 3000,
     "weather": 3000,
+    "carbon": 3000,
+    "feeds": 1,
     "forecast": 4,
     "health": 50,
 }

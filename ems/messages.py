@@ -10,7 +10,9 @@ Topics (body is JSON; every message has written_at and valid_until in site time)
     snapshot   control -> office, CLI       the newest cycle, for eyes (see ems/control/snapshot.py); bounded to 1
     minute     control -> planner, office   means of one minute of site time (see MinuteFrame); bounded to 4 days
     prices     office -> planner            rows {valid_from, valid_to, available_at, price_per_kwh, source}
-    weather    office -> planner            rows {valid_from, valid_to, available_at, temp_c}
+    weather    office -> planner            rows {valid_from, valid_to, available_at, temp_c, source}
+    carbon     office -> planner            rows {valid_from, valid_to, available_at, carbon_g_per_kwh, source}
+    feeds      office -> CLI, page          how the feeds are: {"at", "feeds": [...]} (see ems/office/outbox.py); bounded to 1
     forecast   planner -> office, control   fans for the page and scores; {"made_at", "series": {name: {"starts", "q10", "q50", "q90"}}}
     health     each process -> supervisor, office   {"process", "pid", "at", "note"}
 """

@@ -30,6 +30,7 @@ from ems.plan.loop import PlanLoop
 from ems.plan.plan import Plan, encode_plan
 from ems.plan.state import PlanState
 from ems.plan.surprise import is_surprise
+from ems.signals.carbon import CarbonRow
 from ems.signals.prices import PriceRow
 from ems.signals.weather import WeatherRow
 
@@ -40,7 +41,7 @@ STATE_MAX_AGE = timedelta(minutes=2)  # an older snapshot is no state to plan fr
 FORECAST_VALID = timedelta(hours=1)
 FAN = (0.1, 0.5, 0.9)
 HOSTILE = (EmsError, KeyError, TypeError, ValueError, AttributeError)  # a message from another process is never trusted
-TOPICS = ("minute", "prices", "weather", "event")
+TOPICS = ("minute", "prices", "weather", "carbon", "event")
 
 
 def main(argv: list[str]) -> int:
@@ -163,6 +164,8 @@ class PlannerProcess:
             self.plans.add_prices([PriceRow(**_instants(row)) for row in body["rows"]])
         elif topic == "weather":
             self.plans.add_weather([WeatherRow(**_instants(row)) for row in body["rows"]])
+        elif topic == "carbon":
+            self.plans.add_carbon([CarbonRow(**_instants(row)) for row in body["rows"]])
         else:
             self.plans.add_events([decode_obligation(body)])
 

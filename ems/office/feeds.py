@@ -1,9 +1,9 @@
-"""Feeds by file drop: price and temperature files laid into a folder become rows for the planner, each posted once it is due.
+"""Feeds by file drop: price, weather and carbon files laid into a folder become rows for the planner, each posted once it is due.
 
 A file is CSV with a header or JSON (a list of objects, or {"rows": [...]}), written elsewhere and renamed into the folder. Columns:
-`valid_from, valid_to` (with a time zone), one of `price_per_kwh | price_per_mwh` or `temp_c`, and optionally `available_at` (default: the
-end of the interval; required for source day_ahead) and `source`. A row that cannot be used is rejected by file, line, key and value; the
-others are taken. Repeated rows are counted, holes are named, nothing is filled in.
+`valid_from, valid_to` (with a time zone), one of `price_per_kwh | price_per_mwh`, `temp_c` or `carbon_g_per_kwh`, and optionally
+`available_at` (default: the end of the interval; required for source day_ahead) and `source`. A row that cannot be used is rejected by
+file, line, key and value; the others are taken. Repeated rows are counted, holes are named, nothing is filled in.
 """
 
 from __future__ import annotations
@@ -15,54 +15,20 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from adapters.feeds.kinds import CARBON, PRICES, WEATHER, FeedRow, Kind
 from ems.errors import DataError
 from ems.mailbox import Mailbox
-from ems.signals.prices import DAY_AHEAD, HIGH_PER_KWH, LOW_PER_KWH, REAL_TIME
-from ems.signals.weather import COLDEST_C, HOTTEST_C
+from ems.office.fetching import files_in, stamp_of
+from ems.office.outbox import MEMORY, Outbox
+from ems.signals.prices import DAY_AHEAD
 
 FILE_LIMIT_BYTES = 20_000_000
-ROWS_PER_MESSAGE = 500
-MEMORY = timedelta(days=8)  # rows older than this teach the planner nothing
 NOTES_KEPT = 20
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What a feed carries: the topic, the value it posts, its columns with the factor to our unit, what is absurd, when it is stale."""
-
-    topic: str
-    value: str
-    columns: Mapping[str, float]
-    low: float
-    high: float
-    source: str
-    stale_after: timedelta
-
-
-PRICES = Kind(
-    "prices", "price_per_kwh", {"price_per_kwh": 1.0, "price_per_mwh": 0.001}, LOW_PER_KWH, HIGH_PER_KWH, REAL_TIME, timedelta(hours=6)
-)
-WEATHER = Kind("weather", "temp_c", {"temp_c": 1.0}, COLDEST_C, HOTTEST_C, "observed", timedelta(hours=12))
-
-
-@dataclass(frozen=True, order=True)
-class FeedRow:
-    """One value over `[valid_from, valid_to)`, known from `available_at` on."""
-
-    available_at: datetime
-    valid_from: datetime
-    valid_to: datetime
-    source: str
-    value: float
-
-    def encode(self, kind: Kind) -> dict[str, Any]:
-        """The row as the planner reads it."""
-        instants = {"valid_from": self.valid_from, "valid_to": self.valid_to, "available_at": self.available_at}
-        return {**{k: v.isoformat() for k, v in instants.items()}, kind.value: self.value, "source": self.source}
+OWN_FORMAT = (PRICES, WEATHER, CARBON)
 
 
 @dataclass
@@ -74,39 +40,45 @@ class FeedFolder:
     mailbox: Mailbox
     counts: Counter[str] = field(default_factory=Counter)  # rows, posted, duplicate, gap, backward, rejected, unreadable
     complaints: list[str] = field(default_factory=list)  # the newest
-    newest_end: datetime | None = None  # of the rows posted
     _seen: dict[str, tuple[int, int]] = field(default_factory=dict)
     _known: dict[tuple[str, datetime, datetime], FeedRow] = field(default_factory=dict)
-    _waiting: list[FeedRow] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.outbox = Outbox(self.kind, self.mailbox, self.counts)
+
+    @property
+    def name(self) -> str:
+        """What the feed is called in `ems status`."""
+        return self.kind.topic
 
     def look(self) -> None:
         """Reads new and changed files in the order of their names."""
-        for path in sorted(self.folder.glob("*")) if self.folder.is_dir() else ():
-            if path.suffix.lower() not in (".csv", ".json") or not path.is_file():
-                continue
-            state = path.stat()
-            stamp = (state.st_mtime_ns, state.st_size)
-            if self._seen.get(path.name) != stamp:
+        for path in files_in(self.folder):
+            stamp = stamp_of(path) if path.suffix.lower() in (".csv", ".json") else None
+            if stamp is not None and self._seen.get(path.name) != stamp:
                 self._seen[path.name] = stamp
                 self._read(path)
 
     def post_due(self, now: datetime) -> int:
         """Posts rows whose time of publication has come; how many. Rows the mailbox did not take are sent next time."""
-        due = [r for r in self._waiting if r.available_at <= now]
-        useful = [r for r in due if r.valid_to > now - MEMORY]
-        for part in (useful[i : i + ROWS_PER_MESSAGE] for i in range(0, len(useful), ROWS_PER_MESSAGE)):
-            body = {"rows": [r.encode(self.kind) for r in part]}
-            if self.mailbox.post(self.kind.topic, body, now, now + MEMORY) is None:
-                return 0
-            self.counts["posted"] += len(part)
-            self.newest_end = max([r.valid_to for r in part] + ([self.newest_end] if self.newest_end else []))
-        self._waiting = [r for r in self._waiting if r.available_at > now]
+        posted = self.outbox.post_due(now)
         self._known = {k: r for k, r in self._known.items() if r.valid_to > now - MEMORY}
-        return len(useful)
+        return posted
+
+    @property
+    def newest_end(self) -> datetime | None:
+        """When the newest row posted ends."""
+        return self.outbox.newest.valid_to if self.outbox.newest else None
 
     def is_stale(self, now: datetime) -> bool:
         """True when the feed once gave rows and the newest ended too long ago."""
         return self.newest_end is not None and now - self.newest_end > self.kind.stale_after
+
+    def shown(self, now: datetime) -> dict[str, Any] | None:
+        """The feed for `ems status`, None while nothing was ever dropped."""
+        if self.outbox.newest is None:
+            return None
+        return self.outbox.shown(self.name, f"files in {self.folder}", None, self.is_stale(now), self.note(now))
 
     def note(self, now: datetime) -> str | None:
         """What a person should know of this feed, None when there is nothing."""
@@ -157,7 +129,7 @@ class FeedFolder:
         if known is None:
             self.counts["rows"] += 1
             self._known[key] = row
-            self._waiting.append(row)
+            self.outbox.put(row)
         elif known == row:
             self.counts["duplicate"] += 1
         else:

@@ -24,7 +24,7 @@ from ems.errors import EmsError
 from ems.history.retention import compact
 from ems.history.write import read_mark, write_mark
 from ems.mailbox import Mailbox
-from ems.office.feeds import PRICES, WEATHER, FeedFolder
+from ems.office.feed_desk import FeedDesk
 from ems.office.programs import Programs
 from ems.office.ship import Shipper
 from ems.site.model import Site
@@ -48,7 +48,7 @@ class Schedule:
     ) -> None:
         self._clock, self._engine, self._prepare = clock, engine, prepare
         self.shipper = Shipper(site, state_dir, mailbox, engine)
-        self.feeds = tuple(FeedFolder(kind, state_dir / "feeds" / kind.topic, mailbox) for kind in (PRICES, WEATHER))
+        self.feeds = FeedDesk(site, state_dir, mailbox, clock.now)
         self.programs = Programs(site, state_dir, mailbox, engine)
         self.trouble: dict[str, str] = {}  # by job, while its last run failed
         self._counts: Counter[tuple[str, str]] = Counter()
@@ -77,10 +77,8 @@ class Schedule:
         self.trouble.pop("ship", None)
 
     def feed(self) -> None:
-        """Reads dropped files and posts the rows that are due on the site clock."""
-        for feed in self.feeds:
-            feed.look()
-            feed.post_due(self._clock.now())
+        """Reads dropped files, posts the rows that are due on the site clock and tells how the feeds are."""
+        self.feeds.tick(self._clock.now())
         self.trouble.pop("feeds", None)
 
     def move_events(self) -> None:
@@ -102,14 +100,12 @@ class Schedule:
 
     def notes(self, now: datetime) -> tuple[str, ...]:
         """The office's own troubles, for eyes."""
-        feeds = (feed.note(now) for feed in self.feeds)
         damage = (f"journal: {text}" for text in self.shipper.damage[-1:])
-        return (*(f"{job}: {text}" for job, text in sorted(self.trouble.copy().items())), *(n for n in feeds if n), *damage)
+        return (*(f"{job}: {text}" for job, text in sorted(self.trouble.copy().items())), *self.feeds.notes(now), *damage)
 
     def counts(self) -> Mapping[tuple[str, str], float]:
         """Counters by (metric, label)."""
-        feeds = {(f"ems_feed_{feed.kind.topic}", what): n for feed in self.feeds for what, n in feed.counts.copy().items()}
-        return {**self._counts.copy(), **feeds, ("ems_history_refused", "messages"): self.shipper.refused}
+        return {**self._counts.copy(), **self.feeds.counts(), ("ems_history_refused", "messages"): self.shipper.refused}
 
     def _prepare_once(self) -> None:
         with self._lock:

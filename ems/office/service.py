@@ -102,12 +102,13 @@ class Service:
         config = uvicorn.Config(self.app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
         self._server = QuietServer(config)
         self.schedule.start()
-        looking = asyncio.create_task(self._keep_looking())
+        tasks = [asyncio.create_task(self._keep_looking()), *(asyncio.create_task(p.run()) for p in self.schedule.feeds.pollers)]
         log.info("listening", address=f"http://{HOST}:{listening.getsockname()[1]}", history=self.engine.dialect.name)
         try:
             await self._server.serve(sockets=[listening])
         finally:
-            looking.cancel()
+            for task in tasks:
+                task.cancel()
             self.schedule.stop()
 
     async def stop(self) -> None:
