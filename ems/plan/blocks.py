@@ -9,7 +9,7 @@ import cvxpy as cp
 import numpy as np
 
 from ems.assets.battery.block import BatteryBlock
-from ems.assets.cooling.block import CoolingBlock
+from ems.assets.cooling.block import ColdStore, CoolingBlock
 from ems.assets.fixed_load.block import FixedLoadBlock
 from ems.assets.generator.block import GeneratorBlock, UnitBlock, generator_block
 from ems.assets.renewable.block import RenewableBlock
@@ -56,6 +56,11 @@ class SiteBlocks:
         """Blocks that hold energy."""
         return {**self.batteries, **self.upses}
 
+    @property
+    def colds(self) -> dict[str, ColdStore]:
+        """Loops of plants that may be led, as stores of cold."""
+        return {name: b.cold for name, b in self.coolings.items() if b.cold is not None}
+
     def power_kw(self, assets: Sequence[str]) -> cp.Expression:
         """Sum of the powers of some assets."""
         blocks = self.all
@@ -79,7 +84,7 @@ def build_blocks(site: Site, grid: TimeGrid, duration_h: cp.Parameter) -> SiteBl
         batteries={b.id: BatteryBlock(b, duration_h, days_of(grid)) for b in site.batteries},
         upses={u.id: UpsBlock(u, duration_h, it_kw(u.carries), days_of(grid)) for u in site.upses},
         clusters=clusters,
-        coolings={c.id: CoolingBlock(c, it_kw(c.cools)) for c in site.coolings},
+        coolings={c.id: CoolingBlock(c, it_kw(c.cools), duration_h) for c in site.coolings},
         fixed_loads={f.id: FixedLoadBlock(f, grid.n) for f in site.fixed_loads},
         generators={g.id: generator_block(g, duration_h, grid.first_within) for g in site.generators},
         renewables={r.id: RenewableBlock(r, duration_h) for r in site.renewables},

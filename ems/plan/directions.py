@@ -11,6 +11,7 @@ import cvxpy as cp
 import numpy as np
 from numpy.typing import NDArray
 
+from ems.assets.cooling.block import ColdStore
 from ems.plan.blocks import StoreBlock
 
 Array = NDArray[np.float64]
@@ -18,7 +19,7 @@ OVERLAP_KW = 0.01  # below this it is rounding
 ROUNDS = 3  # single steps are closed this often before whole horizons are
 
 
-def fix_directions(stores: Mapping[str, StoreBlock], value: Callable[[cp.Variable], Array], everywhere: bool = False) -> int:
+def fix_directions(stores: Mapping[str, StoreBlock | ColdStore], value: Callable[[cp.Variable], Array], everywhere: bool = False) -> int:
     """Closes the weaker direction of every store in every step in which it charges and discharges at once; returns how many there were.
 
     `everywhere` closes it in all steps of such a store, so that another solve cannot move the overlap to other steps. The limits it lowers
@@ -37,7 +38,7 @@ def fix_directions(stores: Mapping[str, StoreBlock], value: Callable[[cp.Variabl
     return closed
 
 
-def overlaps(stores: Mapping[str, StoreBlock], value: Callable[[cp.Variable], Array]) -> list[str]:
+def overlaps(stores: Mapping[str, StoreBlock | ColdStore], value: Callable[[cp.Variable], Array]) -> list[str]:
     """The stores that charge and discharge at once in some step."""
     return [name for name, b in stores.items() if (np.minimum(value(b.charge_kw), value(b.discharge_kw)) > OVERLAP_KW).any()]
 

@@ -70,6 +70,7 @@ class PlanInputs:
     meter: DemandMeter
     cooling_kw: float | None = None
     it_now_kw: float | None = None
+    supply_temp_c: Mapping[str, float] = field(default_factory=dict)  # measured, per plant whose supply may be led
     unavailable: frozenset[str] = frozenset()  # stores nobody may move now (local, silent, monitored)
     critical_q99_kw: float | None = None
     present: Mapping[str, float] = field(default_factory=dict)  # share of a store's rating and energy that is there; 1 where not named
@@ -89,7 +90,7 @@ class PlanInputs:
         faults = [f"{name}: {len(row)} values for {self.horizon.n} steps" for name, row in rows.items() if len(row) != self.horizon.n]
         single: dict[str, float | None] = {f"energy of {k}": v for k, v in self.store_energy_kwh.items()}
         single |= {f"reserve of {k}": v for k, v in self.reserve_kwh.items()} | {"cooling": self.cooling_kw, "IT power": self.it_now_kw}
-        single |= self.generation.numbers()
+        single |= self.generation.numbers() | {f"supply of {k}": v for k, v in self.supply_temp_c.items()}
         meter = self.meter
         single |= {"peak so far": meter.peak_so_far_kw, "expected peak": meter.expected_peak_kw, "interval": meter.interval_energy_kwh}
         for cluster, classes in self.backlog.items():

@@ -52,6 +52,7 @@ class Plan:
     status: str = "optimal"
     on: dict[str, tuple[float, ...]] = field(default_factory=dict)  # per generator that decides, 1 in each step in which it runs
     curtailed_kw: dict[str, tuple[float, ...]] = field(default_factory=dict)  # per renewable, of what is expected to be there
+    supply_temp_c: dict[str, tuple[float, ...]] = field(default_factory=dict)  # per plant whose supply is led, N+1 values
     cost: dict[str, float] = field(default_factory=dict)  # parts of the objective: energy, demand, wear, workload, other
 
     @property
@@ -80,6 +81,8 @@ def encode_plan(plan: Plan) -> dict[str, Any]:
     data["starts"] = plan.starts[0].isoformat()
     del data["duration_h"]
     data["duration_s"] = [round(h * 3600) for h in plan.duration_h]
+    if not plan.supply_temp_c:
+        del data["supply_temp_c"]
     return data
 
 
@@ -117,6 +120,7 @@ def decode_plan(data: dict[str, Any]) -> Plan:
         status=body.get("status", "optimal"),
         on=_tuples(body.get("on", {})),
         curtailed_kw=_tuples(body.get("curtailed_kw", {})),
+        supply_temp_c=_tuples(body.get("supply_temp_c", {})),
         cost=dict(body.get("cost", {})),
     )
 

@@ -62,7 +62,7 @@ class Planner:
     def _solve(self, inputs: PlanInputs) -> Solution:
         """The optimum in which no store charges and discharges at once."""
         solution = self.engine.solve(inputs.horizon)
-        stores = self.problem.blocks.stores
+        stores = {**self.problem.blocks.stores, **self.problem.blocks.colds}
         for done in range(ROUNDS + len(stores)):
             if not fix_directions(stores, partial(self._values, solution=solution), everywhere=done >= ROUNDS):
                 break
@@ -100,6 +100,7 @@ class Planner:
             critical_q99_kw=inputs.critical_q99_kw,
             on={name: _tuple(self._values(b.on, solution)) for name, b in self.problem.blocks.units.items()},
             curtailed_kw={name: _tuple(self._curtailed_kw(name, solution)) for name in self.problem.blocks.renewables},
+            supply_temp_c={name: _tuple(self._supply_c(name, solution)) for name in self.problem.blocks.colds},
             explain=(*explain(inputs, import_kw, marginal, binding, peak_kw, stored_value), *goal_lines(inputs, reach_kw)),
             cost=self._cost(inputs, values, solution, import_kw),
             status="optimal" if solution.path == HOT else f"optimal ({solution.path})",
@@ -111,6 +112,11 @@ class Planner:
         clusters = {name: self._values(b.power_kw, solution) for name, b in blocks.clusters.items()}
         given = {name: -self._given_kw(name, solution) for name in (*blocks.generators, *blocks.renewables)}
         return {name: _tuple(v) for name, v in {**stores, **clusters, **given}.items()}
+
+    def _supply_c(self, name: str, solution: Solution) -> Array:
+        """The supply at the boundaries of the steps, from what its loop stores."""
+        cold = self.problem.blocks.colds[name]
+        return cold.plant.supply_temp_c - self._values(cold.cold_kwh, solution) / cold.plant.loop_kwh_per_k
 
     def _given_kw(self, name: str, solution: Solution) -> Array:
         """What a generator or renewable gives per step, at least 0."""

@@ -26,6 +26,7 @@ class PlanState:
     poc_kw: float
     outdoor_temp_c: float | None
     runs: dict[str, GeneratorRun] = field(default_factory=dict)  # per generator
+    supply_temp_c: dict[str, float] = field(default_factory=dict)  # measured, per plant whose supply may be led
 
     def encode(self) -> dict[str, Any]:
         """Plain data for the mailbox."""
@@ -42,6 +43,7 @@ class PlanState:
             "poc_kw": self.poc_kw,
             "outdoor_temp_c": self.outdoor_temp_c,
             "runs": {k: asdict(r) for k, r in self.runs.items()},
+            "supply_temp_c": self.supply_temp_c,
         }
 
     @staticmethod
@@ -60,4 +62,5 @@ class PlanState:
             poc_kw=data["poc_kw"],
             outdoor_temp_c=data["outdoor_temp_c"],
             runs={k: GeneratorRun(**r) for k, r in data.get("runs", {}).items()},
+            supply_temp_c=dict(data.get("supply_temp_c", {})),
         )

@@ -16,6 +16,7 @@ from ems.assets.workload.model import Cluster
 from ems.plan.inputs import PlanInputs, stores_of
 from ems.plan.plan import Plan
 from ems.plan.tariff_verify import charge_faults
+from ems.plan.verify_cooling import cold_power_kw, cooling_faults
 from ems.plan.verify_generation import generation_faults
 from ems.plan.verify_inside import inside_faults
 from ems.site.model import Site
@@ -37,6 +38,7 @@ def verify(site: Site, inputs: PlanInputs, plan: Plan) -> list[str]:
     for ups in site.upses:
         faults += _ups(ups, inputs, plan, ZoneInfo(site.time_zone))
     faults += generation_faults(site, inputs, plan)
+    faults += cooling_faults(site, inputs, plan)
     faults += _balance(site, inputs, plan)
     faults += inside_faults(site, inputs, plan)
     faults += _limits(site, inputs, plan)
@@ -180,6 +182,8 @@ def _balance(site: Site, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
     for cooling in site.coolings:
         it = sum((power[i] for i in cooling.cools if i in power), start=np.zeros(inputs.horizon.n))
         total = total + _steady_cooling(site, cooling, inputs, it)
+        if cooling.is_led and cooling.id in plan.supply_temp_c:
+            total = total + cold_power_kw(site, cooling, inputs, plan)
     fading = _fading_cooling(site, inputs)
     yield from _worst("import is not the sum of its parts", abs(np.array(plan.import_kw) - total - fading))
 

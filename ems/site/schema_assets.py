@@ -253,12 +253,20 @@ class CoolingPlantFile(FileModel):
     loop_m3: float = Field(gt=0, le=1e6, description="water in the loop and its buffer, cubic metres")
     restart_s: float = Field(default=300.0, gt=0, le=3600)
     humidity: float = Field(default=0.5, ge=0.05, le=1)
+    supply_lowest_c: float | None = Field(default=None, ge=5, le=60, description="the controller may lead the supply down to here")
 
     @field_validator("redundant_units")
     @classmethod
     def _one_unit_counts(cls, value: int, info: Any) -> int:
         if value >= info.data.get("units", value + 1):
             raise ValueError(f"fewer than the units there are ({info.data['units']})")
+        return value
+
+    @field_validator("supply_lowest_c")
+    @classmethod
+    def _lowest_below_supply(cls, value: float | None, info: Any) -> float | None:
+        if value is not None and value >= info.data.get("supply_temp_c", value + 1.0):
+            raise ValueError(f"less than supply_temp_c ({info.data['supply_temp_c']:g})")
         return value
 
     @field_validator("supply_limit_c")

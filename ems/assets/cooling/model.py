@@ -10,6 +10,7 @@ from ems.assets.asset import DeviceLink
 from ems.assets.cooling.plant import CoolingPlant as CoolingPlant
 
 READINGS = ("power_kw", "outdoor_temp_c", "supply_temp_c", "heat_capacity_kw")
+COMMANDS = ("supply_setpoint_c",)  # of a plant that may be led; it lapses to the commissioned supply
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ class Cooling:
     link: DeviceLink | None
     plant: CoolingPlant | None = None  # chillers and loop by their physics; the two fractions are then the worst of it
     least_heat_kw: float = 0.0  # idle power of what it cools: no share is looked for below it
+
+    @property
+    def is_led(self) -> bool:
+        """True where the controller may lead the supply temperature."""
+        return self.plant is not None and self.plant.is_led
 
     def fraction(self, outdoor_temp_c: float | None) -> float:
         """kW of cooling per kW of IT; the worst case when the temperature is unknown. Of a plant the worst over its load."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 DEW_MARGIN_K = 2.0  # supply stays this far above the dew point
 LEAST_COP = 1.0
+LEAST_LOAD = 0.2  # of the heat: chillers are not taken below it to let the loop warm
 KWH_PER_M3_K = 4186.0 * 1000.0 / 3.6e6  # water
 
 
@@ -40,6 +41,7 @@ class CoolingPlant:
     loop_m3: float  # water in loop and buffer
     restart_s: float
     humidity: float  # relative, where no better is known
+    supply_lowest_c: float | None = None  # the controller may lead the supply down to here, to store cold; None: it stays as commissioned
 
     @property
     def firm_kw(self) -> float:
@@ -51,13 +53,26 @@ class CoolingPlant:
         """Heat the loop takes per K."""
         return self.loop_m3 * KWH_PER_M3_K
 
-    def power_kw(self, heat_kw: float, outdoor_temp_c: float) -> float:
-        """Electrical power for a heat at an outdoor temperature; heat above the capacity is not removed and costs nothing more."""
+    @property
+    def is_led(self) -> bool:
+        """True where the controller may lead the supply temperature."""
+        return self.supply_lowest_c is not None and self.supply_lowest_c < self.supply_temp_c
+
+    def power_kw(self, heat_kw: float, outdoor_temp_c: float, colder_k: float = 0.0) -> float:
+        """Electrical power for a heat at an outdoor temperature; heat above the capacity is not removed and costs nothing more. A supply
+        `colder_k` below the commissioned one is so much more lift, and so much less for the economiser."""
         heat = min(max(heat_kw, 0.0), self.capacity_kw)
         share = heat / self.capacity_kw
         movers_kw = self.pump_fan_kw * max(share, self.least_speed) ** 3
-        wet_c = wet_bulb_c(outdoor_temp_c, self.humidity)
+        wet_c = wet_bulb_c(outdoor_temp_c, self.humidity) + colder_k
         return movers_kw + (1.0 - self.free_share(wet_c)) * heat / self.cop(share, wet_c)
+
+    def coldest_c(self, outdoor_temp_c: float) -> float:
+        """The lowest supply the controller may ask for: its own bound and 2 K above the dew point of the air outside, at most as
+        commissioned."""
+        if self.supply_lowest_c is None:
+            return self.supply_temp_c
+        return min(self.supply_temp_c, max(self.supply_lowest_c, supply_range_c(self, outdoor_temp_c)[0]))
 
     def marginal(self, heat_kw: float, outdoor_temp_c: float) -> float:
         """kW more per kW of heat."""
