@@ -1,8 +1,8 @@
-"""The least a window could have cost with the true future known: one linear program over 15-min means.
+"""The least a window could have cost with the true future known: one linear program over 15-min means or the market's finer ones.
 
 Same ratings, losses, reserve, prices, classes, deadlines and stored-energy credit as the simulated plant, without noise, delay or ramps.
 Every rule is the plant's or weaker, so that no policy can be cheaper:
-- powers are means of a step, limits hold for the mean, charging and discharging may overlap;
+- powers are means of a step, limits hold for the mean, a step's time may be shared between charging and discharging;
 - work deferred within a step is due at the end of the step in which its deadline ends at the latest;
 - the reserve stands at its floor;
 - cooling keeps its lag, as states at the boundaries: mean power = fraction x IT - lag x change of state, which is exact, while the state
@@ -31,7 +31,7 @@ from ems.site.model import Site
 from ems.site.tariff import MARKET
 
 Array = NDArray[np.float64]
-STEP_H = 0.25
+STEP_H = 0.25  # a relaxation: no market settles over longer steps, a finer one gives its own
 LOST_WORK_PER_KWH = 100.0  # dropping a class that has no drop price
 PLANT_DOUBT = 0.7  # the simulated chillers are not those of the model: none was seen to draw less than this share of it
 CUTS = np.linspace(0.0, 1.0, 5)  # where the reachable cooling state is bounded by tangents
@@ -53,7 +53,7 @@ class BoundResult:
 
 @dataclass(frozen=True)
 class BoundInputs:
-    """True future on contiguous 15-min steps. `class_demand_kw[cluster][class]`: mean demand above idle, after clipping at the rating."""
+    """True future on contiguous steps of `step_h`. `class_demand_kw[cluster][class]`: mean demand above idle, clipped at the rating."""
 
     starts: tuple[datetime, ...]
     class_demand_kw: Mapping[str, Mapping[str, Array]]
@@ -65,12 +65,15 @@ class BoundInputs:
     cooling_kw: float | None = None  # power at the start; free when None
     available_kw: Mapping[str, Array] = field(default_factory=dict)  # per renewable
     ordered: frozenset[int] = frozenset()  # steps in which emergency machines may run
+    step_h: float = STEP_H
 
 
 @dataclass
 class _Parts:
     """Columns kept for reading the answer."""
 
+    step_h: float
+    pays_to_burn: bool  # some price is below zero, so that charging and discharging at once would earn
     power: list[Term]
     it: dict[str, Columns]
     energy: dict[str, Columns]
@@ -84,8 +87,9 @@ def solve_bound(site: Site, inputs: BoundInputs, budget_s: float = 120.0) -> Bou
     """Solves the window. Raises PlanInfeasible when the solver finds no optimum within `budget_s`."""
     lp = LinearProgram()
     n = len(inputs.starts)
-    parts = _Parts([], {}, {}, [], [])
-    mean_price = float(np.mean(_price(site, inputs)))
+    price = _price(site, inputs)
+    parts = _Parts(inputs.step_h, bool(price.min() < 0.0), [], {}, {}, [], [])
+    mean_price = float(np.mean(price))
     for cluster in site.clusters:
         _add_cluster(lp, cluster, inputs.class_demand_kw[cluster.id], n, parts)
     for battery in site.batteries:
@@ -94,11 +98,11 @@ def solve_bound(site: Site, inputs: BoundInputs, budget_s: float = 120.0) -> Bou
         _add_ups(lp, ups, inputs.energy_kwh[ups.id], n, mean_price, parts)
     for cooling in site.coolings:
         _add_cooling(lp, cooling, site, inputs, parts)
-    parts.generation = add_generation(lp, site, inputs.available_kw, inputs.ordered, inputs.starts, STEP_H)
+    parts.generation = add_generation(lp, site, inputs.available_kw, inputs.ordered, inputs.starts, inputs.step_h)
     parts.power += parts.generation.power
     import_kw, over_kw = _add_connection(lp, site, inputs, parts)
     peaks = _add_peaks(lp, site, inputs, import_kw)
-    parts.charges = add_charges(lp, site, inputs.starts, import_kw, STEP_H)
+    parts.charges = add_charges(lp, site, inputs.starts, import_kw, inputs.step_h)
     return _result(site, inputs, lp.solve(budget_s), parts, import_kw, over_kw, peaks, mean_price)
 
 
@@ -107,8 +111,8 @@ def _add_cluster(lp: LinearProgram, cluster: Cluster, demand_kw: Mapping[str, Ar
     balance: list[Term] = [(it, 1.0)]
     for name, kind in cluster.classes.items():
         if kind.throttle_price_per_kwh is not None:
-            throttle = lp.add(n, kind.throttle_price_per_kwh * STEP_H, upper=demand_kw[name])
-            parts.work.append((throttle, kind.throttle_price_per_kwh * STEP_H))
+            throttle = lp.add(n, kind.throttle_price_per_kwh * parts.step_h, upper=demand_kw[name])
+            parts.work.append((throttle, kind.throttle_price_per_kwh * parts.step_h))
             balance.append((throttle, 1.0))
         if kind.defer_price_per_kwh is not None and kind.deadline_h is not None:
             defer, recover = _add_deferrable(lp, kind, demand_kw[name], n, parts)
@@ -122,29 +126,29 @@ def _add_cluster(lp: LinearProgram, cluster: Cluster, demand_kw: Mapping[str, Ar
 def _add_deferrable(lp: LinearProgram, kind: WorkloadClass, demand_kw: Array, n: int, parts: _Parts) -> tuple[Columns, Columns]:
     assert kind.defer_price_per_kwh is not None and kind.deadline_h is not None
     drop_price = kind.drop_price_per_kwh if kind.drop_price_per_kwh is not None else LOST_WORK_PER_KWH
-    defer = lp.add(n, kind.defer_price_per_kwh * STEP_H, upper=demand_kw)
+    defer = lp.add(n, kind.defer_price_per_kwh * parts.step_h, upper=demand_kw)
     recover, drop = lp.add(n), lp.add(n, drop_price)
     upper = np.full(n + 1, np.inf)
     upper[[0, n]] = 0.0  # nothing waits before the window, and what waits at its end is dropped
     backlog, deferred = lp.add(n + 1, upper=upper), lp.add(n + 1, upper=np.r_[0.0, np.full(n, np.inf)])
-    parts.work += [(defer, kind.defer_price_per_kwh * STEP_H), (drop, drop_price)]
-    lp.require([(backlog[1:], 1.0), (backlog[:-1], -1.0), (defer, -STEP_H), (recover, STEP_H), (drop, 1.0)], 0.0, 0.0)
-    lp.require([(deferred[1:], 1.0), (deferred[:-1], -1.0), (defer, -STEP_H)], 0.0, 0.0)
-    lag = int(np.ceil(kind.deadline_h / STEP_H - 1e-9))
+    parts.work += [(defer, kind.defer_price_per_kwh * parts.step_h), (drop, drop_price)]
+    lp.require([(backlog[1:], 1.0), (backlog[:-1], -1.0), (defer, -parts.step_h), (recover, parts.step_h), (drop, 1.0)], 0.0, 0.0)
+    lp.require([(deferred[1:], 1.0), (deferred[:-1], -1.0), (defer, -parts.step_h)], 0.0, 0.0)
+    lag = int(np.ceil(kind.deadline_h / parts.step_h - 1e-9))
     if lag < n:
         lp.require([(backlog[lag:], 1.0), (deferred[lag:], -1.0), (deferred[: n + 1 - lag], 1.0)], -np.inf, 0.0)
     return defer, recover
 
 
 def _add_battery(lp: LinearProgram, battery: Battery, energy_kwh: float, n: int, mean_price: float, parts: _Parts) -> None:
-    low = min(battery.min_energy_kwh, energy_kwh - battery.auxiliary_kw * STEP_H * n)
+    low = min(battery.min_energy_kwh, energy_kwh - battery.auxiliary_kw * parts.step_h * n)
     high = max(battery.max_energy_kwh, energy_kwh)
     limits = (battery.power_kw, battery.power_kw)
     efficiency = (battery.charge_efficiency, battery.discharge_efficiency)
     wear = battery.wear_price_per_kwh
     discharge = _add_store(lp, battery.id, energy_kwh, (low, high), limits, efficiency, wear, battery.auxiliary_kw, n, mean_price, parts)
     if battery.wear_by_depth:  # no cycle is cheaper than one in the shallowest band
-        price = battery.wear_by_depth[0][1] / battery.discharge_efficiency * STEP_H
+        price = battery.wear_by_depth[0][1] / battery.discharge_efficiency * parts.step_h
         drawn = lp.add(n, price)
         lp.require([(drawn, 1.0), (discharge, -1.0)], 0.0, 0.0)
         parts.throughput.append((drawn, price))
@@ -190,16 +194,19 @@ def _add_store(
     parts: _Parts,
 ) -> Columns:
     """A store; returns its discharge columns. What is left at the end is credited at the mean price after discharging it."""
-    charge, discharge = lp.add(n, wear * STEP_H, upper=limits_kw[0]), lp.add(n, wear * STEP_H, upper=limits_kw[1])
+    charge, discharge = lp.add(n, wear * parts.step_h, upper=limits_kw[0]), lp.add(n, wear * parts.step_h, upper=limits_kw[1])
     lower, upper = np.full(n + 1, window_kwh[0]), np.full(n + 1, window_kwh[1])
     lower[0] = upper[0] = energy_kwh
     credit = np.zeros(n + 1)
     credit[n] = -mean_price * efficiency[1]
     energy = lp.add(n + 1, credit, lower, upper)
-    gained: list[Term] = [(charge, -STEP_H * efficiency[0]), (discharge, STEP_H / efficiency[1])]
-    lp.require([(energy[1:], 1.0), (energy[:-1], -1.0), *gained], -drain_kw * STEP_H, -drain_kw * STEP_H)
+    gained: list[Term] = [(charge, -parts.step_h * efficiency[0]), (discharge, parts.step_h / efficiency[1])]
+    lp.require([(energy[1:], 1.0), (energy[:-1], -1.0), *gained], -drain_kw * parts.step_h, -drain_kw * parts.step_h)
+    if parts.pays_to_burn:  # a store does one at a time: means of a step share its time
+        most_kw = max(*limits_kw, 1e-9)
+        lp.require([(charge, limits_kw[1] / most_kw), (discharge, limits_kw[0] / most_kw)], -np.inf, limits_kw[0] * limits_kw[1] / most_kw)
     parts.energy[name] = energy
-    parts.throughput += [(charge, wear * STEP_H), (discharge, wear * STEP_H)]
+    parts.throughput += [(charge, wear * parts.step_h), (discharge, wear * parts.step_h)]
     parts.power += [(charge, 1.0), (discharge, -1.0)]
     return discharge
 
@@ -218,8 +225,8 @@ def _add_cooling(lp: LinearProgram, cooling: Cooling, site: Site, inputs: BoundI
     if inputs.cooling_kw is not None:
         lower[0] = upper[0] = inputs.cooling_kw
     state = lp.add(n + 1, 0.0, lower, upper)
-    parts.power += [(state[1:], -lag_h / STEP_H), (state[:-1], lag_h / STEP_H)]
-    _bound_reachable_state(lp, state, cooled, fraction, low_kw, high_kw, STEP_H / lag_h)
+    parts.power += [(state[1:], -lag_h / inputs.step_h), (state[:-1], lag_h / inputs.step_h)]
+    _bound_reachable_state(lp, state, cooled, fraction, low_kw, high_kw, inputs.step_h / lag_h)
 
 
 def _bound_reachable_state(
@@ -259,9 +266,9 @@ def _add_connection(lp: LinearProgram, site: Site, inputs: BoundInputs, parts: _
     limit_kw = inputs.import_limit_kw if inputs.import_limit_kw is not None else np.full(n, connection.import_limit_kw)
     price = _price(site, inputs)
     export_price = np.minimum(_export_price(site, inputs), price)
-    import_kw = lp.add(n, price * STEP_H)
-    export_kw = lp.add(n, -export_price * STEP_H, upper=connection.export_limit_kw)
-    over_kw = lp.add(n, connection.import_breach_price_per_kwh * STEP_H)
+    import_kw = lp.add(n, price * inputs.step_h)
+    export_kw = lp.add(n, -export_price * inputs.step_h, upper=connection.export_limit_kw)
+    over_kw = lp.add(n, connection.import_breach_price_per_kwh * inputs.step_h)
     fixed_kw = sum(f.power_kw for f in site.fixed_loads)
     lp.require([(import_kw, 1.0), (export_kw, -1.0), *((c, -np.asarray(k)) for c, k in parts.power)], fixed_kw, fixed_kw)
     lp.require([(import_kw, 1.0), (over_kw, -1.0)], -np.inf, limit_kw)
@@ -270,7 +277,7 @@ def _add_connection(lp: LinearProgram, site: Site, inputs: BoundInputs, parts: _
 
 def _add_peaks(lp: LinearProgram, site: Site, inputs: BoundInputs, import_kw: Columns) -> list[Columns]:
     """One peak per local billing month over means of the billing interval."""
-    zone, per_interval = ZoneInfo(site.time_zone), max(1, round(site.tariff.demand_interval_min / 60 / STEP_H))
+    zone, per_interval = ZoneInfo(site.time_zone), max(1, round(site.tariff.demand_interval_min / 60 / inputs.step_h))
     month = [s.astimezone(zone).strftime("%Y-%m") for s in inputs.starts]
     interval = np.array([int(s.timestamp()) // (site.tariff.demand_interval_min * 60) for s in inputs.starts])
     peaks = []
@@ -304,7 +311,7 @@ def _result(
     charged = parts.charges.money(found)
     energy_cost = found.objective + owed - fuel - site.tariff.demand_price_per_kw_month * sum(peak_kw) - charged - parts.charges.free_money
     wear, work = (float(sum(price * found.value(c).sum() for c, price in group)) for group in (parts.throughput, parts.work))
-    breach = float(site.point_of_connection.import_breach_price_per_kwh * found.value(over_kw).sum() * STEP_H)
+    breach = float(site.point_of_connection.import_breach_price_per_kwh * found.value(over_kw).sum() * inputs.step_h)
     final_credit = sum(-e[-1] * mean_price * stores[name].discharge_efficiency for name, e in energy.items())
     cost = {
         "energy": energy_cost - wear - work - breach - final_credit,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from ems.assets.workload.model import CLASSES
 from ems.errors import PlanInfeasible
 from ems.plan.bound import BoundInputs, solve_bound
+from ems.site.load import load_site
 from ems.site.model import Site
 from tests.plan.given import MONDAY, demo_site, hour_of_day
 
@@ -107,3 +109,30 @@ def test_the_reserve_at_its_floor_stays_in_the_ups() -> None:
 def test_a_window_that_cannot_be_solved_in_time_is_named() -> None:
     with pytest.raises(PlanInfeasible, match="bound"):
         solve_bound(SITE, window(7.0), budget_s=1e-3)
+
+
+def battery_site() -> Site:
+    return load_site(Path("config/sites/battery-1mw.yaml"))
+
+
+def battery_alone(prices: list[float], step_h: float, energy_kwh: float = 1000.0) -> BoundInputs:
+    starts = tuple(MONDAY + timedelta(hours=step_h * k) for k in range(len(prices)))
+    n = len(starts)
+    return BoundInputs(starts, {}, np.array(prices), np.full(n, 20.0), {"bess-1": energy_kwh}, step_h=step_h)
+
+
+def test_the_steps_of_a_finer_market_are_its_own_and_earn_what_one_works_out_by_hand() -> None:
+    found = solve_bound(battery_site(), battery_alone([0.1, 0.1, 0.0, 1.0, 0.1, 0.1], 1 / 12))
+    mean = 1.4 / 6
+    bought, sold = 1000.0 / 12, 1000.0 / 12  # one step at 0.0 and one at 1.0; the others are below what is left is worth: bought too
+    stored = 1000.0 / 12 * 0.938 * 5 - sold / 0.938
+    by_hand = 0.1 * 4 * bought - 1.0 * sold - stored * mean * 0.938
+    assert found.total == pytest.approx(by_hand)
+
+
+def test_a_store_paid_to_waste_shares_the_time_of_a_step_between_charging_and_discharging() -> None:
+    """Full, and paid to import: of its time it charges c and discharges 1 - c, with as much stored as taken out."""
+    found = solve_bound(battery_site(), battery_alone([-1.0] * 4, 0.25, energy_kwh=2000.0))
+    charging = 1.0 / (1.0 + 0.938**2)
+    worth_of_rest = 0.0  # a stored kWh at the end counts at the mean price: below zero, so emptying is never better than standing
+    assert found.import_kw.sum() * 0.25 == pytest.approx(1000.0 * (2.0 * charging - 1.0) + worth_of_rest)
