@@ -39,6 +39,7 @@ def status_lines(snapshot: dict[str, Any]) -> Iterator[str]:
     yield f"{imported(snapshot)} kW of {limit}, adviser {snapshot['adviser']}"
     plan = snapshot["plan"]
     yield f"plan made {plan['made_at']}, valid until {plan['valid_until']}" if plan else "no plan"
+    yield from (f"degraded: {m['name']} since {m['since']}: {m['why']}" for m in snapshot["degraded"])
     yield exposure_line(snapshot["exposure"])
     trust = snapshot.get("trust", {})
     for asset in snapshot["assets"]:

@@ -28,11 +28,14 @@ from ems.dispatch.plan_advice import advise_from_plan
 from ems.dispatch.rules import advise_by_rules, advise_limits_only
 from ems.dispatch.setpoint import Setpoint
 from ems.dispatch.trend import ClusterTrend, DemandTrend
+from ems.dispatch.turns import Turns
 from ems.errors import EmsError
 from ems.guard.correction import Correction
+from ems.guard.degraded import Degraded, Standing
 from ems.guard.exposure import exposure
 from ems.guard.guard import Observed, Verdict, guard_site
 from ems.guard.plausible import Plausible
+from ems.guard.recovery import Recovery
 from ems.guard.response import Response
 from ems.messages import Mode, Order, OrderKind
 from ems.obligation import Obligation, ObligationKind
@@ -99,6 +102,9 @@ class Controller:
         self.response = Response(site)
         self.correction = Correction()
         self.commissioning = Commissioning(site)
+        self.degraded = Degraded()
+        self.recovery = Recovery(site)
+        self.turns = Turns(site)
         self._told: dict[str, float] = {}  # storage setpoints of this process's last cycle
         if memory:
             self._restore(memory)
@@ -109,9 +115,10 @@ class Controller:
         image, state = self._believed(image)
         trends = self._follow(state)
         self.runs = self.run_log.update(now, state.generators, self._ordered_runs(now)) if self.site.generators else {}
-        verdict = guard_site(self.site, state, self._in_force(now), self._observed(state))
+        observed = self._observed(state)
+        verdict = guard_site(self.site, state, self._in_force(now), observed)
         rung = self.ladder.step(*self._best_level(state, now, journal_ok), now)
-        advice = self._advise(rung, state, verdict, trends)
+        advice = self.turns.settled(now, self._advise(rung, state, verdict, trends))
         setpoints = self._setpoints(rung, state, verdict, advice, trends)
         withdraw = tuple(self.orders.modes) if rung.level is Level.L5 else ()
         tested = self.commissioning.step(image, state, list(self.obligations.values()), verdict.limit_kw, self.orders.modes)
@@ -127,12 +134,13 @@ class Controller:
             setpoints=tuple(setpoints),
             written=written,
             withdraw=withdraw,
-            alarms=(*alarms, *state.assumed, *(f"{a}: {p}" for a, p in image.problems.items()), *_infeasible(verdict, state)),
+            alarms=(*alarms, *state.assumed, *_said(image, observed.degraded), *_infeasible(verdict, state)),
             acknowledged=tuple(acknowledged),
             interval_kwh=self.billing.energy_kwh,
             month_peak_kw=self.billing.peak_kw,
             critical_kw=max(self.critical.buckets.values(), default=0.0),
             is_healthy=not withdraw,
+            degraded=observed.degraded,
             exposure=exposure(self.site, verdict, self.last_storage, self.last_caps),
             runs=self.runs,
         )
@@ -167,6 +175,8 @@ class Controller:
             "charge": self.plausible.encode(),
             "trust": self.commissioning.encode(),
             "response": self.response.encode(),
+            "degraded": self.degraded.encode(),
+            "turns": self.turns.encode(),
         }
 
     def _restore(self, memory: Mapping[str, Any]) -> None:
@@ -184,6 +194,8 @@ class Controller:
         self.plausible.restore(memory.get("charge", {}))
         self.commissioning.trust.restore(memory.get("trust", {}))
         self.response.restore(memory.get("response", {}))
+        self.degraded.restore(memory.get("degraded", {}))
+        self.turns.restore(memory.get("turns", []))
 
     # -- what came in ---------------------------------------------------------------------------------------------------------------
 
@@ -258,6 +270,8 @@ class Controller:
             runs=self.runs,
             gross_valley_kw=self.gross_valley.update(now, state.load_kw + state.generation_kw),
             correction_kw=self._correction_kw(state),
+            degraded=self.degraded.update(self.site, state),
+            returning=self.recovery.update(state),
         )
 
     def _ordered_runs(self, now: datetime) -> dict[str, str]:
@@ -436,6 +450,11 @@ def _lower(setpoint: Setpoint, safe: Setpoint | None) -> Setpoint:
     if safe is None:
         return setpoint
     return safe if safe.command != "power_cap_kw" or safe.power_kw <= setpoint.power_kw else setpoint
+
+
+def _said(image: SiteImage, standing: Sequence[Standing]) -> list[str]:
+    """What devices and degraded modes say."""
+    return [*(f"{a}: {p}" for a, p in image.problems.items()), *(f"degraded: {s.mode.name}: {s.why}" for s in standing)]
 
 
 def _infeasible(verdict: Verdict, state: SiteState) -> list[str]:

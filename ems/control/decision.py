@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ems.assets.generator.model import GeneratorRun
 from ems.control.ladder import Rung
 from ems.dispatch.setpoint import Setpoint
+from ems.guard.degraded import Standing
 from ems.guard.exposure import Exposure
 from ems.guard.guard import Verdict
 from ems.state.estimate import SiteState
@@ -30,5 +31,6 @@ class Decision:
     month_peak_kw: float
     critical_kw: float  # 24-h peak hold of the critical load
     is_healthy: bool  # leases may be refreshed
+    degraded: tuple[Standing, ...]  # modes in force
     exposure: Exposure  # what outlives the controller if it dies now
     runs: Mapping[str, GeneratorRun] = field(default_factory=dict)  # per generator

@@ -52,6 +52,7 @@ def encode_snapshot(controller: Controller, decision: Decision, image: SiteImage
         "alarms": list(decision.alarms),
         "trust": controller.commissioning.shown(),
         "self_test": controller.commissioning.tested or None,
+        "degraded": [{"name": s.mode.name, "why": s.why, "since": s.since.isoformat()} for s in decision.degraded],
         "exposure": asdict(decision.exposure),
         "orders": [o.encode() for o in controller.orders.standing.values()],
         "plan": {"made_at": plan.made_at.isoformat(), "valid_until": plan.valid_until.isoformat(), "peak_kw": plan.peak_kw}

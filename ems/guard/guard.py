@@ -21,6 +21,8 @@ from ems.assets.grid_connection.envelope import momentary_limit
 from ems.assets.ups.envelope import ups_envelope
 from ems.assets.ups.model import Ups
 from ems.assets.workload.envelope import assumed_cap_kw, cap_envelope
+from ems.assets.workload.model import Cluster
+from ems.guard.degraded import Standing, cap_bound_kw, storage_bounds
 from ems.guard.generation import firm_generation_kw, generation_envelopes, most_generation_kw
 from ems.guard.room import Room
 from ems.guard.share import share_total
@@ -50,6 +52,8 @@ class Observed:
     runs: Mapping[str, GeneratorRun] = field(default_factory=dict)  # per generator
     gross_valley_kw: float = math.inf  # smallest import without storage and generation of the last seconds
     correction_kw: float = 0.0  # import above the limit that nothing explains, see correction.py
+    degraded: tuple[Standing, ...] = ()  # modes in force
+    returning: frozenset[str] = frozenset()  # stores that are back, but not for long enough
 
 
 @dataclass(frozen=True)
@@ -90,8 +94,8 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
     storage = {b.id: battery_envelope(b, state.batteries[b.id], exposure_s, state.outdoor_temp_c) for b in site.batteries}
     for ups in site.upses:
         storage[ups.id] = ups_envelope(ups, state.upses[ups.id], observed.critical_kw[ups.id], exposure_s, observed.since_normal_s[ups.id])
-    storage = _hold_feeders(site, state, _hold_export(site, storage, observed))
-    caps = {c.id: cap_envelope(c, state.clusters[c.id]) for c in site.clusters}
+    storage = _hold_feeders(site, state, _hold_export(site, _hold_degraded(storage, observed), observed))
+    caps = {c.id: _degraded_cap(c, cap_envelope(c, state.clusters[c.id]), state, observed.degraded) for c in site.clusters}
     for asset, kw in observed.fixed_kw.items():
         part = storage if asset in storage else caps
         part[asset] = Envelope(asset, kw, kw, "not handed over", "not handed over")
@@ -190,6 +194,23 @@ def _exposure_s(site: Site) -> float:
     """How long a setpoint can outlive the controller: the longest lease and two cycles."""
     lease_s = max((link.lease_s for link in site.links.values()), default=0.0)
     return lease_s + 2.0 * site.control.cycle_s
+
+
+def _hold_degraded(storage: dict[str, Envelope], observed: Observed) -> dict[str, Envelope]:
+    """What the degraded modes in force, and a fault just over, take from storage."""
+    discharge, charge, name = storage_bounds(observed.degraded)
+    out = {}
+    for asset, e in storage.items():
+        if name:
+            e = e.narrowed(min(0.0, e.low_kw * discharge), max(0.0, e.high_kw * charge), name)
+        out[asset] = e.narrowed(0.0, 0.0, "just back: ten good cycles first") if asset in observed.returning else e
+    return out
+
+
+def _degraded_cap(cluster: Cluster, envelope: Envelope, state: SiteState, standing: tuple[Standing, ...]) -> Envelope:
+    """What the degraded modes in force take from a cluster; never under its idle power."""
+    high_kw, name = cap_bound_kw(cluster, state.clusters[cluster.id], standing)
+    return envelope.narrowed(envelope.low_kw, max(envelope.low_kw, high_kw), name) if name else envelope
 
 
 def _hold_export(site: Site, storage: dict[str, Envelope], observed: Observed) -> dict[str, Envelope]:

@@ -1,0 +1,178 @@
+"""Degraded modes as data: what must be seen, how long it is kept, and what of the site's freedom it takes.
+
+A mode only narrows. It begins in the cycle that shows it, is kept `hold_s` after it was last seen, and then gives the caps back in a
+straight line over `return_s`: after an outage the halls come back by stages and not at once. What a mode takes is the same whoever asks.
+
+Storage: `free`, `no charging`, or `idle` (no power either way; what it is told is zero, and the device's own ride-through is not touched).
+Caps: `free`, `contract` (the contract caps, which hold without storage), or `essential` (idle power and interactive work).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from ems.assets.workload.model import Cluster, ClusterState
+from ems.site.model import Site
+from ems.state.estimate import SiteState
+
+ON_BATTERY = ("on_battery", "generator")
+DIP_WINDOW = timedelta(seconds=60)
+DIPS = 3
+WARM_K = 2.0  # above its commissioned supply a plant has lost capacity
+DEAD_GRID = 0.1  # of the import limit: what may still flow at the meter of a site without grid
+DEAD_DEVICE = 0.02  # of its rating: what may still be read of a device without power
+ESSENTIAL_MARGIN = 1.05  # on interactive demand: its own steps within a cycle
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One way in which a site is not whole."""
+
+    name: str
+    seen: Callable[[Site, SiteState, int], str]  # why it is on in this cycle, "" when it is not; the int counts dips of the last minute
+    storage: str = "free"
+    caps: str = "free"
+    hold_s: float = 10.0
+    return_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A mode in force: why, since when, and how much of its narrowing is left (1: all, falling to 0 while the caps come back)."""
+
+    mode: Mode
+    why: str
+    since: datetime
+    share: float
+
+
+def _grid_outage(site: Site, state: SiteState, dips: int) -> str:
+    """Every UPS is on battery and nothing that lives on the grid has power (a device that is silent says nothing against it)."""
+    modes = [state.upses[u.id].mode for u in site.upses if state.upses[u.id].is_fresh]
+    has_outage = bool(modes) and all(m in ON_BATTERY for m in modes) and not _draws_from_the_grid(site, state)
+    return "every UPS carries its load from its battery" if has_outage else ""
+
+
+def _draws_from_the_grid(site: Site, state: SiteState) -> bool:
+    poc_kw = state.connection.power_kw or 0.0
+    batteries = [(state.batteries[b.id].power_kw, b.power_kw) for b in site.batteries if state.batteries[b.id].is_fresh]
+    coolings = [(state.coolings[c.id].power_kw, c.rating_kw) for c in site.coolings if state.coolings[c.id].is_fresh]
+    is_metered = abs(poc_kw) > DEAD_GRID * site.point_of_connection.import_limit_kw
+    return is_metered or any(abs(kw) > DEAD_DEVICE * rating_kw for kw, rating_kw in (*batteries, *coolings))
+
+
+def _feed_lost(site: Site, state: SiteState, dips: int) -> str:
+    lost = [u.id for u in site.upses if state.upses[u.id].is_fresh and state.upses[u.id].mode in ON_BATTERY]
+    return f"{', '.join(lost)} on battery, the grid is there" if lost and not _grid_outage(site, state, dips) else ""
+
+
+def _dips(site: Site, state: SiteState, dips: int) -> str:
+    return f"{dips} transfers to battery within {DIP_WINDOW.seconds} s" if dips >= DIPS else ""
+
+
+def _cooling_lost(site: Site, state: SiteState, dips: int) -> str:
+    """A chilled-water plant that removes less than the halls give off, or whose supply has run warm."""
+    for cooling in site.coolings:
+        seen, plant = state.coolings[cooling.id], cooling.plant
+        if plant is None or seen.able_kw is None or seen.supply_temp_c is None:
+            continue
+        heat_kw = sum(state.clusters[c].power_kw for c in cooling.cools)
+        if seen.able_kw < heat_kw:
+            return f"{cooling.id} removes {seen.able_kw:.0f} of {heat_kw:.0f} kW"
+        if seen.supply_temp_c > plant.supply_temp_c + WARM_K:
+            return f"{cooling.id} supplies {seen.supply_temp_c:.1f} °C"
+    return ""
+
+
+def _storage_lost(site: Site, state: SiteState, dips: int) -> str:
+    stores = [b.is_fresh for b in state.batteries.values()] + [u.is_fresh for u in state.upses.values()]
+    return "no store can be counted on" if stores and not any(stores) else ""
+
+
+def _meter_lost(site: Site, state: SiteState, dips: int) -> str:
+    return "" if state.connection.is_fresh else "the meter at the point of connection cannot be read"
+
+
+MODES = (
+    Mode("grid outage", _grid_outage, storage="idle", caps="essential", hold_s=300.0, return_s=300.0),
+    Mode("dips", _dips, storage="idle", hold_s=600.0),
+    Mode("feed lost", _feed_lost, storage="no charging", caps="essential", hold_s=60.0, return_s=60.0),
+    Mode("cooling lost", _cooling_lost, storage="no charging", hold_s=60.0),
+    Mode("storage lost", _storage_lost, caps="contract"),
+    Mode("meter lost", _meter_lost, storage="no charging", caps="contract"),
+)
+
+
+class Degraded:
+    """Follows all modes from cycle to cycle."""
+
+    def __init__(self) -> None:
+        self._last_seen: dict[str, tuple[datetime, str]] = {}
+        self._since: dict[str, datetime] = {}
+        self._was_on_battery: dict[str, bool] = {}
+        self._dips: deque[datetime] = deque(maxlen=DIPS)
+
+    def update(self, site: Site, state: SiteState) -> tuple[Standing, ...]:
+        """The modes in force at `state.now`, in the order of MODES."""
+        dips = self._count_dips(state)
+        for mode in MODES:
+            why = mode.seen(site, state, dips)
+            if why:
+                self._last_seen[mode.name] = (state.now, why)
+                self._since.setdefault(mode.name, state.now)
+        return tuple(s for m in MODES if (s := self._standing(m, state.now)) is not None)
+
+    def encode(self) -> dict[str, Any]:
+        """What must survive a restart, as plain data."""
+        return {k: [at.isoformat(), why, self._since[k].isoformat()] for k, (at, why) in self._last_seen.items()}
+
+    def restore(self, data: Mapping[str, Any]) -> None:
+        """Takes back what `encode` gave."""
+        for name, (at, why, since) in data.items():
+            self._last_seen[name], self._since[name] = (datetime.fromisoformat(at), why), datetime.fromisoformat(since)
+
+    def _standing(self, mode: Mode, now: datetime) -> Standing | None:
+        if mode.name not in self._last_seen:
+            return None
+        at, why = self._last_seen[mode.name]
+        gone_s = (now - at).total_seconds()
+        if gone_s > mode.hold_s + mode.return_s:
+            del self._last_seen[mode.name], self._since[mode.name]
+            return None
+        share = 1.0 if gone_s <= mode.hold_s else 1.0 - (gone_s - mode.hold_s) / mode.return_s
+        return Standing(mode, why if gone_s <= 0.0 else f"{why} until {gone_s:.0f} s ago", self._since[mode.name], share)
+
+    def _count_dips(self, state: SiteState) -> int:
+        for name, ups in state.upses.items():
+            is_on_battery = ups.is_fresh and ups.mode == "on_battery"
+            if is_on_battery and not self._was_on_battery.get(name, False):
+                self._dips.append(state.now)
+            if ups.is_fresh:
+                self._was_on_battery[name] = is_on_battery
+        return sum(state.now - at <= DIP_WINDOW for at in self._dips)
+
+
+def storage_bounds(standing: tuple[Standing, ...]) -> tuple[float, float, str]:
+    """Factors on (discharge, charge) power that the modes leave, 0 or 1, and the mode that takes most."""
+    idle = [s.mode.name for s in standing if s.mode.storage == "idle" and s.share >= 1.0]
+    closed = [s.mode.name for s in standing if s.mode.storage == "no charging" and s.share >= 1.0]
+    return (0.0 if idle else 1.0), (0.0 if idle or closed else 1.0), next(iter([*idle, *closed]), "")
+
+
+def cap_bound_kw(cluster: Cluster, state: ClusterState, standing: tuple[Standing, ...]) -> tuple[float, str]:
+    """The highest cap in kW that the modes leave a cluster, and the mode that says so; its rating where none does."""
+    bounds = [(cluster.rating_kw, "")]
+    for s in standing:
+        if s.mode.caps != "free":
+            narrow_kw = min(cluster.rating_kw, cluster.contract_cap_kw if s.mode.caps == "contract" else _essential_kw(cluster, state))
+            bounds.append((cluster.rating_kw - s.share * (cluster.rating_kw - narrow_kw), s.mode.name))
+    return min(bounds)
+
+
+def _essential_kw(cluster: Cluster, state: ClusterState) -> float:
+    interactive = state.classes.get("interactive")
+    return cluster.idle_kw + ESSENTIAL_MARGIN * (interactive.demand_kw if interactive is not None else 0.0)
