@@ -6,7 +6,7 @@ obligations through the mailbox; they hold them also when the office is gone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,10 @@ class RunPorts:
         critical_kw = max(state.critical_kw, plan.critical_q99_kw)
         return {u.id: u.reserve_soc(critical_kw) * u.energy_kwh for u in self.site.upses}
 
+    def minute_kw(self, start: datetime, end: datetime) -> list[float | None]:
+        """Minute means of the point of connection."""
+        return [r["poc_kw"] for r in self._minutes(start, end)]
+
     def _enrolment(self, event: GridEvent) -> EnrolmentFile | None:
         return None if self.desk is None else self.desk.enrolments.get(event.program)
 
@@ -148,6 +152,8 @@ class Programs:
     def __init__(self, site: Site, state_dir: Path, mailbox: Mailbox, engine: Engine) -> None:
         self.site, self.state_dir, self._mailbox = site, state_dir, mailbox
         self.ports = RunPorts(site, mailbox, engine)
+        self.before: Callable[[Desk, datetime], None] = lambda desk, now: None  # takes what the channels brought
+        self.others: Callable[[datetime], Iterable[Obligation]] = lambda now: ()  # what connections ask
         self._sent: dict[str, Obligation] = {}
         self._opened: tuple[float, Desk] | None = None
 
@@ -183,12 +189,13 @@ class Programs:
         if not self.is_needed:
             return 0
         desk = self.desk()
+        self.before(desk, now)
         desk.tick(now)
         return self.send(desk, now)
 
     def send(self, desk: Desk, now: datetime) -> int:
         """Sends every obligation that was not sent yet in this form. After a restart all are sent again: that changes nothing."""
-        wanted = [o for o in desk.obligations() if o.end > now - FORGOTTEN and self._sent.get(o.id) != o]
+        wanted = [o for o in (*desk.obligations(), *self.others(now)) if o.end > now - FORGOTTEN and self._sent.get(o.id) != o]
         messages = [(encode_obligation(o), now, max(now, o.end) + KEPT) for o in wanted]
         if messages and not self._mailbox.post_many("event", messages):
             raise DataError("obligations could not be sent: the mailbox is busy")

@@ -24,6 +24,7 @@ from ems.errors import EmsError
 from ems.history.retention import compact
 from ems.history.write import read_mark, write_mark
 from ems.mailbox import Mailbox
+from ems.office.channels import Channels
 from ems.office.feed_desk import FeedDesk
 from ems.office.programs import Programs
 from ems.office.ship import Shipper
@@ -50,6 +51,8 @@ class Schedule:
         self.shipper = Shipper(site, state_dir, mailbox, engine)
         self.feeds = FeedDesk(site, state_dir, mailbox, clock.now)
         self.programs = Programs(site, state_dir, mailbox, engine)
+        self.channels = Channels(self.programs, state_dir, mailbox, clock)
+        self.programs.before, self.programs.others = self.channels.deliver, self.channels.obligations
         self.trouble: dict[str, str] = {}  # by job, while its last run failed
         self._counts: Counter[tuple[str, str]] = Counter()
         self._is_prepared = False
@@ -69,6 +72,7 @@ class Schedule:
         """Ends the ticking and waits for the runs under way."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=True)
+        self.channels.close()
 
     def ship(self) -> None:
         """Ships news into history."""
@@ -101,7 +105,8 @@ class Schedule:
     def notes(self, now: datetime) -> tuple[str, ...]:
         """The office's own troubles, for eyes."""
         damage = (f"journal: {text}" for text in self.shipper.damage[-1:])
-        return (*(f"{job}: {text}" for job, text in sorted(self.trouble.copy().items())), *self.feeds.notes(now), *damage)
+        channels = self.channels.notes(now)
+        return (*channels, *(f"{job}: {text}" for job, text in sorted(self.trouble.copy().items())), *self.feeds.notes(now), *damage)
 
     def counts(self) -> Mapping[tuple[str, str], float]:
         """Counters by (metric, label)."""

@@ -124,6 +124,22 @@ class Desk:
         self._tick(now)
         return answer
 
+    def keep(self, message: Message, verdict: str, why: str, now: datetime) -> bool:
+        """Writes a message that is no event of the desk's own (a capacity limit, a price, what cannot be read) once; False: known."""
+        with self.store.exclusive():
+            self.refresh()
+            if f"{message.sha256}|{verdict}" in self._seen:
+                return False
+            body = {"source": message.source, "raw": message.raw[:MOST_RAW], "sha256": message.sha256, "verdict": verdict, "why": why}
+            self._write(now, "message", "", {**body, "event": "", "encoded": None})
+            return True
+
+    def note(self, event: str, body: Mapping[str, object], now: datetime) -> None:
+        """Writes a remark about an event, such as a report that was sent."""
+        with self.store.exclusive():
+            self.refresh()
+            self._write(now, "note", event, body)
+
     def cancel_missing(self, program: str, present: Sequence[str], source: str, now: datetime) -> list[str]:
         """A full list of a programme's events arrived: those it does not name are cancelled. Gives their ids."""
         with self.store.exclusive():

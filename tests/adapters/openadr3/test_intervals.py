@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -153,7 +154,7 @@ def test_a_looped_event_covers_exactly_its_duration_without_gap_or_overlap(minut
     raw = event(*[interval(n) for n in range(count)], duration=f"PT{hours}H", **period(duration=f"PT{minutes}M"))
     slots = resolved(raw, ISSUED, UNTIL)
     assert slots[0].start == ISSUED + 4 * HOUR and slots[-1].end == ISSUED + (4 + hours) * HOUR
-    assert all(a.end == b.start for a, b in zip(slots, slots[1:], strict=False))
+    assert all(a.end == b.start for a, b in pairwise(slots))
 
 
 @given(st.integers(0, 10**6))

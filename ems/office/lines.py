@@ -1,0 +1,114 @@
+"""One line to one head-end: a thread of its own that looks when it is time or somebody hints, and hands in reports.
+
+The thread never touches the desk: what it brings waits in a queue for the job that moves events.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from ems.clock import Clock
+from ems.program.channel import ChannelFile
+from ems.program.heard import Heard, Look
+
+TICK_S = 0.5  # wall
+MOST_WAITING = 1_000
+SHORTEST_WALL_S = 1.0  # between two looks, however fast the site's clock runs
+PATIENCE = (1.0, 2.0, 4.0, 8.0)  # times the poll period after so many failures
+
+
+class Counterpart(Protocol):
+    """What an adapter brings: it speaks a protocol and decides nothing. Its calls may wait for the network."""
+
+    def look(self, now: datetime, expected: Collection[str]) -> Look:
+        """Everything the head-end shows; `expected` are our ids that stand."""
+
+    def send(self, reports: Collection[tuple[str, Mapping[str, Any]]], now: datetime) -> tuple[tuple[tuple[str, str], ...], str]:
+        """Hands in reports by key: those that were taken (never to be sent again), and what went wrong last."""
+
+    def close(self) -> None:
+        """Drops the connections."""
+
+
+class Line(threading.Thread):
+    """The thread of one channel."""
+
+    def __init__(self, channel: ChannelFile, counterpart: Counterpart, clock: Clock) -> None:
+        super().__init__(name=f"channel {channel.id}", daemon=True)
+        self.channel = channel
+        self.brought: deque[Look] = deque(maxlen=MOST_WAITING)
+        self.expected: tuple[str, ...] = ()
+        self.trouble = ""
+        self.last_contact: datetime | None = None
+        self._counterpart, self._clock = counterpart, clock
+        self._outbox: dict[str, Mapping[str, Any]] = {}
+        self._lock = threading.Lock()
+        self._hint, self._end = threading.Event(), threading.Event()
+        self._due: datetime | None = None
+        self._failures = 0
+        self._looked_wall_s = -SHORTEST_WALL_S
+
+    def run(self) -> None:
+        """Until stopped."""
+        while not self._end.is_set():
+            self.step()
+            self._hint.wait(TICK_S)
+        self._counterpart.close()
+
+    def step(self) -> None:
+        """Looks when it is due, then hands in what waits."""
+        now, wall_s = self._clock.now(), self._clock.wall_s()
+        is_due = self._due is None or now >= self._due or self._hint.is_set()
+        if is_due and wall_s - self._looked_wall_s >= SHORTEST_WALL_S:
+            self._hint.clear()
+            self._looked_wall_s = wall_s
+            self._look(now)
+        self._hand_in(now)
+
+    def hint(self) -> None:
+        """Somebody says that there is news: looks at once, at most once a second."""
+        self._hint.set()
+
+    def push(self, look: Look) -> None:
+        """What came by itself."""
+        self.brought.append(look)
+
+    def hand_in(self, reports: Mapping[str, Mapping[str, Any]]) -> None:
+        """Reports to send, by key."""
+        with self._lock:
+            self._outbox.update(reports)
+
+    def stop(self) -> None:
+        """Ends the thread; it closes its connections itself."""
+        self._end.set()
+        self._hint.set()
+
+    def _look(self, now: datetime) -> None:
+        look = self._counterpart.look(now, self.expected)
+        self._failures = self._failures + 1 if look.trouble else 0
+        wait = self.channel.poll_s * PATIENCE[min(self._failures, len(PATIENCE) - 1)]
+        self._due = now + timedelta(seconds=wait)
+        self.trouble = look.trouble
+        if not look.trouble:
+            self.last_contact = now
+        self.brought.append(look)
+
+    def _hand_in(self, now: datetime) -> None:
+        with self._lock:
+            waiting = dict(self._outbox)
+        if not waiting or self.trouble:
+            return
+        taken, trouble = self._counterpart.send(list(waiting.items()), now)
+        with self._lock:
+            for key, _ in taken:
+                self._outbox.pop(key, None)
+        self.brought.append(Look(now, remarks=(trouble,) if trouble else (), sent=taken, is_full=False))
+
+
+def pushed(channel: ChannelFile, heard: Heard, now: datetime) -> Look:
+    """One object that came by itself: nothing can be said about the others."""
+    return Look(now, (heard,), is_full=False)
