@@ -1,0 +1,211 @@
+"""Channels in the office: limits reach control, everything is kept with its hash, lost and exhausted limits fall back, reports go out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ems.history import schema
+from ems.history.engine import open_engine
+from ems.history.tables import site_minute
+from ems.history.write import put
+from ems.mailbox import Mailbox
+from ems.office.channels import Channels
+from ems.office.programs import Programs
+from ems.program.states import State
+from ems.program.status import decode_obligation
+from ems.program.store import EventStore, broken_at
+from ems.resources import bundled
+from ems.signals.events import known_obligations
+from ems.site.load import load_site
+from tests.adapters.openadr3.headend import HOUR, MINUTE, NOW, HeadEnd, event_body, head_end
+
+SITE = load_site(bundled("config/sites/demo-2mw.yaml"))
+ENROLMENTS = """enrolments:
+  - {program: nonfirm-connection, status: active, since: 2026-01-01, level_kw: 700, constant_kw: 1450}
+"""
+
+
+class Standing:
+    """A clock that a test moves; ten wall seconds pass between two looks at it."""
+
+    def __init__(self, grid: HeadEnd) -> None:
+        self._grid, self._wall_s = grid, 0.0
+
+    def now(self) -> datetime:
+        return self._grid.now
+
+    def wall_s(self) -> float:
+        self._wall_s += 10.0
+        return self._wall_s
+
+
+class Office:
+    """Programmes and channels of one office on a folder, stepped by hand."""
+
+    def __init__(self, folder: Path, grid: HeadEnd, **channel: Any) -> None:
+        self.folder, self.grid = folder, grid
+        given = {"capacity": {"subscription_kw": 900, "stale_after_s": 900}, **channel}
+        made = grid.channel(folder, **given).model_dump(mode="json", exclude_none=True)
+        (folder / "channels.yaml").write_text(json.dumps({"channels": [made]}))
+        (folder / "enrolments.yaml").write_text(ENROLMENTS)
+        url = f"sqlite:///{folder / 'history.db'}"
+        if not (folder / "history.db").exists():
+            schema.upgrade(url)
+        self.mailbox = Mailbox(folder / "mailbox.db", busy_ms=2000)
+        self.engine = open_engine(url)
+        self.programs = Programs(SITE, folder, self.mailbox, self.engine)
+        clock: Any = Standing(grid)
+        self.channels = Channels(self.programs, folder, self.mailbox, clock)
+        self.programs.before, self.programs.others = self.channels.deliver, self.channels.obligations
+
+    def step(self, after: timedelta = timedelta(0)) -> None:
+        """The lines look, then the events move."""
+        now = self.grid.wait(after)
+        for _ in range(2):
+            self.programs.tick(now)
+            for line in self.channels.lines.values():
+                line.step()
+        self.programs.tick(now)
+
+    def limit_kw(self, at: datetime | None = None) -> float:
+        """The import limit that control holds at an instant, from what was sent by now."""
+        sent = [decode_obligation(m.body) for m in self.mailbox.since("event", 0, 10_000)]
+        at = at or self.grid.now
+        return min((o.import_limit_kw() for o in known_obligations(sent, self.grid.now) if o.is_in_force(at)), default=9999.0)
+
+    def trail(self, kind: str) -> list[dict[str, Any]]:
+        return [r.body for r in EventStore(self.folder / "programs.db").since() if r.kind == kind]
+
+    def close(self) -> None:
+        self.channels.close()
+        self.programs.close()
+        self.engine.dispose()
+
+
+@pytest.fixture
+def grid() -> Iterator[HeadEnd]:
+    with head_end() as made:
+        yield made
+
+
+@pytest.fixture
+def office(grid: HeadEnd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Office]:
+    monkeypatch.setattr("ems.office.lines.Line.start", lambda self: None)
+    made = Office(tmp_path, grid)
+    yield made
+    made.close()
+
+
+def test_a_capacity_limit_holds_for_its_intervals_and_the_subscription_before_and_after(grid, office):
+    grid.event(grid.program(), "IMPORT_CAPACITY_LIMIT", [1200, 600])
+    office.step()
+    holds = [office.limit_kw(NOW + h * HOUR + MINUTE) for h in (0, 1, 2, 3, 24 * 30)]
+    assert holds == [900.0, 1200.0, 600.0, 900.0, 900.0]
+    kept = office.trail("message")
+    assert len(kept) == 1 and kept[0]["verdict"] == "taken" and json.loads(kept[0]["raw"])["objectType"] == "EVENT" and kept[0]["sha256"]
+    assert broken_at(EventStore(office.folder / "programs.db").since()) is None
+
+
+def test_when_nobody_is_heard_the_subscription_holds_also_where_more_was_allowed(grid, office):
+    grid.event(grid.program(), "IMPORT_CAPACITY_LIMIT", [1200, 600])
+    office.step()
+    grid.vtn.is_down = True
+    office.step(70 * MINUTE)
+    assert office.limit_kw() == 900.0 and office.limit_kw(NOW + 2 * HOUR + MINUTE) == 600.0
+    assert any("communication lost" in n for n in office.channels.notes(grid.now))
+    grid.vtn.is_down = False
+    office.step(10 * MINUTE)
+    assert office.limit_kw() == 1200.0
+
+
+def test_after_a_grid_outage_limits_are_discarded_and_asked_for_again(grid, office):
+    event = grid.event(grid.program(), "IMPORT_CAPACITY_LIMIT", [1200], length="PT6H", start=NOW)
+    office.step()
+    assert office.limit_kw() == 1200.0
+    grid.vtn.is_down = True
+    snapshot = {"degraded": [{"name": "grid outage", "why": "", "since": grid.now.isoformat()}]}
+    office.mailbox.post("snapshot", snapshot, grid.now, grid.now + HOUR)
+    office.step(MINUTE)
+    assert office.limit_kw() == 900.0
+    office.mailbox.post("snapshot", {"degraded": []}, grid.now, grid.now + HOUR)
+    grid.vtn.is_down = False
+    grid.business.update_event(event["id"], event_body(event["programID"], "IMPORT_CAPACITY_LIMIT", [1100], length="PT6H", start=NOW))
+    office.step(MINUTE)
+    assert office.limit_kw() == 1100.0
+
+
+def test_a_deleted_limit_ends_and_a_restarted_office_goes_on_with_what_was_told(grid, office, tmp_path):
+    event = grid.event(grid.program(), "IMPORT_CAPACITY_LIMIT", [600], length="P9999Y", start=NOW)
+    office.step()
+    office.close()
+    grid.vtn.is_down = True
+    again = Office(tmp_path, grid)
+    again.step(MINUTE)
+    assert again.limit_kw() == 600.0
+    grid.vtn.is_down = False
+    grid.business.delete_event(event["id"])
+    again.step(5 * MINUTE)
+    assert again.limit_kw() == 900.0
+    again.close()
+
+
+def test_a_dispatch_goes_through_the_event_machine_and_ends_when_it_is_deleted(grid, office):
+    event = grid.event(grid.program(), "DISPATCH_SETPOINT", [700])
+    office.step()
+    desk = office.programs.desk()
+    status = desk.events[f"dso:{event['id']}"]
+    assert status.opt == "in" and office.limit_kw(NOW + 90 * MINUTE) == 700.0
+    grid.business.delete_event(event["id"])
+    office.step(5 * MINUTE)
+    assert desk.events[f"dso:{event['id']}"].state is State.CANCELLED and office.limit_kw(NOW + 90 * MINUTE) == 900.0
+
+
+def test_an_event_rewritten_to_now_and_nothing_is_cancelled(grid, office):
+    event = grid.event(grid.program(), "DISPATCH_SETPOINT", [700])
+    office.step()
+    grid.wait(MINUTE)
+    period = {"start": "0001-01-01T00:00:00Z", "duration": "PT0S"}
+    grid.business.update_event(event["id"], {"programID": event["programID"], "intervalPeriod": period, "intervals": []})
+    office.step(5 * MINUTE)
+    assert office.programs.desk().events[f"dso:{event['id']}"].state is State.CANCELLED
+
+
+def test_reports_asked_for_are_sent_once_and_the_business_side_reads_them(grid, office):
+    asked = [{"payloadType": "DEMAND", "repeat": -1, "numIntervals": 1, "startInterval": 1}, {"payloadType": "USAGE"}]
+    minutes = [{"start": NOW + n * MINUTE, "poc_kw": 600.0 + n} for n in range(60)]
+    with office.engine.begin() as connection:
+        put(connection, site_minute, minutes)
+    grid.event(grid.program(), "IMPORT_CAPACITY_LIMIT", [1000, 1000], start=NOW, length="PT15M", reportDescriptors=asked)
+    office.step()
+    for _ in range(4):
+        office.step(15 * MINUTE)
+    reports = grid.business.reports()
+    found = sorted(
+        (r.payload_descriptors[0].payload_type, [float(i.payloads[0].values[0]) for i in r.resources[0].intervals]) for r in reports
+    )
+    assert found == [("DEMAND", [607.0]), ("DEMAND", [622.0]), ("USAGE", [151.75, 155.5])]
+    assert {r.payload_descriptors[0].confidence for r in reports} == {100}
+    assert len([n for n in office.trail("note") if "report" in n and n["raw"]]) == 3
+
+
+def test_a_webhook_only_makes_the_line_look_and_only_with_its_token(grid, tmp_path, monkeypatch):
+    monkeypatch.setattr("ems.office.lines.Line.start", lambda self: None)
+    (tmp_path / "hook").write_text("s3cret")
+    webhook = {"callback_url": "https://site.example/hooks/dso", "token_file": "hook"}
+    office = Office(tmp_path, grid, webhook=webhook, poll_s=3600.0)
+    program = grid.program()
+    office.step()
+    grid.event(program, "IMPORT_CAPACITY_LIMIT", [500], start=NOW)
+    office.step(MINUTE)
+    assert office.limit_kw() == 900.0 and not office.channels.hint("dso", "guess") and not office.channels.hint("other", "s3cret")
+    assert office.channels.hint("dso", "s3cret")
+    office.step()
+    assert office.limit_kw() == 500.0
+    assert next(iter(grid.vtn.stored["subscriptions"].values()))["objectOperations"][0]["callbackUrl"] == webhook["callback_url"]
+    office.close()
