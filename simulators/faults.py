@@ -15,7 +15,7 @@ from ems.site.model import Site
 from ems.site.source import FileModel, Instant, read_source, validated
 from simulators.devices.device import Device
 
-Kind = Literal["silent", "frozen", "slow", "reject", "ignores", "wrong_sign", "trip", "local", "reboot", "refuse", "lying"]
+Kind = Literal["silent", "frozen", "slow", "reject", "ignores", "wrong_sign", "trip", "local", "reboot", "refuse", "lying", "no_lease"]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ems.app.options import DbOption, StateOption, show
+from ems.app.options import DbOption, StateOption, show, words
 from ems.errors import EmsError
 
 db_app = typer.Typer(help="The schema of the history database.", no_args_is_help=True)
@@ -86,3 +86,36 @@ def devices_probe(
     from ems.app.probing import probe_lines
 
     show(probe_lines(site, loopback, state_dir))
+
+
+@devices_app.command("self-test")
+def devices_self_test(
+    site: Annotated[str, typer.Argument(help="A site file, or the name of a shipped one.", show_default=False)],
+    device: Annotated[str | None, typer.Option("--device", help="The one device to test; with --by.", show_default=False)] = None,
+    by: Annotated[str | None, typer.Option("--by", help="Your name; without it nothing is written (dry run).", show_default=False)] = None,
+    why: Annotated[str, typer.Option("--why", help="The reason; it goes into the journal.")] = "commissioning",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the point list and the witness sheet (CSV).", show_default=False)
+    ] = None,
+    loopback: Annotated[
+        int | None, typer.Option("--loopback", min=1, max=65000, help="Maps the n-th endpoint to 127.0.0.1:BASE+n.", show_default=False)
+    ] = None,
+    state_dir: StateOption = None,
+) -> None:
+    """Commissioning test of one device through the running controller: lease, sign, read-back, identity. Without --by a dry run."""
+    from ems.app.selftesting import dry_lines, run_self_test
+    from ems.app.witness import export_sheets
+    from ems.app.wrong_usage import WrongUsage
+
+    if (by is None) != (device is None):
+        raise WrongUsage("expected --by NAME and --device ID together, or neither for a dry run")
+    if out is not None:
+        show(export_sheets(site, out, loopback, state_dir))
+    if by is None or device is None:
+        show(dry_lines(site, state_dir))
+        return
+    by, why = words(by, why)
+    is_passed, lines = run_self_test(site, device, by, why, state_dir)
+    show(lines)
+    if not is_passed:
+        raise typer.Exit(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from adapters.field import ModbusField
 from adapters.modbus.page_file import load_page
@@ -14,6 +15,7 @@ from ems.app.show import fresh_snapshot, image_lines
 from ems.app.statedir import find_state_dir
 from ems.clock import Clock
 from ems.errors import EmsError
+from ems.journal.entry import Entry
 from ems.journal.read import last_entry
 from ems.resources import bundled
 from ems.site.load import load_site
@@ -43,30 +45,34 @@ def site_lines(given: str) -> Iterator[str]:
 def probe_lines(given: str, loopback: int | None, state_dir: Path | None) -> Iterator[str]:
     """Every reading now: from the last cycle of the controller that runs this site, else asked of the devices."""
     path = find_file("sites", given)
-    running = _running_image(path, state_dir)
-    if running is not None:
-        yield from running
-        return
+    entry = running_cycle(path, state_dir)
+    image = asked_image(path, loopback) if entry is None else entry.body["image"]
+    if entry is not None:
+        yield f"as read by the controller at {entry.at.isoformat()}"
+    yield from image_lines(image)
+    if entry is None and image["problems"]:
+        raise EmsError(f"{len(image['problems'])} of {len(load_site(path).links)} devices have a problem")
+
+
+def asked_image(path: Path, loopback: int | None) -> dict[str, Any]:
+    """The encoded image of one poll of every device of a site file."""
     site = load_site(path)
     pages = load_pages(site, path)
     site = site if loopback is None else on_loopback(site, loopback)
     clock = Clock.real()
-    image = asyncio.run(_probed(ModbusField(site, pages, clock, {}, deadline_s=1.0), clock))
-    yield from image_lines(encode_image(image))
-    if image.problems:
-        raise EmsError(f"{len(image.problems)} of {len(site.links)} devices have a problem")
+    return encode_image(asyncio.run(_probed(ModbusField(site, pages, clock, {}, deadline_s=1.0), clock)))
 
 
-def _running_image(path: Path, state_dir: Path | None) -> list[str] | None:
+def running_cycle(path: Path, state_dir: Path | None) -> Entry | None:
+    """The last cycle of the controller that runs this site file, None when none does."""
     state = find_state_dir(state_dir)
     try:
         if RunFile.load(state.site).source != str(path.resolve()):
             return None
         fresh_snapshot(state)
-        entry = last_entry(state.path, "cycle")
+        return last_entry(state.path, "cycle")
     except (EmsError, OSError):
-        return None  # no controller runs this site: the devices are asked
-    return None if entry is None else [f"as read by the controller at {entry.at.isoformat()}", *image_lines(entry.body["image"])]
+        return None
 
 
 async def _probed(field: ModbusField, clock: Clock) -> SiteImage:

@@ -18,6 +18,7 @@ FAULTS = (
     "trip",  # power is zero
     "local",  # a person has taken the device: commands are refused
     "input_lost",  # a UPS loses its input and carries its load from the battery; other devices take no notice
+    "no_lease",  # holds its commands for ever, whatever its lease says
     "reboot",  # silent, and comes back with its commands at their power-on values
 )
 OTHER_NAMES = {"refuse": "reject", "lying": "wrong_sign"}  # as scenarios call them
@@ -100,7 +101,7 @@ class Device:
         """As write without a heartbeat, however late the answer would come. Raises Refused, or DeviceSilent when it does not arrive."""
         self._arrive_or_raise()
         self._refuse_or_pass(command, value)
-        if at_s >= self._lease_until_s:
+        if at_s >= self._lease_until_s and "no_lease" not in self.faults:
             self.lapse()
         self._registers[command] = value
         if self._lease_until_s == math.inf:
@@ -122,7 +123,8 @@ class Device:
 
     def lease_remaining_s(self, at_s: float) -> float:
         """Seconds until the commands lapse; 0 when no lease runs."""
-        return max(0.0, self._lease_until_s - at_s) if self._lease_until_s != math.inf else 0.0
+        left_s = max(0.0, self._lease_until_s - at_s) if self._lease_until_s != math.inf else 0.0
+        return max(1.0, left_s) if "no_lease" in self.faults else left_s
 
     def inject(self, kind: str, until_s: float) -> None:
         """Begins a fault that ends at an epoch second. Raises ValueError for a kind not in FAULTS."""
@@ -146,7 +148,7 @@ class Device:
         return "local" in self.faults
 
     def _begin_step(self, at_s: float) -> None:
-        if at_s >= self._lease_until_s:
+        if at_s >= self._lease_until_s and "no_lease" not in self.faults:
             self.lapse()
         if self.faults:
             self._end_faults(at_s)

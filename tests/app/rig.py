@@ -43,7 +43,7 @@ def until(is_true: Callable[[], Any], within_s: float, what: str) -> Any:
 class Rig:
     """Simulated demo site and one control process; planner and office do not exist."""
 
-    def __init__(self, folder: Path, speed: float, mode: Mode) -> None:
+    def __init__(self, folder: Path, speed: float, mode: Mode, faults: Path | None = None) -> None:
         self.state = StateDir(folder)
         row = PortRow()
         self.run_file = prepared_run("demo-2mw", self.state, row.base, mode, 1, None)
@@ -51,7 +51,11 @@ class Rig:
         self.clock = Clock.starting_at(BEGINS_AT, speed)
         self.clock.save(self.state.clock)
         self.mailbox = Mailbox(self.state.mailbox, busy_ms=2000)
-        self.equipment = spawn(["-m", "ems.app.simulate", str(folder)], folder / "log")
+        argv = ["-m", "ems.app.simulate", str(folder)]
+        if faults is not None:
+            argv = ["-m", "ems.app.cli", "simulate", "demo-2mw", "--loopback", str(row.base), "--state-dir", str(folder)]
+            argv += ["--faults", str(faults)]
+        self.equipment = spawn(argv, folder / "log")
         ports = [link.port for link in self.run_file.site.links.values()]
         until(lambda: all(map(is_listening, ports)), 20, "the simulated equipment listens")
         row.let_go()

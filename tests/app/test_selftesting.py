@@ -1,0 +1,73 @@
+"""`ems devices self-test` through a running controller and real Modbus/TCP: sound, inverted, without a lease, another device."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from adapters.modbus.page import Identity
+from ems.app.ordering import give_order
+from ems.app.selftesting import dry_lines, run_self_test
+from ems.app.witness import POINTS, WITNESS, export_sheets
+from ems.errors import EmsError
+from ems.journal.read import read_journal
+from ems.messages import Mode, OrderKind
+from tests.app.rig import Rig
+
+SPEED = 20.0
+PAGE = "sunspec-der-battery"
+
+
+def faults_file(folder: Path, kind: str) -> Path:
+    path = folder / "faults.yaml"
+    path.write_text(f"faults: [{{at: 0.0, device: bess-1, fault: {kind}, for_s: 100000}}]\n")
+    return path
+
+
+def test_a_sound_battery_passes_and_everything_is_written_down(tmp_path: Path):
+    with Rig(tmp_path, SPEED, Mode.OBSERVE) as rig:
+        rig.start_control()
+        dry = list(dry_lines("demo-2mw", tmp_path))
+        assert any("bess-1" in line and "identified" in line for line in dry) and dry[-1].startswith("dry run: nothing was written")
+        assert sum(rig.plant()["writes"].values()) == 0
+        is_passed, lines = run_self_test("demo-2mw", "bess-1", "Ada", "commissioning", tmp_path)
+        assert is_passed, lines
+        kept = json.loads(Path(lines[-1].removeprefix("report: ")).read_text())
+        assert kept["is_passed"] and kept["by"] == "Ada" and PAGE in kept["page"]
+        assert [e.body["asset"] for e in read_journal(tmp_path, "self_test")] == ["bess-1"]
+        assert {a for a, n in rig.plant()["writes"].items() if n} == {"bess-1"}
+        list(export_sheets("demo-2mw", tmp_path / "sheets", None, tmp_path))
+        snapshot = rig.snapshot()
+        assert snapshot is not None and snapshot["trust"]["bess-1"]["state"] == "proven"
+    points, witness = (list(csv.DictReader((tmp_path / "sheets" / f"{n}.csv").open())) for n in ("points", "witness"))
+    assert tuple(points[0]) == POINTS and tuple(witness[0]) == WITNESS
+    assert {row["asset"] for row in points} == set(rig.run_file.site.links)
+    assert any(row["asset"] == "bess-1" and row["point"] == "soc" and float(row["controller_reads"]) > 0.0 for row in witness)
+
+
+@pytest.mark.parametrize(("kind", "words"), [("wrong_sign", "the wrong way"), ("no_lease", "still holds")])
+def test_a_battery_that_is_wired_wrong_or_never_lets_go_fails_and_may_not_be_taken_into_control(tmp_path: Path, kind: str, words: str):
+    with Rig(tmp_path, SPEED, Mode.OBSERVE, faults_file(tmp_path, kind)) as rig:
+        rig.start_control()
+        is_passed, lines = run_self_test("demo-2mw", "bess-1", "Ada", "commissioning", tmp_path)
+        assert not is_passed and any(words in line for line in lines), lines
+        with pytest.raises(EmsError, match="failed its self-test"):
+            give_order(rig.state, OrderKind.MODE, "bess-1", "Ada", "go", mode=Mode.CONTROL)
+
+
+def test_another_device_at_the_address_is_never_written_and_the_report_says_so(tmp_path: Path):
+    with Rig(tmp_path, SPEED, Mode.OBSERVE) as rig:
+        page = rig.run_file.pages[PAGE]
+        wrong = replace(page, identity=(Identity(page.identity[0].register, 12345.0),))
+        replace(rig.run_file, pages={**rig.run_file.pages, PAGE: wrong}).save(rig.state.site)
+        rig.start_control()
+        is_passed, lines = run_self_test("demo-2mw", "bess-1", "Ada", "commissioning", tmp_path)
+        assert not is_passed and any("identity" in line and "not a" in line for line in lines), lines
+        assert sum(rig.plant()["writes"].values()) == 0
+
+
+def test_a_test_of_another_site_or_without_a_controller_is_one_clear_line(tmp_path: Path):
+    with pytest.raises(EmsError, match="no site runs here"):
+        run_self_test("demo-2mw", "bess-1", "Ada", "commissioning", tmp_path)
