@@ -87,7 +87,7 @@ def host_of(feed: Feed) -> str:
 async def _fetch(client: httpx.AsyncClient, feed: Feed, url: str, headers: Mapping[str, str]) -> Fetched:
     for _ in range(MOST_REDIRECTS + 1):
         async with client.stream("GET", url, headers=dict(headers), timeout=feed.timeout_s) as response:
-            if not response.is_redirect:
+            if not response.has_redirect_location:
                 return await _taken(feed, response)
             url = _followed(url, response.headers.get("location", ""))
     raise FeedRefused(f"more than {MOST_REDIRECTS} redirects")

@@ -24,6 +24,7 @@ from ems.signals.prices import day_ahead_known_at
 from ems.site.feed import FETCHED, INTERVAL_END, INTERVAL_START, PUBLISHED, Feed
 
 COMPLAINTS_KEPT = 20
+FIRST_YEAR, LAST_YEAR = 1971, 2200  # outside, a stamp is not in the unit it is said to be in
 
 
 @dataclass(frozen=True, order=True)
@@ -106,24 +107,25 @@ class _Reader:
         given, form = raw.get(part, ABSENT), self.feed.time_format
         try:
             if form in ("epoch_s", "epoch_ms"):
-                return datetime.fromtimestamp(_number(given, ".") / (1000.0 if form == "epoch_ms" else 1.0), UTC)
-            if not isinstance(given, str):
+                stamp = datetime.fromtimestamp(_number(given, ".") / (1000.0 if form == "epoch_ms" else 1.0), UTC)
+            elif isinstance(given, str):
+                stamp = datetime.fromisoformat(given.strip()) if form == "iso" else datetime.strptime(given.strip(), form)
+            else:
                 raise ValueError
-            return datetime.fromisoformat(given.strip()) if form == "iso" else datetime.strptime(given.strip(), form)
+            if not FIRST_YEAR <= stamp.year < LAST_YEAR:
+                raise ValueError
+            return stamp
         except (ValueError, OverflowError, OSError):
-            raise DataError(f"{part} = {shown(given)}: expected a time in {form}") from None
+            raise DataError(f"{part} = {shown(given)}: expected a time in {form}, within living memory") from None
 
     def _instant(self, stamp: datetime, seen: set[datetime]) -> datetime:
         """In UTC; `seen` are the instants of the stamps before, which tell the hour that comes twice."""
-        try:
-            if stamp.tzinfo is not None:
-                return stamp.astimezone(UTC)
-            local = stamp.replace(tzinfo=self.zone)
-            first, second = local.astimezone(UTC), local.replace(fold=1).astimezone(UTC)
-            if first.astimezone(self.zone).replace(tzinfo=None) != stamp:
-                raise DataError(f"time = {stamp.isoformat()}: expected a time there is in {self.feed.time_zone} (clocks skip it)")
-        except OverflowError:
-            raise DataError(f"time = {stamp.isoformat()}: expected an instant within living memory") from None
+        if stamp.tzinfo is not None:
+            return stamp.astimezone(UTC)
+        local = stamp.replace(tzinfo=self.zone)
+        first, second = local.astimezone(UTC), local.replace(fold=1).astimezone(UTC)
+        if first.astimezone(self.zone).replace(tzinfo=None) != stamp:
+            raise DataError(f"time = {stamp.isoformat()}: expected a time there is in {self.feed.time_zone} (clocks skip it)")
         instant = second if first in seen else first
         seen.add(instant)
         return instant

@@ -9,7 +9,7 @@ from typing import Any
 from ems.errors import ConfigError
 from ems.site.source import read_source
 
-KINDS = ("site", "scenario", "device", "tariff", "programme")
+KINDS = ("site", "scenario", "device", "tariff", "feed", "programme")
 
 
 def complaints_of(file: str) -> list[str]:
@@ -40,6 +40,8 @@ def _checker(data: Any) -> Callable[[Path], object] | None:
         return _check_program
     if "asset_kind" in keys or "points" in keys:
         return _check_page
+    if {"kind", "columns", "per"} & keys and {"format", "columns"} & keys:
+        return _check_feed
     priced = {"demand_price_per_kw_month", "demand_charges", "energy", "energy_periods", "energy_price_per_kwh"}
     return _check_tariff if keys & priced else None
 
@@ -67,6 +69,12 @@ def _check_program(path: Path) -> None:
     from ems.program.library import load_program
 
     load_program(path)
+
+
+def _check_feed(path: Path) -> None:
+    from ems.site.schema_feeds import checked_feed
+
+    checked_feed(read_source(path))
 
 
 def _check_tariff(path: Path) -> None:

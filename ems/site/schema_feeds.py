@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from ems.errors import Complaint, ConfigError
 from ems.resources import resolve
 from ems.site.feed import CARBON, DAY_AHEAD_PRICE, FETCHED, INTERVAL_END, PRICES, PUBLISHED, REAL_TIME_PRICE, Feed, FeedColumns
-from ems.site.source import FileModel, Source, in_order, read_source, validated
+from ems.site.source import FileModel, Source, in_order, put, read_source, validated
 from ems.site.tariff import Tariff
 from ems.site.yaml_reader import KeyPath
 
@@ -141,16 +141,29 @@ def with_feed_pages(source: Source) -> Source:
     for name, raw in feeds.items() if isinstance(feeds, Mapping) else ():
         where: KeyPath = ("feeds", name)
         given = raw if isinstance(raw, str) else raw.get("page") if isinstance(raw, Mapping) else None
-        if not isinstance(given, str):
-            continue
-        try:
-            page = read_source(resolve("feeds", given, source.origin(where)))
-        except FileNotFoundError as error:
-            raise ConfigError([source.complaint(where, f"the name of a feed page ({error})", given)]) from None
-        own = source.part(*where)
-        source = source.overlaid(page, where)
-        source = source.overlaid(own, where) if isinstance(raw, Mapping) else source
+        if isinstance(given, str):
+            source = _over_page(source, where, given)
+        source = _with_whole_folder(source, (*where, "folder"))
     return source
+
+
+def _over_page(source: Source, where: KeyPath, given: str) -> Source:
+    try:
+        page = read_source(resolve("feeds", given, source.origin(where)))
+    except FileNotFoundError as error:
+        raise ConfigError([source.complaint(where, f"the name of a feed page ({error})", given)]) from None
+    own = source.part(*where)
+    source = source.overlaid(page, where)
+    return source.overlaid(own, where) if isinstance(own.data, Mapping) else source
+
+
+def _with_whole_folder(source: Source, where: KeyPath) -> Source:
+    """A folder is relative to the file that names it."""
+    folder = source.at(where)
+    if not isinstance(folder, str) or not folder:
+        return source
+    whole = source.origin(where).resolve().parent / folder
+    return Source(source.path, put(source.data, where, str(whole)), source.marks, source.complaints)
 
 
 def checked_feed(source: Source) -> FeedFile:
