@@ -59,6 +59,9 @@ class Ven:
                 trouble = f"{self.channel.id}: report {key}: {problem_in(answer)}"
         return tuple(taken), trouble
 
+    def read_call(self, body: bytes, now: datetime) -> None:
+        """A webhook is a hint: what it says is asked for."""
+
     def close(self) -> None:
         """Drops the connections."""
         self._client.close()

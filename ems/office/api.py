@@ -22,6 +22,7 @@ from ems.errors import DataError
 from ems.history.read import HistoryReader
 from ems.mailbox import Mailbox
 from ems.office.health import Health
+from ems.office.hooks import Hint, add_hooks
 from ems.office.live import Live
 from ems.office.metrics import SiteCollector, registry_of
 from ems.office.orders import OrderForm, answer, give, order_from
@@ -50,6 +51,7 @@ class Office:
     history: HistoryReader
     counts: Callable[[], Mapping[tuple[str, str], float]]
     is_loopback: bool = True
+    hint: Hint = lambda channel, token, body: False
 
 
 def build_app(office: Office) -> FastAPI:
@@ -64,6 +66,7 @@ def build_app(office: Office) -> FastAPI:
     _add_page(app, office)
     _add_data(app, office)
     _add_orders(app, office)
+    add_hooks(app, office.hint)
 
     @app.get("/metrics")
     def metrics() -> Response:

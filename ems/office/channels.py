@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from adapters.openadr3.reports import body_of, due
+from adapters.openadr3.reports import Report, body_of, due
 from adapters.openadr3.ven import Ven
 from ems.clock import Clock
 from ems.errors import ConfigError, DataError
@@ -23,7 +23,7 @@ from ems.mailbox import Mailbox
 from ems.obligation import Obligation
 from ems.office.figures import OfficeFigures
 from ems.office.lines import Counterpart, Line
-from ems.office.programs import HOSTILE, Programs
+from ems.office.programs import HOSTILE, METER_LAG, Programs
 from ems.program.channel import FILE_NAME, ChannelFile, ChannelsFile, load_channels, secret_from
 from ems.program.connection import Connection
 from ems.program.desk import Desk, Message, is_closed
@@ -33,6 +33,7 @@ from ems.signals.prices import PriceRow
 
 OUTAGE = "grid outage"  # the guard's name of it
 PRICE_MEMORY = timedelta(days=8)
+MINUTE = timedelta(minutes=1)
 MOST_REMARKS = 20
 
 
@@ -88,12 +89,14 @@ class Channels:
         for connection in self.connections.values():
             yield from connection.obligations(now)
 
-    def hint(self, channel: str, token: str) -> bool:
+    def hint(self, channel: str, token: str, body: bytes = b"") -> bool:
         """A webhook came: the line looks at once. False for a wrong token or a channel without webhook."""
         known = self._tokens.get(channel, "")
         if not known or not secrets.compare_digest(known.encode(), token.encode()):
             return False
-        self.lines[channel].hint()
+        line = self.lines[channel]
+        line.called(body)
+        line.hint()
         return True
 
     def notes(self, now: datetime) -> Iterator[str]:
@@ -261,7 +264,7 @@ class Channels:
             for ask in asks if line is not None else ():
                 for report in due(ask, version, now):
                     key = f"{event}/{report.key}"
-                    if line is None or key in self._reported:
+                    if line is None or key in self._reported or not self._is_measured(report, now):
                         continue
                     self._reported.add(key)
                     body = body_of(report, line.channel, figures, event)
@@ -270,6 +273,13 @@ class Channels:
                         self._note_sent(desk, line, key, "", now)
                     else:
                         line.hand_in({key: body})
+
+    def _is_measured(self, report: Report, now: datetime) -> bool:
+        """True when history holds the last minute of what is reported, or will not any more."""
+        start, end = report.ask.intervals[report.last - 1]
+        if report.ask.descriptor.get("historical", True) is False or now >= end + METER_LAG:
+            return True
+        return any(kw is not None for kw in self._programs.ports.minute_kw(max(start, end - MINUTE), end))
 
     def _note_sent(self, desk: Desk, line: Line, key: str, raw: str, now: datetime) -> None:
         """A report that was taken (or never will be) is written, so that it is not sent again."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from ems.clock import Clock
 from ems.program.channel import ChannelFile
-from ems.program.heard import Heard, Look
+from ems.program.heard import Look
 
 TICK_S = 0.5  # wall
 MOST_WAITING = 1_000
@@ -29,6 +29,9 @@ class Counterpart(Protocol):
 
     def send(self, reports: Collection[tuple[str, Mapping[str, Any]]], now: datetime) -> tuple[tuple[tuple[str, str], ...], str]:
         """Hands in reports by key: those that were taken (never to be sent again), and what went wrong last."""
+
+    def read_call(self, body: bytes, now: datetime) -> Look | None:
+        """What a call of the head-end brings by itself; None where a call is only a hint. Must not wait."""
 
     def close(self) -> None:
         """Drops the connections."""
@@ -73,9 +76,11 @@ class Line(threading.Thread):
         """Somebody says that there is news: looks at once, at most once a second."""
         self._hint.set()
 
-    def push(self, look: Look) -> None:
-        """What came by itself."""
-        self.brought.append(look)
+    def called(self, body: bytes) -> None:
+        """The body of a webhook: what the adapter makes of it, where its protocol means it as more than a hint."""
+        look = self._counterpart.read_call(body, self._clock.now())
+        if look is not None:
+            self.brought.append(look)
 
     def hand_in(self, reports: Mapping[str, Mapping[str, Any]]) -> None:
         """Reports to send, by key."""
@@ -107,8 +112,3 @@ class Line(threading.Thread):
             for key, _ in taken:
                 self._outbox.pop(key, None)
         self.brought.append(Look(now, remarks=(trouble,) if trouble else (), sent=taken, is_full=False))
-
-
-def pushed(channel: ChannelFile, heard: Heard, now: datetime) -> Look:
-    """One object that came by itself: nothing can be said about the others."""
-    return Look(now, (heard,), is_full=False)

@@ -84,7 +84,11 @@ class Service:
         renderer = Renderer(self.live)
         self.feed = Feed(self.live, renderer, clock.now, self.judged)
         history = HistoryReader(self.engine)
-        self.app = build_app(Office(self.live, self.mailbox, clock.now, self.judged, renderer, self.feed, history, self.counts))
+        self.app = build_app(
+            Office(
+                self.live, self.mailbox, clock.now, self.judged, renderer, self.feed, history, self.counts, hint=self.schedule.channels.hint
+            )
+        )
         self._server: uvicorn.Server | None = None
 
     def judged(self, now: datetime) -> Health:

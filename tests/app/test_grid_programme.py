@@ -1,0 +1,93 @@
+"""A grid programme end to end: an independent OpenADR 3 client calls, the daemon acts on the simulated site over Modbus, the client reads
+what was delivered."""
+
+from __future__ import annotations
+
+import json
+import socket
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from openadr3 import OpenADRClient
+
+from adapters.openadr3.times import written
+from ems.app.show import fresh_snapshot
+from ems.messages import Mode
+from simulators.openadr3.serve import BUSINESS, SITE, AppServer
+from simulators.openadr3.vtn import Vtn
+from tests.app.rig import Rig, spawn, until
+
+LIMIT_KW, SUBSCRIPTION_KW = 700.0, 1450.0
+ENROLMENTS = "enrolments:\n  - {program: nonfirm-connection, status: active, since: 2020-01-01, level_kw: 700, constant_kw: 1450}\n"
+
+
+def enrol(rig: Rig, url: str) -> None:
+    """The two files and the secret that a site needs."""
+    (rig.state.path / "secret").write_text(SITE.secret)
+    channel = {
+        "id": "dso",
+        "profile": "openadr-3.1",
+        "url": url,
+        "programs": {"Flexible connection": "nonfirm-connection"},
+        "client_id": SITE.id,
+        "secret_file": "secret",
+        "poll_s": 10,
+        "capacity": {"subscription_kw": SUBSCRIPTION_KW, "stale_after_s": 3600},
+    }
+    (rig.state.path / "channels.yaml").write_text(json.dumps({"channels": [channel]}))
+    (rig.state.path / "enrolments.yaml").write_text(ENROLMENTS)
+
+
+def call(business: OpenADRClient, start: datetime, minutes: int) -> str:
+    """The programme and its one event, with the report that is wanted."""
+    program = business.create_program({"programName": "Flexible connection"}).json()["id"]
+    event: dict[str, Any] = {
+        "programID": program,
+        "intervalPeriod": {"start": written(start), "duration": f"PT{minutes}M"},
+        "intervals": [{"id": 0, "payloads": [{"type": "IMPORT_CAPACITY_LIMIT", "values": [LIMIT_KW]}]}],
+        "payloadDescriptors": [{"objectType": "EVENT_PAYLOAD_DESCRIPTOR", "payloadType": "IMPORT_CAPACITY_LIMIT", "units": "KW"}],
+        "reportDescriptors": [{"payloadType": "DEMAND", "reportIntervals": "SUB_INTERVALS"}],
+    }
+    answer = business.create_event(event)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+def has_limit(snapshot: dict[str, Any]) -> bool:
+    return "dso/" in snapshot["limit_source"] and snapshot["limit_kw"] == LIMIT_KW
+
+
+def import_kw(rig: Rig) -> float:
+    """At the meter of the running site."""
+    return float(fresh_snapshot(rig.state)["import_kw"])
+
+
+def test_an_independent_client_limits_the_site_and_reads_back_what_it_drew(tmp_path: Path):
+    with Rig(tmp_path, 20, Mode.CONTROL) as rig, AppServer(Vtn([BUSINESS, SITE], rig.clock.now).app) as server:
+        business = OpenADRClient(server.url)
+        business.fetch_token(BUSINESS.id, BUSINESS.secret)
+        enrol(rig, server.url)
+        rig.start_control()
+        replace(rig.run_file, port=free_port()).save(rig.state.site)
+        office = spawn(["-m", "ems.app.office", str(rig.state.path)], rig.state.path / "log")
+        try:
+            start = (rig.clock.now() + timedelta(minutes=3)).replace(second=0, microsecond=0)
+            event = call(business, start, 3)
+            until(lambda: has_limit(fresh_snapshot(rig.state)), 30, "the limit stands")
+            late_s = (rig.clock.now() - start).total_seconds()
+            until(lambda: import_kw(rig) <= 1.01 * LIMIT_KW, 5, "the plant is under the limit")
+            print(f"limit seen {late_s:.0f} s after its start, held {(rig.clock.now() - start).total_seconds():.0f} s after it (site time)")
+            reports = until(lambda: business.reports(eventID=event), 40, "the report")
+        finally:
+            office.terminate()
+            office.wait(20)
+            business.close()
+    values = [float(i.payloads[0].values[0]) for r in reports for i in r.resources[0].intervals if i.payloads[0].type == "DEMAND"]
+    assert len(values) == 3 and max(values[1:]) <= LIMIT_KW * 1.01, values  # the first minute holds the seconds of the way down
