@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -11,6 +12,8 @@ from adapters.modbus.registers import Words, encode, exponent_of, step_kw
 from ems.errors import DeviceRefused
 from ems.reading import Reading
 
+DAY = timedelta(days=1)
+SAME_KW = 0.5
 REPEAT_AFTER = timedelta(seconds=20)  # between further attempts after the first repeat: at most 3 a minute, no write war
 
 
@@ -33,6 +36,7 @@ class Sent:
     was_seen: bool = False  # the device showed it since
     repeats: int = 0
     refusal: str = ""
+    before_kw: float | None = None  # what the device showed before it was told this
 
 
 class CommandBook:
@@ -46,6 +50,8 @@ class CommandBook:
         self._sent: dict[str, Sent] = {}
         self._unsendable: dict[str, str] = {}
         self._mismatch: dict[str, str] = {}
+        self._shown_kw: dict[str, float | None] = {}
+        self._written: dict[str, deque[datetime]] = {}  # writes of the last day to memory that wears
 
     @property
     def is_holding(self) -> bool:
@@ -76,6 +82,9 @@ class CommandBook:
             write = self._encoded(command, words) if command.name in self.wanted else None
             self.is_whole &= write is not None or command.name not in self.wanted
             if write is not None and (self._is_due(write, now) or (is_arming and command.memory == "volatile")):
+                if self._is_worn(command, now):
+                    self.is_whole = False
+                    continue
                 found.append(write)
         return found
 
@@ -85,10 +94,10 @@ class CommandBook:
         before = self._sent.get(name)
         if before is None or before.write.registers != write.registers:
             self._mismatch.pop(name, None)
-            self._sent[name] = Sent(write, at, is_acknowledged)
+            self._sent[name] = Sent(write, at, is_acknowledged, before_kw=self._shown_kw.get(name))
             return
         repeats = before.repeats + (1 if name in self._mismatch and not is_acknowledged else 0)
-        self._sent[name] = Sent(write, at, is_acknowledged, before.was_seen, repeats)
+        self._sent[name] = Sent(write, at, is_acknowledged, before.was_seen, repeats, before_kw=before.before_kw)
 
     def note_refusal(self, write: Write, why: str) -> None:
         """The device said no; it is asked again after a while, or when the wish changes."""
@@ -98,6 +107,7 @@ class CommandBook:
     def compare(self, command: Command, shown: Reading, words: Words, is_followed: bool, is_writing: bool) -> None:
         """Notes when the device shows something else than it was told, once it has had time to follow."""
         sent = self._sent.get(command.name)
+        self._shown_kw[command.name] = shown.value
         if sent is None or shown.at <= sent.at or (is_writing and not sent.is_acknowledged):
             return
         told_kw = sent.write.value_kw
@@ -105,7 +115,7 @@ class CommandBook:
             self._mismatch.pop(command.name, None)
             self._sent[command.name] = replace(sent, was_seen=True, repeats=0)
         elif shown.at - sent.at >= self._settle and is_followed and not sent.refusal:
-            self._mismatch[command.name] = f"{command.name}: told {told_kw:g}, reads back {_shown(shown)} ({_judged(sent)})"
+            self._mismatch[command.name] = f"{command.name}: told {told_kw:g}, reads back {_shown(shown)} ({_judged(sent, shown.value)})"
 
     def _is_due(self, write: Write, now: datetime) -> bool:
         sent = self._sent.get(write.command.name)
@@ -121,6 +131,20 @@ class CommandBook:
         if not sent.is_acknowledged:
             return True
         return write.command.name in self._mismatch and since >= (self._settle if sent.repeats == 0 else REPEAT_AFTER)
+
+    def _is_worn(self, command: Command, now: datetime) -> bool:
+        """True when the day's writes to memory that wears are used up; else this one is counted."""
+        budget = command.daily_writes
+        if budget is None:
+            return False
+        written = self._written.setdefault(command.name, deque())
+        while written and now - written[0] > DAY:
+            written.popleft()
+        if len(written) >= budget:
+            self._unsendable[command.name] = f"{command.name}: the wear budget of {budget} writes a day is used up"
+            return True
+        written.append(now)
+        return False
 
     def _encoded(self, command: Command, words: Words) -> Write | None:
         """The write of a wish; None and a problem when it is outside what may be written."""
@@ -149,7 +173,10 @@ def _shown(reading: Reading) -> str:
     return "no value" if reading.value is None else f"{reading.value:g}"
 
 
-def _judged(sent: Sent) -> str:
-    if sent.was_seen:
-        return "changed by the device or by another master"
-    return "acknowledged but not applied" if sent.is_acknowledged else "not acknowledged, not applied"
+def _judged(sent: Sent, shown_kw: float | None) -> str:
+    """What must have happened: a value from before, or none, is the device's own doing; any other is somebody else's."""
+    if not sent.was_seen:
+        return "acknowledged but not applied" if sent.is_acknowledged else "not acknowledged, not applied"
+    if shown_kw is None or shown_kw == 0.0 or (sent.before_kw is not None and abs(shown_kw - sent.before_kw) < SAME_KW):
+        return "reverted by the device"
+    return "another master writes"

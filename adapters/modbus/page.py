@@ -15,6 +15,7 @@ from typing import Any
 
 WIDTH = {"int16": 1, "uint16": 1, "int32": 2, "uint32": 2, "float32": 2, "uint64": 4}  # registers per type; a string says its count
 LEASES = ("reversion_timer", "heartbeat", "vendor_timeout", "none")
+EEPROM_WRITES_PER_DAY = 27  # 100,000 writes in ten years
 LEASE_SECONDS = "lease_s"  # in a write sequence: the lease in seconds, instead of a number
 
 
@@ -58,6 +59,12 @@ class Command:
     min_write_interval_s: float  # site seconds between two writes
     memory: str  # "volatile" or "eeprom"; eeprom is never rewritten to keep a lease
     tolerance_kw: float  # read-back may differ by this much beyond one step of the register
+    max_writes_per_day: int | None = None  # wear budget; None: EEPROM_WRITES_PER_DAY for memory that wears, none for volatile memory
+
+    @property
+    def daily_writes(self) -> int | None:
+        """The wear budget in writes a day, None when there is none."""
+        return self.max_writes_per_day or (EEPROM_WRITES_PER_DAY if self.memory == "eeprom" else None)
 
     @property
     def name(self) -> str:

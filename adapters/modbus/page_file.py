@@ -34,6 +34,7 @@ COMMANDS = {
     "battery": battery.COMMANDS,
     "ups": ups.COMMANDS,
     "workload": workload.COMMANDS,
+    "cooling": cooling.COMMANDS,
     "generator": generator.COMMANDS,
     "renewable": renewable.COMMANDS,
 }
@@ -87,6 +88,7 @@ class CommandFile(PointFile):
     min_write_interval_s: float = Field(0.0, ge=0)
     memory: Literal["volatile", "eeprom"]
     tolerance_kw: float = Field(0.0, ge=0)
+    max_writes_per_day: int | None = Field(None, ge=1, le=100_000)
 
 
 class DefaultsFile(FileModel):
@@ -221,6 +223,7 @@ def _command(name: str, command: CommandFile, file: PageFile) -> Command:
         min_write_interval_s=command.min_write_interval_s,
         memory=command.memory,
         tolerance_kw=command.tolerance_kw,
+        max_writes_per_day=command.max_writes_per_day,
     )
 
 

@@ -30,6 +30,7 @@ from ems.dispatch.setpoint import Setpoint
 from ems.dispatch.trend import ClusterTrend, DemandTrend
 from ems.dispatch.turns import Turns
 from ems.errors import EmsError
+from ems.guard.ceilings import Ceilings
 from ems.guard.correction import Correction
 from ems.guard.degraded import Degraded, Standing
 from ems.guard.exposure import exposure
@@ -99,7 +100,7 @@ class Controller:
         self._ramp_ceiling_kw = 0.0
         self.obligations: dict[str, Obligation] = {}
         self.plausible = Plausible(site)
-        self.response = Response(site)
+        self.response, self.ceilings = Response(site), Ceilings(site)
         self.correction = Correction()
         self.commissioning = Commissioning(site)
         self.degraded = Degraded()
@@ -150,6 +151,7 @@ class Controller:
         image, residual_kw = self.plausible.checked(image), self._residual_kw(image.now)
         state = estimate_state(self.site, image, residual_kw)
         self.response.update(state, self._told)
+        image = replace(image, problems={**image.problems, **self.ceilings.update(state, self.last_caps)})
         suspects, quarantined = self.response.suspects(image.now), self.commissioning.trust.quarantined()
         if suspects or quarantined:
             image = replace(image, problems={**suspects, **image.problems, **quarantined})

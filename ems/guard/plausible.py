@@ -13,6 +13,7 @@ from typing import Any
 
 from ems.assets.battery.model import Battery
 from ems.assets.ups.model import Ups
+from ems.guard.counter import Counter
 from ems.reading import Quality, Reading
 from ems.site.model import Site
 from ems.state.image import SiteImage
@@ -32,6 +33,7 @@ class Plausible:
         self._site = site
         self._most_kw = POSSIBLE * _most_kw(site)
         self._counter: tuple[float, datetime] | None = None
+        self._energy = Counter(self._most_kw)
         stores: list[Battery | Ups] = [*site.batteries, *site.upses]
         self._charges = {a.id: Charge(a) for a in stores}
 
@@ -43,8 +45,13 @@ class Plausible:
         if why:
             problems.setdefault(poc, why)
             readings[poc] = {**readings[poc], "power_kw": replace(readings[poc]["power_kw"], value=None, quality=Quality.SUSPECT)}
+        why = self._why_not_energy(image, poc)
+        if why:
+            problems.setdefault(f"{poc} energy", why)
         for asset, charge in self._charges.items():
             if asset in readings:
+                if impossible := charge.impossible(readings[asset]):
+                    problems.setdefault(asset, impossible)
                 readings[asset], why = charge.believed(readings[asset])
                 if why:
                     problems.setdefault(f"{asset} charge", why)
@@ -71,6 +78,12 @@ class Plausible:
         if not values:
             return ""
         return self._why_stuck(sum(values), power.value, power.at)
+
+    def _why_not_energy(self, image: SiteImage, poc: str) -> str:
+        power, bought, sold = (image.reading(poc, name) for name in ("power_kw", "import_energy_kwh", "export_energy_kwh"))
+        if power is None or power.value is None or bought is None or bought.value is None:
+            return ""
+        return self._energy.update(power.at, power.value, bought.value - ((sold.value or 0.0) if sold is not None else 0.0))
 
     def _why_stuck(self, counted_kwh: float, kw: float, at: datetime) -> str:
         is_resting = abs(kw) < COUNTING_FROM * self._site.point_of_connection.import_limit_kw
@@ -103,6 +116,13 @@ class Charge:
             changed["max_charge_kw"] = replace(readings["max_charge_kw"], value=0.0)
         is_doubtful = abs(shown - explained) > DOUBT_SOC
         return changed, f"the gauge shows {shown:.1%}, the power explains {explained:.1%}; the worse counts" if is_doubtful else ""
+
+    def impossible(self, readings: Mapping[str, Reading]) -> str:
+        """Why the power shown cannot be one of this store, "" when it can: a torn or swapped value, another scale."""
+        power = readings.get("power_kw" if isinstance(self._store, Battery) else "battery_kw")
+        if power is None or power.value is None or abs(power.value) <= self._most_kw:
+            return ""
+        return f"shows {power.value:.0f} kW, more than it can"
 
     def _explained(self, at: datetime, kw: float, shown: float) -> float:
         """The charge moved by the energy since the last reading, and towards the gauge by what a gauge may correct."""

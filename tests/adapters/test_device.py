@@ -342,3 +342,44 @@ async def test_a_command_register_without_effect_is_read_back_as_no_value(bench:
     await b.device.poll()
     assert b.device.commands["power_setpoint_kw"].quality is Quality.BAD
     assert b.device.problem is not None and "reads back no value" in b.device.problem
+
+
+@pytest.mark.parametrize(
+    ("becomes_kw", "words"), [(-120.0, "reverted by the device"), (0.0, "reverted by the device"), (77.0, "another master writes")]
+)
+async def test_a_value_that_does_not_stay_is_named_within_five_seconds_by_where_it_went(bench: Make, becomes_kw: float, words: str):
+    b = await bench(HEAD + REGISTERS + command() + LEASE)
+    b.values["power_setpoint_kw"] = -120.0
+    await b.device.poll()
+    b.clock.turn(1)
+    await b.hold(50.0)
+    for _ in range(4):
+        b.clock.turn(1)
+        await b.device.poll()
+    assert b.device.problem is None
+    b.values["power_setpoint_kw"] = becomes_kw
+    for _ in range(5):
+        b.clock.turn(1)
+        await b.device.poll()
+        if b.device.problem is not None:
+            break
+    assert b.device.problem is not None and words in b.device.problem
+
+
+async def test_memory_that_wears_has_a_daily_budget_and_then_the_lease_lapses(bench: Make):
+    b = await bench(HEAD + REGISTERS + command("memory: eeprom, max_writes_per_day: 3") + LEASE)
+    await b.device.poll()
+    for kw in (10.0, 20.0, 30.0, 40.0):
+        await b.hold(kw)
+        b.clock.turn(30)
+        await b.device.poll()
+    beats = [name for name, _ in b.told].count("lease_s")
+    assert b.commands_told() == [10.0, 20.0, 30.0] and "wear budget of 3 writes" in (b.device.problem or "")
+    for _ in range(5):
+        b.clock.turn(30)
+        await b.hold(40.0)
+        await b.device.poll()
+    assert [name for name, _ in b.told].count("lease_s") == beats, "a wish that cannot be said keeps no lease"
+    b.clock.turn(86400)
+    await b.hold(40.0)
+    assert b.commands_told()[-1] == 40.0

@@ -75,3 +75,29 @@ def test_a_power_no_battery_can_have_moves_no_charge():
     plausible.checked(image(0, soc=0.5))
     plausible.checked(image(1, soc=0.5, battery_kw=1e6))
     assert plausible.checked(image(2, soc=0.5)).value("bess-1", "soc", 5.0) == 0.5
+
+
+def test_a_power_no_battery_can_have_takes_it_out_of_the_count():
+    checked = Plausible(SITE).checked(image(0, battery_kw=65536.0))
+    assert "more than it can" in checked.problems["bess-1"]
+
+
+def energy(rows: list[tuple[float, float, float]]) -> str:
+    """What is said in the end of (second, power, counted)."""
+    plausible = Plausible(SITE)
+    for second, kw, counted in rows:
+        checked = plausible.checked(image(second, poc_kw=kw, counted_kwh=counted))
+    return checked.problems.get("poc energy", "")
+
+
+@pytest.mark.parametrize(("factor", "is_named"), [(1.0, False), (1.1, False), (0.5, True), (-1.0, True), (10.0, True)])
+def test_a_meter_whose_power_is_not_what_its_counters_count_is_named(factor: float, is_named: bool):
+    true_kw = [600.0 + 300.0 * (k % 4 < 2) for k in range(300)]
+    counted = [1000.0 + sum(true_kw[:k]) / 3600.0 for k in range(300)]
+    shown = [min(1700.0, factor * kw) for kw in true_kw]
+    assert ("contradict" in energy([(float(k), shown[k], counted[k]) for k in range(300)])) == is_named
+
+
+@pytest.mark.parametrize("leap_kwh", [-1000.0, 400.0])
+def test_a_counter_that_leaps_or_runs_backwards_is_named_at_once(leap_kwh: float):
+    assert "leap" in energy([(0.0, 900.0, 5000.0), (1.0, 900.0, 5000.25), (2.0, 900.0, 5000.5 + leap_kwh)])

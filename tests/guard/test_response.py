@@ -82,3 +82,18 @@ def test_golden_27_a_battery_that_ignores_its_setpoint_is_named_and_told_zero():
     decisions = [loop.cycle(CALM, [("plan", encode_plan(flat_plan(loop.site, loop.now, 150.0)))]) for _ in range(12)]
     assert any("bess-1" in alarm and "does not follow" in alarm for alarm in decisions[-1].alarms)
     assert next(s.power_kw for s in decisions[-1].setpoints if s.asset == "bess-1") == 0.0
+
+
+def test_a_cluster_that_ignores_a_narrower_cap_is_named_within_five_seconds_and_one_that_holds_it_never():
+    loop = Loop(demo_site(1350.0), "capped")
+    heavy = {"hall-a": even(600.0), "hall-b": even(280.0)}
+    loop.run(60, lambda k: heavy)
+    assert not any("cap:" in alarm for d in loop.decisions for alarm in d.alarms)
+    loop.plant.devices["hall-a"].inject("ignores", loop.now.timestamp() + 300.0)
+    at = loop.now.isoformat()
+    body = {"id": "e", "kind": "import_limit", "kw": 1000.0, "start": at, "end": "2024-08-20T00:00:00+00:00", "notice_at": at}
+    named = []
+    for k in range(12):
+        decision = loop.cycle(heavy, [("event", body)] if k == 0 else ())
+        named.append(any("hall-a cap: told at most" in alarm for alarm in decision.alarms))
+    assert True in named[:6] and not any("hall-b cap" in alarm for alarm in decision.alarms)

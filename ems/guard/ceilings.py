@@ -1,0 +1,47 @@
+"""Does a cluster stay under the cap it was told? One that draws more than any cap of the last seconds is named within five seconds.
+
+Nothing is taken from it: its power is counted as measured anyway, and what it draws above the limit is taken off the room (correction.py).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from ems.site.model import Site
+from ems.state.estimate import SiteState
+
+FOLLOWS_WITHIN = timedelta(seconds=3)
+CYCLES = 2
+SLACK, SLACK_KW = 0.02, 5.0  # of the rating, at least
+
+
+class Ceilings:
+    """Watches all clusters."""
+
+    def __init__(self, site: Site) -> None:
+        self._slack_kw = {c.id: max(SLACK_KW, SLACK * c.rating_kw) for c in site.clusters}
+        self._window = max(FOLLOWS_WITHIN, timedelta(seconds=2.5 * site.control.cycle_s))
+        self._told: dict[str, deque[tuple[datetime, float]]] = {c.id: deque() for c in site.clusters}
+        self._over = dict.fromkeys(self._told, 0)
+
+    def update(self, state: SiteState, told_kw: Mapping[str, float]) -> dict[str, str]:
+        """Takes a cycle's state and the caps of the cycle before; who stays above, by image key, and why."""
+        found = {}
+        for cluster, told in self._told.items():
+            seen, cap_kw = state.clusters[cluster], told_kw.get(cluster)
+            if cap_kw is None or not seen.is_fresh or seen.is_local:
+                told.clear()
+                self._over[cluster] = 0
+                continue
+            told.append((state.now, cap_kw))
+            while state.now - told[0][0] > self._window:
+                told.popleft()
+            most_kw = max(kw for _, kw in told)
+            is_known = state.now - told[0][0] >= self._window - timedelta(seconds=1)  # what it held before may act until then
+            is_over = is_known and seen.power_kw > most_kw + self._slack_kw[cluster]
+            self._over[cluster] = self._over[cluster] + 1 if is_over else 0
+            if self._over[cluster] >= CYCLES:
+                found[f"{cluster} cap"] = f"told at most {most_kw:.0f} kW, draws {seen.power_kw:.0f} kW"
+        return found
