@@ -100,7 +100,7 @@ class PlannerProcess:
     def _tell_health(self, now: datetime) -> None:
         if now >= self._next_health_at:
             self._next_health_at = now + HEALTH_EVERY
-            self.mailbox.post("health", health_body(NAME, now, [self._trouble]), now, now + HEALTH_VALID)
+            self.mailbox.post("health", health_body(NAME, now, [self._trouble, self.plans.price_alarm]), now, now + HEALTH_VALID)
 
     def _plan(self, now: datetime, state: PlanState) -> None:
         self._limit_kw = state.import_limit_kw

@@ -23,6 +23,7 @@ from ems.plan.inputs import DemandMeter, PlanInputs, is_worn_out, stores_of
 from ems.plan.peak import PeakExpectation
 from ems.plan.plan import Plan
 from ems.plan.planner import Planner
+from ems.plan.price_basis import basis_alarm, basis_line, price_basis
 from ems.plan.sources import LoadSource, PriceSource, WeatherSource
 from ems.plan.state import PlanState
 from ems.plan.tariff_book import TariffBook
@@ -66,7 +67,7 @@ class PlanLoop:
         self.loads: dict[str, LoadSource] = (
             dict(loads) if loads is not None else {c.id: LoadForecaster(c.rating_kw, c.idle_kw) for c in site.clusters}
         )
-        self.prices: PriceSource = prices if prices is not None else PriceBook()
+        self.prices: PriceSource = prices if prices is not None else PriceBook(site.tariff.market_fallback_per_kwh)
         self.weather: WeatherSource = weather if weather is not None else WeatherBook()
         self.settle_at = settle_at
         self.carbon = CarbonBook()
@@ -76,6 +77,7 @@ class PlanLoop:
         self.resources: dict[str, LoadSource] = {r.id: LoadForecaster(r.power_kw, 0.0) for r in site.renewables}
         self.forecasts: dict[str, Quantiles] = {}  # of the last plan, per cluster
         self.inputs: PlanInputs | None = None  # of the last plan
+        self.price_basis: tuple[str, ...] = ()  # per step of the last plan, what its market price rests on
 
     @cached_property
     def planner(self) -> Planner:
@@ -112,7 +114,14 @@ class PlanLoop:
     def plan(self, now: datetime, state: PlanState) -> Plan:
         """The plan for `now` from the measured state. Raises PlanInfeasible when there is none."""
         self.inputs = self.make_inputs(now, state)
-        return self.planner.plan(self.inputs)
+        self.price_basis = price_basis(self.site.tariff, self.prices, now, self.inputs.horizon)
+        plan = self.planner.plan(self.inputs)
+        return replace(plan, explain=(*plan.explain, *basis_line(self.price_basis, plan.duration_h)))
+
+    @property
+    def price_alarm(self) -> str:
+        """That the last plan had no market price for its beginning, "" when it had."""
+        return basis_alarm(self.price_basis, self.site.tariff.market_fallback_per_kwh)
 
     def make_inputs(self, now: datetime, state: PlanState) -> PlanInputs:
         """Everything the plan looks at, as known at `now`."""

@@ -23,6 +23,7 @@ SPREAD_LAYERS = ((0.02, 0.95, 4.0), (0.10, 0.9, 1.5), (HIGH_PER_KWH, 0.5, 0.5))
 PREMIUM_FROM_PER_KWH, PREMIUM_SHARE_TRUE = 0.08, 0.55
 STALE_S = 6 * 3600.0  # a real-time price older than this says nothing about the spread
 PROFILE_DAYS = (1, 2, 7)
+REAL_TIME_BASIS, DAY_AHEAD_BASIS = "real time known", "day-ahead"  # what a forecast rests on, see PriceBook.basis
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class PriceRow:
 
 class PriceBook:
     """All price rows of a site. `forecast` sees only rows with `available_at <= now`; `actual` is for accounting."""
+
+    NOTHING_KNOWN = "declared fallback price"
 
     def __init__(self, fallback_per_kwh: float = 0.05) -> None:
         self.fallback_per_kwh = fallback_per_kwh  # when no price at all is known; counted, never zero
@@ -93,6 +96,21 @@ class PriceBook:
         points, first = sample_points(starts, duration_h)
         known: NDArray[np.bool_] = np.isfinite(step_means(self._real_time.known(epoch_s(now)).at(points), first))
         return known
+
+    def basis(self, now: datetime, starts: Sequence[datetime], duration_h: Sequence[float]) -> tuple[str, ...]:
+        """Per step, what `forecast` rests on at the step's beginning, in its order."""
+        now_s = epoch_s(now)
+        points, first = sample_points(starts, duration_h)
+        begin = points[first]
+        real, day_ahead = self._real_time.known(now_s), self._day_ahead.known(now_s)
+        known = {
+            REAL_TIME_BASIS: real.at(begin),
+            DAY_AHEAD_BASIS: day_ahead.at(begin),
+            "day-ahead profile of earlier days": day_ago(day_ahead, begin, np.inf, PROFILE_DAYS),
+            "profile of earlier days": day_ago(real, begin, now_s, PROFILE_DAYS),
+        }
+        rest = self.NOTHING_KNOWN if real.last_before(now_s) is None else "last known price"
+        return tuple(np.select([np.isfinite(v) for v in known.values()], list(known), rest).tolist())
 
     def actual(self, start: datetime) -> float | None:
         """The real-time price (else the day-ahead one) that holds at `start`, None when there is none. For accounting only."""

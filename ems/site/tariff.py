@@ -173,6 +173,7 @@ class Tariff:
     minimum_take: MinimumTake | None = None
     carbon: CarbonPrice | None = None
     ramp: RampPrice | None = None
+    market_fallback_per_kwh: float = 0.05  # what the plan counts with while no market price at all is known
 
     @property
     def is_market(self) -> bool:

@@ -236,6 +236,7 @@ class TariffFile(FileModel):
     minimum_take: MinimumTakeFile | None = None
     carbon: CarbonPriceFile | None = None
     ramp: RampPriceFile | None = None
+    market_fallback_per_kwh: SignedPrice = 0.05
 
     @field_validator("demand_interval_min")
     @classmethod

@@ -30,6 +30,7 @@ class StandIn:
         self.given: list[tuple[str, Any]] = []
         self.planned: list[PlanState] = []
         self.forecasts: dict[str, Any] = {}
+        self.price_alarm = ""
         self.trouble: Exception | None = None
 
     def observe(self, frame: MinuteFrame) -> None:
