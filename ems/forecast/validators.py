@@ -18,7 +18,7 @@ from ems.forecast.protocol import History
 UNIT_FACTORS = (1000.0, 100.0, 60.0, 3.6, 1e-3, 1e-2, 1 / 60.0, 1 / 3.6)
 UNIT_TOLERANCE = 0.15  # relative; between daily patterns a level is not known better
 NEAR_ZERO = 0.02  # of the day's median
-FAR = 20.0  # times beyond the day's range that no load reaches from one cell to the next
+FAR = 20.0  # times beyond the day's range that nothing positive reaches from one cell to the next
 TYPICAL_CELLS = 24  # good values before jumps and zeros are judged
 ALARMS = (
     "flat line",
@@ -34,6 +34,11 @@ ALARMS = (
     "no stamp",
     "step change",
     "dst",
+    "no zone",
+    "partial",
+    "partly known",
+    "spliced",
+    "inconsistent",
 )
 
 
@@ -158,7 +163,7 @@ class Validator:
         level = float(np.median(np.abs(good)))
         step = abs(x - self._good[-1])
         low, high = np.quantile(good, [0.02, 0.98])
-        if low > NEAR_ZERO * level and not low / FAR <= x <= high * FAR:
+        if self.rules.low >= 0.0 and low > NEAR_ZERO * level and not low / FAR <= x <= high * FAR:
             return True
         return step > self.rules.jump * float(np.abs(np.diff(good)).max()) and step > self.rules.least_jump_share * level
 

@@ -1,11 +1,16 @@
 """Every fault has a name; what is refused becomes a marked estimate; what is merely unusual is taken."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from ems.forecast.catalogue import load_forecaster
 from ems.forecast.fault_scores import fault_rows
+from ems.forecast.load_series import read
+from ems.forecast.measures import Q10, Q90
+from ems.forecast.table_checks import edge_alarms, ratio_alarms, seam_alarms, share_alarms, zone_alarms
 from ems.forecast.validators import (
     CARBON,
     FREQUENCY,
@@ -152,13 +157,65 @@ def test_rules_without_bounds_refuse_only_what_is_missing():
     assert faults([1.0, -1e9, 1e9, np.nan], Rules(zero_is_gap=False))[1].keys() == {"missing"}
 
 
+def test_wall_time_without_a_zone_and_edges_half_filled_are_told():
+    assert [a.name for a in zone_alarms(True, 5)] == ["no zone"] and zone_alarms(False, 5) == []
+    first, last = edge_alarms(1004.0, 2007.0, 10.0)
+    assert (first.name, first.from_s, last.from_s) == ("partial", 1000.0, 2000.0)
+    assert "60 %" in first.detail and "70 %" in last.detail
+    assert edge_alarms(1000.0, 1999.999, 10.0) == []
+
+
+def test_totals_of_which_little_is_known_are_told():
+    stamps = np.arange(5) * 600.0
+    alarm = share_alarms(stamps, np.array([0.9, 0.4, 0.14, np.nan, 0.8]))[0]
+    assert (alarm.name, alarm.count, alarm.from_s, alarm.to_s) == ("partly known", 3, 600.0, 1800.0) and "0.14" in alarm.detail
+    assert share_alarms(stamps, np.full(5, 0.5)) == []
+
+
+def test_parts_of_other_years_and_figures_that_contradict_themselves_are_told():
+    assert seam_alarms(np.arange(4) * 3600.0, [2005, 2005, 2011, 2003])[0].count == 2
+    assert seam_alarms(np.arange(3) * 3600.0, [2005] * 3) == []
+    alarm = ratio_alarms(np.array([50.0, 0.0, 90.0, np.nan]), np.array([51.0, 40.0, 50.0, 50.0]))[0]
+    assert (alarm.name, alarm.count) == ("inconsistent", 2) and "0 to 1.8" in alarm.detail
+    assert ratio_alarms(np.array([50.0]), np.array([np.nan])) == []
+
+
+def test_a_temperature_that_falls_below_zero_is_no_jump():
+    values = np.concatenate([np.linspace(12.0, 2.0, 40), np.linspace(1.0, -6.0, 12)]) + np.tile([0.1, -0.1], 26)
+    assert faults(values, TEMPERATURE)[1] == {}
+
+
 def test_the_faults_of_the_raw_feeds_are_flagged(data_dir):
     rows = {name: alarms for name, alarms, _ in fault_rows(data_dir)}
     assert "all zero 37" in rows["ServeGen m-small, requests"]
     assert rows["ServeGen m-large, requests"] == "none"
     assert "missing 23" in rows["carbon PJM 2022"] and "jump" in rows["carbon PJM 2022"]
-    assert "missing 1" in rows["temperature ERCOT 2024"]
+    assert rows["temperature ERCOT 2024"] == "missing 1"
     assert "out of range 1" in rows["frequency 2024-09-04"]
     assert all("missing" in rows[f"frequency 2024-{d}"] and "duplicate stamp" in rows[f"frequency 2024-{d}"] for d in ("08-24", "09-04"))
     assert "missing share" in rows["GPU server cbsugpu05"] and "missing share" in rows["GPU server cbsugpu06"]
-    assert "step change" in rows["carbon GB 2020 (stamps)"]
+    assert rows["generation PJM 2022, sum of fuels"].endswith("jump 3, unit change 2")  # the same five hours as the carbon's jumps
+    assert "step change" in rows["carbon GB 2020 (stamps)"] and "no zone" in rows["carbon GB 2020 (stamps)"]
+    assert all("no zone" in rows[f"frequency {d} (stamps)"] for d in ("2024-08-24", "2024-09-04"))
+    assert all("dst 4" in rows[f"day-ahead {m} (stamps)"] for m in ("DE", "PJM"))  # two years, two changes of the clock each
+    assert all("partly known" in rows[f"ServeGen {size}, tokens"] for size in ("m-small", "m-large"))
+    assert rows["Azure requests per 10 s"] == "partial 2" and "partial" in rows["Mooncake requests per 10 s"]
+    assert all("spliced" in rows[f"typical year {place}"] for place in ("dallas", "leesburg_va"))
+    assert "inconsistent" in rows["serving runs, energy per token"]
+
+
+def test_the_widening_by_a_real_feeds_faults_ends_with_them(data_dir):
+    rates = read(data_dir / "ai_requests" / "servegen_m-small_14d_10min.parquet")["requests_per_s"].to_numpy(dtype=float)
+    history, alarms = screened(rates, 600.0, LOAD)
+    window = next(a for a in alarms if a.name == "all zero" and a.count >= 3)
+    begin, end = (round(s / 600.0) for s in (window.from_s, window.to_s))
+    leads = np.array([1, 6])
+    faulty, clean = (load_forecaster("persistence", leads, 0.0) for _ in range(2))
+    unmarked = replace(history, is_estimate=np.zeros_like(history.is_estimate))
+    widths = {}
+    for at in range(begin - 300, end + 2):
+        both = [f.update(h.until(at)) for f, h in ((faulty, history), (clean, unmarked))]
+        widths[at] = [float(f.values[Q90, 0] - f.values[Q10, 0]) for f in both]
+    assert widths[begin][0] == pytest.approx(widths[begin][1], rel=0.2)
+    assert widths[end][0] > 1.5 * widths[begin][0]
+    assert widths[end + 1][0] == pytest.approx(widths[end + 1][1], rel=0.3)
