@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ems.forecast.conformal import Conformal
+from ems.forecast.conformal import RESTLESS, Conformal
 from ems.forecast.dressed import Dressed, PointForecaster
 from ems.forecast.ensemble import Ensemble, PointMixture
 from ems.forecast.fading import FadingDeviation
@@ -39,7 +39,7 @@ def load_forecaster(name: str, leads: Ints, low: float = 0.0, high: float = np.i
     """A forecaster of NAMES for a series between `low` and `high` (the rating, where one is known); raises KeyError for another name."""
     if name == "fallback":
         return Fallback(leads, low, high)
-    return Guarded(Conformal(_inner(name, leads, low, high), low=low, high=high), low, high)
+    return Guarded(Conformal(_inner(name, leads, low, high), RESTLESS, low, high), low, high)
 
 
 def _inner(name: str, leads: Ints, low: float, high: float) -> Forecaster:

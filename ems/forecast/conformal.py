@@ -2,7 +2,9 @@
 
 Each level of each lead group has an offset in units of the forecast's own spread, moved after every cell by
 `rate × (level − share of the group's leads at or below)` (quantile tracking: Angelopoulos, Candès, Tibshirani 2023; Gibbs and Candès 2021),
-so that the long-run coverage is the promised one whatever the series does. Errors of long leads come late and together: their rate is less.
+so that the long-run coverage is the promised one whatever the series does. Several rates run beside each other, for calm series and for
+restless ones; what is said is their mean, weighted by recent pinball loss (Gibbs and Candès 2022, Zaffran et al. 2022). Errors of long
+leads come late and together: their rate is less.
 """
 
 from __future__ import annotations
@@ -10,32 +12,43 @@ from __future__ import annotations
 import numpy as np
 
 from ems.forecast.pending import Pending, Progress
-from ems.forecast.protocol import LEVEL_ARRAY, LEVELS, MEDIAN, Floats, Forecast, Forecaster, History, issue
+from ems.forecast.protocol import LEVEL_ARRAY, LEVELS, MEDIAN, Bools, Floats, Forecast, Forecaster, History, issue
 
-RATE = 0.04  # of the spread, per cell; this and the next chosen on the first two thirds of eight load series
+STEADY = (0.02,)  # of the spread, per cell, at the median; further out more, as 1 / sqrt(level (1 − level))
+# For load, whose regimes change within days. This and FAVOUR chosen on the first two thirds of eight series and four clients of a ninth.
+RESTLESS = (0.005, 0.02, 0.08)
+FAVOUR = 1.0  # how strongly the weights follow the pinball loss, in units of the spread
+LEAST_SHARE = 0.01  # of the weight given back evenly with every cell, so that no rate is lost for good
 LONG_CELLS = 6.0  # beyond this lead the rate falls with the lead
 GROUP_EDGES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)  # leads [a, b) share their offsets
 WARM_CELLS = 200.0  # the rate grows to its full value over so many cells: the inner forecaster finds its own width first
 EXACT = 1e-9  # relative; closer than this the truth is what was said
 MOST = 3.0  # offsets stay within this many spreads
+MOST_LOSS = 5.0  # spreads of a cell's loss that count
 MOST_SILENT = 15  # missing or estimated cells in a row beyond which the quantiles widen no further
+STEEPER = 0.5 / np.sqrt(LEVEL_ARRAY * (1.0 - LEVEL_ARRAY))
 
 
 class Conformal:
     """A Forecaster around a Forecaster. `levels at and around the median` are left alone: `move_middle` moves them too."""
 
-    def __init__(self, inner: Forecaster, rate: float = RATE, low: float = 0.0, high: float = np.inf, move_middle: bool = False) -> None:
+    def __init__(
+        self, inner: Forecaster, rates: tuple[float, ...] = STEADY, low: float = 0.0, high: float = np.inf, move_middle: bool = False
+    ) -> None:
         self.inner, self.leads, self.name = inner, inner.leads, inner.name
         self.low, self.high = low, high
         self._group = np.searchsorted(GROUP_EDGES, self.leads, side="right") - 1
         groups = int(self._group.max()) + 1
         self._members = np.zeros((groups, len(self.leads)))
         self._members[self._group, np.arange(len(self.leads))] = 1.0
-        self._rate = rate * np.minimum(1.0, LONG_CELLS / np.array(GROUP_EDGES[:groups], dtype=float))
-        self._moves = np.array([move_middle or level != 0.5 for level in LEVELS])[:, None]
-        self._offset = np.zeros((len(LEVELS), groups))
+        slower = np.minimum(1.0, LONG_CELLS / np.array(GROUP_EDGES[:groups], dtype=float))
+        moves = np.array([move_middle or level != 0.5 for level in LEVELS])
+        self._rates = np.array(rates)[:, None, None] * (STEEPER * moves)[:, None] * slower  # [rate, level, group], as what follows
+        self._offsets = np.zeros_like(self._rates)
+        self._weights = np.full_like(self._rates, 1.0 / len(rates))
+        self._favour = 2.0 * FAVOUR * STEEPER[:, None]
         self._seen = np.zeros(groups)
-        self._pending = Pending(self.leads, len(LEVELS))
+        self._pending = Pending(self.leads, (len(rates) + 1) * len(LEVELS))
         self._progress = Progress(int(self.leads[-1]))
 
     def update(self, history: History) -> Forecast:
@@ -43,9 +56,11 @@ class Conformal:
         for cell in self._progress.new_cells(history):
             self._learn(history.target(cell), cell)
         base = self.inner.update(history)
-        values = outwards(base.values + self._offset[:, self._group] * spread(base.values))
-        values = np.clip(values, self.low, self.high)
-        self._pending.put(history.end, values.T)
+        unit = spread(base.values)
+        each = np.clip(base.values + self._offsets[:, :, self._group] * unit, self.low, self.high)
+        self._pending.put(history.end, np.concatenate([each, unit[None]]).reshape(-1, len(self.leads)).T)
+        offset = (self._weights * self._offsets).sum(axis=0)[:, self._group]
+        values = np.clip(outwards(base.values + offset * unit), self.low, self.high)
         values = widened(values, silent_cells(history))
         return issue(history, self.name, self.leads, np.clip(values, self.low, self.high), reason=base.reason)
 
@@ -53,15 +68,31 @@ class Conformal:
         rows, ok = self._pending.due(cell)
         if not (np.isfinite(actual) and ok.any()):
             return
-        said = rows.T  # with the offsets of that time: judged by today's, errors that last would seem covered
-        ok = ok & np.isfinite(said).all(axis=0)
-        below = np.where(ok, below_share(actual, said), 0.0)
-        count = self._members @ ok
-        share = (below @ self._members.T) / np.maximum(count, 1.0)
-        self._seen += count > 0
-        ramp = np.minimum(1.0, self._seen / WARM_CELLS)
-        step = ramp * self._rate * (LEVEL_ARRAY[:, None] - share) * np.where(count > 0, 1.0, 0.0)
-        self._offset = np.where(self._moves, np.clip(self._offset + step, -MOST, MOST), 0.0)
+        numbers = rows.T.reshape(len(self._rates) + 1, len(LEVELS), -1)
+        said, unit = numbers[:-1], numbers[-1]  # with the offsets of that time: judged by today's, errors that last would seem covered
+        ok = ok & np.isfinite(numbers).all(axis=(0, 1))
+        share = self._by_group(below_share(actual, said), ok)
+        known = (self._members @ ok) > 0
+        self._seen += known
+        ramp = np.minimum(1.0, self._seen / WARM_CELLS) * known
+        self._offsets = np.clip(self._offsets + ramp * self._rates * (LEVEL_ARRAY[:, None] - share), -MOST, MOST)
+        self._favour_the_better(self._by_group(losses(actual, said, unit), ok), known)
+
+    def _by_group(self, values: Floats, ok: Bools) -> Floats:
+        """Means `[rate, level, group]` over the leads that are `ok`."""
+        means: Floats = np.where(ok, values, 0.0) @ self._members.T / np.maximum(self._members @ ok, 1.0)
+        return means
+
+    def _favour_the_better(self, loss: Floats, known: Bools) -> None:
+        moved = self._weights * np.exp(-self._favour * known * np.minimum(loss - loss.min(axis=0), MOST_LOSS))
+        self._weights = (1.0 - LEAST_SHARE) * moved / moved.sum(axis=0) + LEAST_SHARE / len(moved)
+
+
+def losses(actual: float, said: Floats, unit: Floats) -> Floats:
+    """Pinball loss in units of the spread, 0 where nothing is spread."""
+    error = actual - said
+    loss = np.maximum(LEVEL_ARRAY[:, None] * error, (LEVEL_ARRAY[:, None] - 1.0) * error)
+    return np.where(unit > 0, loss / np.where(unit > 0, unit, 1.0), 0.0)
 
 
 def below_share(actual: float, said: Floats) -> Floats:

@@ -17,7 +17,7 @@ from ems.forecast.protocol import LEVEL_ARRAY, MEDIAN, Bools, Floats, Forecast, 
 # Student's t with three degrees of freedom in units of its mean absolute value, at even probabilities: assumed before anything is known.
 ASSUMED_P = (np.arange(40) + 0.5) / 40.0
 SHY = 20.0  # independent errors before half of their median is believed
-KEPT_DAYS, LEAST_KEPT = 7.0, 400
+KEPT_DAYS, LEAST_KEPT = 7.0, 200
 ASSUMED_SHARE = 0.1
 REREAD_CELLS = 6  # the table of error quantiles is read anew every so many errors
 LONG_MEMORY, SHORT_MEMORY = 400.0, 8.0  # errors after which an old one weighs 1/e

@@ -36,7 +36,7 @@ def coverage(forecaster, values, lead_at=0):
 
 
 def test_a_forecaster_that_is_wrong_on_one_side_is_corrected_on_that_side():
-    held = coverage(Conformal(Overconfident(), rate=0.2), 500.0 + np.random.default_rng(4).normal(0, 10, 3000))
+    held = coverage(Conformal(Overconfident(), rates=(0.1,)), 500.0 + np.random.default_rng(4).normal(0, 10, 3000))
     plain = coverage(Overconfident(), 500.0 + np.random.default_rng(4).normal(0, 10, 3000))
     assert plain[Q90] < 0.5
     assert held[Q90] == pytest.approx(0.9, abs=0.05) and held[Q10] < 0.15
