@@ -287,7 +287,7 @@ class Vtn:
                 if asked.status_code != 200 or echo not in asked.text:
                     raise httpx.HTTPError("the echo did not come back")
                 client.post(wanted["callbackUrl"], json=body, headers=headers).raise_for_status()
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             self.undelivered.append(str(error))
 
 

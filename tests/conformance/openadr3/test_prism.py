@@ -98,7 +98,8 @@ def recorder() -> Iterator[Recorder]:
         head = [
             "Every request and answer of one run of test_prism.py against Prism 5.14.2 (mock of 3.1.0 and 3.0.1, proxy of 3.1.0).",
             f"Violations: {len(made.faults)}. Not counted: {made.contradictions} answers about vens, whose objectType",
-            "the 3.1.0 file asks to be of two lists without a common word. Command: EMS_TRANSCRIPTS=DIR pytest tests/conformance/openadr3/test_prism.py",
+            "the 3.1.0 file asks to be of two lists without a common word.",
+            "Command: EMS_TRANSCRIPTS=DIR pytest tests/conformance/openadr3/test_prism.py",
             "",
         ]
         (Path(folder) / "prism.txt").write_text("\n".join((*head, *made.lines)) + "\n")
