@@ -7,16 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from ems.errors import ConfigError
+from ems.resources import is_bare, resolve
 from ems.site.source import read_source
 
 KINDS = ("site", "scenario", "device", "tariff", "feed", "programme")
+FOLDERS = ("sites", "scenarios", "tariffs", "feeds", "devices", "programs")
 
 
 def complaints_of(file: str) -> list[str]:
     """Every complaint about a file, one line each; [] when it can be used."""
     path = Path(file)
     if not path.is_file():
-        return [f"{file}: no such file"]
+        named = shipped(file) if is_bare(file) else None
+        if named is None:
+            return [f"{file}: no such file" + (", and nothing shipped has this name" if is_bare(file) else "")]
+        path = named
     try:
         source = read_source(path)
         checker = _checker(source.data)
@@ -28,6 +33,17 @@ def complaints_of(file: str) -> list[str]:
     except FileNotFoundError as error:
         return [f"{file}: {error}"]
     return []
+
+
+def shipped(name: str) -> Path | None:
+    """The site, scenario, tariff, feed, device or programme of that name: beside this folder, else shipped."""
+    here = Path.cwd() / "config" / "any" / "any.yaml"
+    for kind in FOLDERS:
+        try:
+            return resolve(kind, name, here)
+        except FileNotFoundError:
+            continue
+    return None
 
 
 def _checker(data: Any) -> Callable[[Path], object] | None:

@@ -13,6 +13,7 @@ import typer
 from ems.app.cli_orders import COMMANDS
 from ems.app.cli_tools import db_app, devices_app
 from ems.app.events import events_app
+from ems.app.feeds import feeds_app
 from ems.app.forecasting import forecast_app
 from ems.app.options import DbOption, StateOption, instant_of, mode_of, show
 from ems.app.programs import programs_app
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.add_typer(db_app, name="db")
 app.add_typer(devices_app, name="devices")
 app.add_typer(forecast_app, name="forecast")
+app.add_typer(feeds_app, name="feeds")
 app.add_typer(programs_app, name="programs")
 app.add_typer(events_app, name="events")
 
@@ -137,11 +139,13 @@ def status(
     """The running site now."""
     import json
 
+    from ems.app.feeds import feed_lines
     from ems.app.show import fresh_snapshot, status_lines
     from ems.app.statedir import running_state_dir
 
-    snapshot = fresh_snapshot(running_state_dir(state_dir))
-    show([json.dumps(snapshot)] if as_json else status_lines(snapshot))
+    state = running_state_dir(state_dir)
+    snapshot = fresh_snapshot(state)
+    show([json.dumps(snapshot)] if as_json else [*status_lines(snapshot), *feed_lines(state)])
 
 
 @app.command()
@@ -187,7 +191,12 @@ def replay(
 
 
 @app.command()
-def check(files: Annotated[list[str], typer.Argument(help="Site, scenario, device or tariff files.", show_default=False)]) -> None:
+def check(
+    files: Annotated[
+        list[str],
+        typer.Argument(help="Files of any kind in config/, or names of shipped ones.", show_default=False),
+    ],
+) -> None:
     """One line per error, with file, line, column, key, value and what would be right. Exit 2 when there are any."""
     from ems.app.checking import complaints_of
 

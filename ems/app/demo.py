@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from ems.app.generated import post_generated
+from ems.app.generated import drop_generated_prices, post_generated
 from ems.app.ports import PortRow, is_listening, refuse_busy_port
 from ems.app.prepare import prepared_run
 from ems.app.runfile import RunFile
@@ -87,6 +87,7 @@ class Demo:
         begins_at = beginning(state)
         mailbox = Mailbox(state.mailbox, busy_ms=2000)
         post_generated(mailbox, run_file.site, DEMO_SEED, begins_at)
+        drop_generated_prices(state.path / "feeds" / "prices", DEMO_SEED, begins_at)
         mailbox.close()
         Clock.starting_at(begins_at, self._speed).save(state.clock)
         self._spawn("simulate", ["-m", "ems.app.simulate", str(state.path)])

@@ -135,13 +135,15 @@ def parts_of(bundle: Path) -> list[str]:
 def opened(state_dir: Path | None) -> Iterator[tuple[Programs, Desk, datetime]]:
     """The desk of the running site, beside the daemon's, and the site's time."""
     from ems.app.runfile import RunFile
-    from ems.app.statedir import running_state_dir, shared_clock
+    from ems.app.statedir import is_stopped, running_state_dir, shared_clock
     from ems.history.engine import open_engine
     from ems.mailbox import Mailbox
     from ems.office.programs import Programs
 
     state = running_state_dir(state_dir)
     run_file, mailbox = RunFile.load(state.site), Mailbox(state.mailbox, busy_ms=3000)
+    if is_stopped(state):
+        typer.echo(f"note: nothing runs on {state.path}: nothing acts on this until it runs again", err=True)
     engine = open_engine(run_file.db_url)
     programs = Programs(run_file.site, state.path, mailbox, engine)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -21,15 +22,28 @@ AHEAD = timedelta(days=5)
 HOUR, QUARTER = timedelta(hours=1), timedelta(minutes=15)
 SAMPLES_PER_MINUTE = 6
 NIGHT_PER_KWH, EVENING_PER_KWH, EVENING_HOUR_UTC = 0.028, 0.075, 23.5
+COLUMNS = ("valid_from", "valid_to", "available_at", "price_per_kwh", "source")
 SPIKE_CHANCE, SPIKE_PER_KWH = 0.03, 0.45
 
 
 def post_generated(mailbox: Mailbox, site: Site, seed: int, now: datetime) -> None:
-    """Gives the planner two days of load, prices and weather before `now`, and prices that become known as the demo runs."""
+    """Gives the planner two days of load, prices and weather before `now`."""
     kept = now + AHEAD
     mailbox.post_many("minute", [(frame.encode(), now, kept) for frame in minute_frames(site, seed, now)])
-    mailbox.post_many("prices", [({"rows": rows, "label": "generated"}, now, kept) for rows in price_rows(seed, now)])
+    known = [[row for row in rows if not _is_to_come(row, now)] for rows in price_rows(seed, now)]
+    mailbox.post_many("prices", [({"rows": rows, "label": "generated"}, now, kept) for rows in known if rows])
     mailbox.post("weather", {"rows": list(weather_rows(now)), "label": "generated"}, now, kept)
+
+
+def drop_generated_prices(folder: Path, seed: int, now: datetime) -> None:
+    """Lays the prices that become known as the demo runs into the folder where a feed by file drop is looked for."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [",".join(COLUMNS)]
+    for rows in price_rows(seed, now):
+        lines += [",".join(str(row[column]) for column in COLUMNS) for row in rows if _is_to_come(row, now)]
+    draft = folder / "generated.csv.part"
+    draft.write_text("\n".join(lines) + "\n")
+    draft.replace(folder / "generated.csv")
 
 
 def minute_frames(site: Site, seed: int, now: datetime) -> Iterator[MinuteFrame]:
@@ -84,6 +98,10 @@ def weather_rows(now: datetime) -> Iterator[dict[str, Any]]:
         row = _row(start, HOUR, start + HOUR, 0.0, "observed")
         del row["price_per_kwh"]
         yield {**row, "temp_c": generated_temp_c(start.timestamp() + 1800.0)}
+
+
+def _is_to_come(row: dict[str, Any], now: datetime) -> bool:
+    return datetime.fromisoformat(row["available_at"]) > now
 
 
 def _row(start: datetime, lasts: timedelta, known: datetime, price_per_kwh: float, source: str) -> dict[str, Any]:

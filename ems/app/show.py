@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from ems.app.statedir import StateDir, shared_clock
+from ems.app.statedir import StateDir, is_stopped, shared_clock
 from ems.errors import EmsError
 from ems.journal.read import last_entry
 from ems.mailbox import Mailbox
@@ -17,7 +17,7 @@ def fresh_snapshot(state: StateDir) -> dict[str, Any]:
     mailbox = Mailbox(state.mailbox, busy_ms=1000)
     try:
         message = mailbox.latest("snapshot", shared_clock(state).now())
-        if message is not None:
+        if message is not None and not is_stopped(state):
             return message.body
         last = mailbox.since("snapshot", 0)
     finally:

@@ -72,6 +72,21 @@ def running_state_dir(given: Path | None) -> StateDir:
     return state
 
 
+def is_stopped(state: StateDir) -> bool:
+    """True when control ran here and does not any more: its lock is there and nobody holds it."""
+    try:
+        descriptor = os.open(state.path / "control.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
 def shared_clock(state: StateDir) -> Clock:
     """The clock of the run; EmsError when its file is gone or none."""
     try:

@@ -23,7 +23,7 @@ def status_line(snapshot: dict[str, Any]) -> str:
     stores = [_store(asset) for asset in snapshot["assets"] if asset.get("soc") is not None]
     return " | ".join(
         [
-            f"{at:%a %H:%M:%S}",
+            f"{at:%a %H:%M:%S} UTC",
             f"{imported(snapshot)} of {snapshot['limit_kw']:.0f} kW",
             *stores,
             f"{snapshot['level']} {snapshot['level_name']}",

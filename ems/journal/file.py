@@ -131,12 +131,25 @@ def _rows(path: Path, query: str, values: Sequence[str | int]) -> Iterator[tuple
     try:
         db = _open_to_read(path)
         try:
-            for sequence, at_us, name, base, packed, digest in db.execute(query, values):
+            for row in db.execute(query, values):
+                if tuple(map(type, row)) != _TYPES:
+                    raise DataError(f"{path}: an entry holds {_wrong_column(row)}: it was changed")
+                sequence, at_us, name, base, packed, digest = row
                 yield PackedEntry(sequence, at_us, name, base, packed), digest
         finally:
             db.close()
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path}: the journal cannot be read: {error}") from error
+
+
+_COLUMNS = ("sequence", "at_us", "kind", "base", "packed", "hash")
+_TYPES = (int, int, str, int, bytes, bytes)
+
+
+def _wrong_column(row: Sequence[object]) -> str:
+    """The first column that is not of the type it was written with; its value is not shown, it may be anything."""
+    kinds = zip(_COLUMNS, row, _TYPES, strict=True)
+    return next(f"{type(value).__name__} as {name} instead of {kind.__name__}" for name, value, kind in kinds if type(value) is not kind)
 
 
 def _open_to_read(path: Path) -> sqlite3.Connection:
