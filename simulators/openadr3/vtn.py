@@ -202,7 +202,7 @@ class Vtn:
         if c.path in ("vens", "resources"):
             _check_side(body, client)
         if c.unique and any(o[c.unique] == body[c.unique] and i != name for i, o in self.stored[c.path].items()):
-            raise Problem(409, f"{c.unique} {body[c.unique]} exists")
+            raise Problem(409 if c.path == "programs" else 400, f"{c.unique} {body[c.unique]} exists")  # vens know no 409
         for key, path in c.parents.items():
             if body.get(key) is not None and body[key] not in self.stored[path]:
                 raise Problem(409, f"{key} {body[key]} does not exist")
@@ -303,7 +303,7 @@ def _whole(request: Request, key: str, otherwise: int, most: int | None) -> int:
     text = request.query_params.get(key)
     if text is None:
         return otherwise
-    if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or (most is not None and int(text) > most):
+    if not re.fullmatch(r"\d{1,10}", text, re.ASCII) or int(text) > (2**31 - 1 if most is None else most):
         raise Problem(400, f"{key}: a whole number" + (f" up to {most}" if most else ""))
     return int(text)
 
@@ -328,4 +328,6 @@ async def _problem_answer(request: Request, error: Exception) -> Response:
 
 
 async def _not_found(request: Request, error: Exception) -> Response:
-    return _problem(getattr(error, "status_code", 404), "no such path or method")
+    answer = _problem(getattr(error, "status_code", 404), "no such path or method")
+    answer.headers.update(getattr(error, "headers", None) or {})
+    return answer
