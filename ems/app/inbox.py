@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 
 from ems.mailbox import Mailbox
+from ems.messages import Order
+from ems.obligation import Obligation
 
 TOPICS = ("order", "event", "plan")
 PAGE = 50
+# What control reads of a message; anything else in it is dropped before it is decided on or journalled: it may be a secret.
+KEYS = {
+    "order": frozenset(f.name for f in fields(Order)),
+    "event": frozenset(f.name for f in fields(Obligation)),
+}
 ACK_VALID = timedelta(days=1)
 
 
@@ -35,9 +43,14 @@ class MailboxInbox:
             valid = [m for m in messages if m.is_valid(now)]
             if topic == "order":
                 self.orders_taken = [m.sequence for m in valid]
-            found += [(topic, m.body) for m in (valid[-1:] if topic == "plan" else valid)]
+            found += [(topic, known(topic, m.body)) for m in (valid[-1:] if topic == "plan" else valid)]
         return found
 
     def post(self, topic: str, body: dict[str, Any], now: datetime, valid_until: datetime) -> None:
         """Sends a message; one that cannot be sent in time is given up (the mailbox notes it)."""
         self._mailbox.post(topic, body, now, valid_until)
+
+
+def known(topic: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a message that control knows how to read; of a plan all of it."""
+    return {k: v for k, v in body.items() if topic not in KEYS or k in KEYS[topic]}

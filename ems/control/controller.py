@@ -53,6 +53,7 @@ FLOOR = {"plan": Level.L0, "rules": Level.L2, "capped": Level.L3}
 RAMP_LEAD_S = 10.0
 RESIDUAL_SAMPLES = 15
 RESIDUAL_HOLD_S = 120.0  # a residual that falls may be a device that says too much
+UNEXPLAINED, UNEXPLAINED_SAMPLES = 0.02, 7  # of the import limit; median of so many readings
 UNBALANCED_CYCLES = 3  # readings of one cycle are not of one instant: a single contradiction may be a jump of the load
 NOT_HANDED_OVER_MARGIN = 1.05  # on the 24-h peak of a cluster that nobody caps
 FRESH_PLANS = 2.5  # a plan is fresh for so many planning periods
@@ -76,7 +77,8 @@ class Controller:
         self.floor = FLOOR[policy]
         commandable = [b.id for b in site.batteries] + [u.id for u in site.upses] + [c.id for c in site.clusters]
         commandable += [g.id for g in site.generators] + [r.id for r in site.renewables]
-        self.orders = OrderBook({a: (modes or {}).get(a, Mode.OBSERVE) for a in commandable})
+        led = [c.id for c in site.coolings if c.is_led]
+        self.orders = OrderBook({a: (modes or {}).get(a, Mode.OBSERVE) for a in (*commandable, *led)}, frozenset(led))
         self.ladder = Ladder(site.control.ramp_up_dwell_s)
         self.billing = IntervalMeter(site.tariff.demand_interval_min, site.time_zone)
         self.windows = {
@@ -90,10 +92,12 @@ class Controller:
         self.import_hold = PeakHold(60.0)
         self.critical = DayHold()
         self.day_hold = {c.id: DayHold() for c in site.clusters}
+        self._nameplate_kw = sum(f.power_kw for f in site.fixed_loads)
         self.residuals: deque[float] = deque(maxlen=RESIDUAL_SAMPLES)
         self.residual_hold = PeakHold(RESIDUAL_HOLD_S)
         self.last_caps: dict[str, float] = {}
         self.last_storage: dict[str, float] = {}
+        self.last_supply: dict[str, float] = {}
         self.normal_since: dict[str, datetime | None] = {u.id: None for u in site.upses}
         self.plan: Plan | None = None
         self._unbalanced_cycles = 0
@@ -135,7 +139,7 @@ class Controller:
             setpoints=tuple(setpoints),
             written=written,
             withdraw=withdraw,
-            alarms=(*alarms, *state.assumed, *_said(image, observed.degraded), *_infeasible(verdict, state)),
+            alarms=(*alarms, *state.assumed, *_said(image, observed.degraded), *self._unexplained(), *_infeasible(verdict, state)),
             acknowledged=tuple(acknowledged),
             interval_kwh=self.billing.energy_kwh,
             month_peak_kw=self.billing.peak_kw,
@@ -161,6 +165,7 @@ class Controller:
     def _remember(self, written: Sequence[Setpoint]) -> None:
         """What was sent and may still be on its way when the next image is taken."""
         self.last_caps = {s.asset: s.power_kw for s in written if s.command == "power_cap_kw"}
+        self.last_supply = {s.asset: s.power_kw for s in written if s.command == "supply_setpoint_c"}
         self.last_storage = self._told = {s.asset: s.power_kw for s in written if s.command in STORAGE_COMMANDS}
 
     def memory(self) -> dict[str, Any]:
@@ -172,6 +177,7 @@ class Controller:
             "critical": {str(k): v for k, v in self.critical.buckets.items()},
             "last_caps": dict(self.last_caps),
             "last_storage": dict(self.last_storage),
+            "last_supply": dict(self.last_supply),
             "run_log": self.run_log.encode(),
             "obligations": [_encode_obligation(o) for o in self.obligations.values()],
             "charge": self.plausible.encode(),
@@ -190,6 +196,7 @@ class Controller:
         self.critical = DayHold({int(k): v for k, v in memory["critical"].items()})
         self.last_caps = dict(memory["last_caps"])
         self.last_storage = dict(memory["last_storage"])
+        self.last_supply = dict(memory.get("last_supply", {}))
         if "run_log" in memory:
             self.run_log.restore(memory["run_log"])
         self.obligations = {o.id: o for o in map(decode_obligation, memory["obligations"])}
@@ -233,8 +240,7 @@ class Controller:
         if len(self.residuals) < 3:
             return None
         median_kw = statistics.median(self.residuals)
-        nameplate_kw = sum(f.power_kw for f in self.site.fixed_loads)
-        return self.residual_hold.update(now, nameplate_kw if median_kw < 0.0 else median_kw)
+        return self.residual_hold.update(now, self._nameplate_kw if median_kw < 0.0 else median_kw)
 
     def _follow(self, state: SiteState) -> dict[str, ClusterTrend]:
         self._unbalanced_cycles = 0 if state.connection.is_balanced else self._unbalanced_cycles + 1
@@ -262,7 +268,7 @@ class Controller:
         return Observed(
             critical_kw={u.id: self._critical_kw(u.id, state, quantile_kw) for u in self.site.upses},
             since_normal_s={k: (now - t).total_seconds() if t else 0.0 for k, t in self.normal_since.items()},
-            load_valley_kw=self.load_valley.update(now, min(state.load_kw, _load_of_parts_kw(state))),
+            load_valley_kw=self.load_valley.update(now, min(state.load_kw, self._load_of_parts_kw(state))),
             interval_limit_kw=interval_kw,
             interval_source=interval_source,
             ramp_ceiling_kw=math.inf if ramp is None else self._rise(import_kw, ramp),
@@ -272,9 +278,26 @@ class Controller:
             runs=self.runs,
             gross_valley_kw=self.gross_valley.update(now, state.load_kw + state.generation_kw),
             correction_kw=self._correction_kw(state),
+            last_supply_c=self.last_supply,
             degraded=self.degraded.update(self.site, state),
             returning=self.recovery.update(state),
         )
+
+    def _load_of_parts_kw(self, state: SiteState) -> float:
+        """The import without storage, as the devices say it; fixed loads draw no more than their nameplates, whatever the meter says."""
+        losses_kw = sum(u.power_kw - u.battery_kw for u in state.upses.values())
+        return state.it_kw + losses_kw + state.cooling_kw + min(state.fixed_kw, self._nameplate_kw) - state.generation_kw
+
+    def _unexplained(self) -> list[str]:
+        """Import that neither a device nor the nameplates of the fixed loads explain: a meter is off, or a load is missing in the site file."""
+        recent = list(self.residuals)[-UNEXPLAINED_SAMPLES:]
+        slack_kw = UNEXPLAINED * self.site.point_of_connection.import_limit_kw
+        if len(recent) < UNEXPLAINED_SAMPLES or -slack_kw <= statistics.median(recent) <= self._nameplate_kw + slack_kw:
+            return []
+        poc = self.site.point_of_connection.id
+        return [
+            f"{poc}: balance: {statistics.median(recent):.0f} kW at the meter that no device explains, fixed loads {self._nameplate_kw:.0f} kW"
+        ]
 
     def _ordered_runs(self, now: datetime) -> dict[str, str]:
         """Why an emergency machine may be requested now: an order of a programme that its entry names, or a person."""
@@ -392,14 +415,18 @@ def checked_plan(plan: Plan, site: Site, now: datetime) -> Plan:
     n = len(plan.starts)
     rows = [*plan.power_kw.values(), plan.marginal_price_per_kwh, plan.import_kw, *plan.load_q50_kw.values()]
     rows += [*plan.on.values(), *plan.curtailed_kw.values()]
+    rows += [row[:-1] for row in plan.supply_temp_c.values()]
     rows += [r for c in plan.classes.values() for k in c.values() for r in (k.defer_kw, k.recover_kw, k.throttle_kw)]
     if any(len(r) != n for r in rows) or len(plan.binding) != n or not n:
         raise ValueError("plan rows differ in length")
     single = [v for v in (plan.peak_kw, plan.free_peak_kw, plan.critical_q99_kw) if v is not None]
+    single += [row[-1] for row in plan.supply_temp_c.values()]
     if not all(abs(v) <= ABSURD_KW for r in (*rows, single) for v in r):  # false for NaN too
         raise ValueError("plan holds a number that is not finite, or absurd")
     if not all(isinstance(name, str) for name in plan.binding):
         raise ValueError("plan names what binds with something that is no word")
+    if not set(plan.supply_temp_c) <= {c.id for c in site.coolings if c.is_led}:
+        raise ValueError("plan leads a supply that may not be led")
     if not set(plan.power_kw) <= set(site.assets) or not set(plan.classes) <= {c.id for c in site.clusters}:
         raise ValueError("plan names an asset the site does not have")
     if set(plan.classes) - set(plan.load_q50_kw) or any(
@@ -439,12 +466,6 @@ def _encode_obligation(o: Obligation) -> dict[str, Any]:
         "program": o.program,
         "baseline_kw": o.baseline_kw,
     }
-
-
-def _load_of_parts_kw(state: SiteState) -> float:
-    """The import without storage, as the devices say it."""
-    losses_kw = sum(u.power_kw - u.battery_kw for u in state.upses.values())
-    return state.it_kw + losses_kw + state.cooling_kw + state.fixed_kw - state.generation_kw
 
 
 def _lower(setpoint: Setpoint, safe: Setpoint | None) -> Setpoint:

@@ -24,8 +24,8 @@ DEADLINE_S = 0.4
 BACKOFF_S = (0.2, 5.0)
 REFUSALS = {"map_fault": 2, "device_failure": 4, "busy": 6, "gateway": 11}
 WIRE = {"silent", "black_hole", "flapping", "slow", "late", "short_answers", "wrong_unit", "lost_answers", *REFUSALS}
-REGISTERS = {"swapped", "sentinels", "deaf", "reverts", "other_master", "reversed", "moved_map"}
-LIES = {"offset", "soc_jump", "soc_stuck", "derated"}
+REGISTERS = {"swapped", "sentinels", "torn", "deaf", "reverts", "other_master", "reversed", "moved_map"}
+LIES = {"offset", "rescaled", "soc_jump", "soc_stuck", "derated"}
 REVERT_AFTER_S = 7.0
 
 
@@ -80,6 +80,7 @@ class Endpoint:
         self._rating: Any = None
         self._held_soc = 0.0
         self._revert_at_s = float("inf")
+        self._before: dict[tuple[str, int], list[int]] = {}  # as last answered, for values that are torn
         self._shown: dict[str, float] = {}  # command registers that say something else than the device does
 
     def begin(self, kind: str, until_s: float, strength: float = 0.0) -> None:
@@ -144,6 +145,9 @@ class Endpoint:
         if "swapped" in self.faults:
             return [((w & 0xFF) << 8) | (w >> 8) for w in found]
         self.bus.last_read_s[self.asset] = self.bus.time.s
+        before, self._before[table, address] = self._before.get((table, address), found), found
+        if "torn" in self.faults and self._is_float():  # the halves of a value are of two instants
+            return [old if k % 2 else new for k, (new, old) in enumerate(zip(found, before, strict=True))]
         return found
 
     def _is_float(self) -> bool:
@@ -163,6 +167,8 @@ class Endpoint:
         values["lease_remaining_s"] = self.device.lease_remaining_s(self.bus.at_s)
         if "offset" in self.faults:
             values["power_kw"] += self.strength["offset"]
+        if "rescaled" in self.faults:
+            values["power_kw"] *= self.strength["rescaled"]
         if "soc_jump" in self.faults:
             values["soc"] = min(1.0, max(0.0, values["soc"] + self.strength["soc_jump"]))
         if "soc_stuck" in self.faults:

@@ -24,6 +24,7 @@ DEVICES = (*METER, *STORAGE, *CLUSTERS, *COOLING)
 COMMANDED = (*STORAGE, *CLUSTERS)
 SITE = ("site",)
 PLAN_EVERY_S = 300
+CANARY = "canary-7f3a91"  # stands for a secret in a message; nothing may keep it
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,7 @@ LOADS: dict[str, Callable[[World, float, Fault], Mapping[str, Demand]]] = {
     "load on-off": lambda w, s, f: _share(w, 0.9 if int(s // 2.0) % 2 == 0 else 0.3),
     "load surge": lambda w, s, f: _share(w, 1.0),
     "load gone": lambda w, s, f: _share(w, 0.0),
+    "load hovers": lambda w, s, f: _share(w, (0.55 if w.limit_kw < 1200.0 else 0.8) * (1.0 + 0.02 * math.sin(s))),
 }
 
 
@@ -133,16 +135,7 @@ def _limit_drop(world: World, fault: Fault) -> None:
     notice_s = 60.0
     begin_s, end_s = world.time.s + notice_s, world.time.s + notice_s + fault.for_s
     kw = world.limit_kw * fault.strength
-    body = {
-        "id": f"order-{int(world.time.s)}",
-        "kind": "import_limit",
-        "kw": kw,
-        "start": (EPOCH + timedelta(seconds=begin_s)).isoformat(),
-        "end": (EPOCH + timedelta(seconds=end_s)).isoformat(),
-        "notice_at": (EPOCH + timedelta(seconds=world.time.s)).isoformat(),
-        "program": "manual",
-        "baseline_kw": None,
-    }
+    body = _order_event(f"order-{int(world.time.s)}", kw, begin_s, end_s, world.time.s)
     world.limit_events.append((begin_s, end_s, kw))
     for _ in range(3):
         post(world, "event", body, 7200.0)
@@ -161,6 +154,67 @@ def _bad_events(world: World, fault: Fault) -> None:
         {**base, "end": far, "id": "long", "kw": 9e9},
     ):
         post(world, "event", body, 600.0)
+
+
+def _outage(world: World, fault: Fault) -> None:
+    """The grid goes: the UPS carries the halls, everything else stands still; it comes back at once."""
+    _lose(world, [*STORAGE, *COOLING], world.time.s + fault.for_s)
+
+
+def _dips(world: World, fault: Fault) -> None:
+    """The grid is gone for a second, several times within a minute."""
+    for k in range(3):
+        at_s = world.time.s + 15.0 * k
+        world.at(at_s, lambda at_s=at_s: _lose(world, [*STORAGE, *COOLING], at_s + 2.0))  # type: ignore[misc]
+
+
+def _feed_lost(world: World, fault: Fault) -> None:
+    _lose(world, ["ups-1"], world.time.s + fault.for_s)
+
+
+def _lose(world: World, assets: Sequence[str], until_s: float) -> None:
+    for asset in assets:
+        world.bus.endpoints[asset].begin("input_lost" if asset == "ups-1" else "trip", until_s)
+
+
+def _flapping_limit(world: World, fault: Fault) -> None:
+    """Somebody curtails and releases the site every minute, with a new id each time."""
+    for k in range(int(fault.for_s // 60.0)):
+        begin_s, end_s = world.time.s + 60.0 * k, world.time.s + 60.0 * k + 30.0
+        kw = world.limit_kw * fault.strength
+        body = _order_event(f"flap-{int(begin_s)}", kw, begin_s, end_s, world.time.s)
+        world.limit_events.append((begin_s + 1.0, end_s, kw))
+        post(world, "event", body, 7200.0)
+
+
+def _order_event(name: str, kw: float, begin_s: float, end_s: float, notice_s: float) -> dict[str, Any]:
+    def iso(at_s: float) -> str:
+        return (EPOCH + timedelta(seconds=at_s)).isoformat()
+
+    return {
+        "id": name,
+        "kind": "import_limit",
+        "kw": kw,
+        "start": iso(begin_s),
+        "end": iso(end_s),
+        "notice_at": iso(notice_s),
+        "program": "manual",
+        "baseline_kw": None,
+    }
+
+
+def _flood(world: World, fault: Fault) -> None:
+    """Thousands of messages of no meaning."""
+    for k in range(2000):
+        post(world, "event", {"id": f"junk-{k}", "kind": "nonsense", "token": CANARY}, 60.0)
+
+
+def _maintenance(world: World, fault: Fault) -> None:
+    """A person takes one asset out of control and hands it back; in between nothing is written to it."""
+    for kind, at_s in (("observe", world.time.s), ("control", world.time.s + fault.for_s)):
+        at = (EPOCH + timedelta(seconds=at_s)).isoformat()
+        order = {"kind": "mode", "asset": fault.target, "by": "Ada", "why": "work on it", "at": at, "mode": kind, "kw": None, "until": None}
+        world.at(at_s, lambda order=order: post(world, "order", order, 600.0))  # type: ignore[misc]
 
 
 def _orders(world: World, fault: Fault) -> None:
@@ -253,12 +307,22 @@ def _nonsense(p: Planner, now: Any) -> list[dict[str, Any]]:
     return [{**good, "import_kw": [math.nan] * 12}, {**good, "power_kw": {}}, {"made_at": 7}, {**good, "starts": []}]
 
 
+def _scaled_loads(plan: Plan, by: float) -> Plan:
+    """A plan made on a forecast that is nothing, or a thousand times what is true."""
+    loads = {k: tuple(kw * by for kw in row) for k, row in plan.load_q50_kw.items()}
+    highs = {k: tuple(kw * by for kw in row) for k, row in plan.load_q90_kw.items()}
+    quantile = None if plan.critical_q99_kw is None else plan.critical_q99_kw * by
+    return replace(plan, load_q50_kw=loads, load_q90_kw=highs, critical_q99_kw=quantile)
+
+
 PLANS: dict[str, Callable[[Planner, Any], list[dict[str, Any]]]] = {
     "honest": lambda p, now: [encode_plan(p.honest(now))],
     "hostile": lambda p, now: [encode_plan(hostile_plan(p.world.site, now, p.rng))],
     "flips": _sign_flips,
     "greedy": _greedy,
     "nonsense": _nonsense,
+    "zeros": lambda p, now: [encode_plan(_scaled_loads(p.honest(now), 0.0))],
+    "thousandfold": lambda p, now: [encode_plan(_scaled_loads(p.honest(now), 1000.0))],
     "stepped": lambda p, now: [encode_plan(p.honest(now + timedelta(hours=p.rng.choice([-1, 1]))))],
 }
 EVERY_SECOND = ("hostile", "flips", "nonsense")
@@ -299,12 +363,14 @@ KINDS: dict[str, Kind] = {
     "sentinels": Kind("F42", DEVICES, (5, 60), _bus, True, 8.0),
     "moved_map": Kind("F44", DEVICES, (5, 60), _bus, True, 8.0),
     "lost_answers": Kind("F49", COMMANDED, (5, 60), _bus, True),
+    "torn": Kind("F45", DEVICES, (10, 60), _bus),
     "partition": Kind("F64", SITE, (10, 120), _partition, True, strength=lambda rng: float(rng.randrange(2))),
     # what devices say and do
     "frozen": Kind("F46", DEVICES, (10, 60), _bus),
     "frozen meter": Kind("F46", METER, (60, 120), _bus, alarm_s=35.0),
     "wrong_sign": Kind("F47", (*METER, *STORAGE, *CLUSTERS), (10, 60), _bus),
     "offset": Kind("F63", (*METER, *CLUSTERS), (20, 120), _bus, strength=lambda rng: rng.choice([-60.0, 60.0])),
+    "rescaled": Kind("F43", (*METER, *STORAGE, *CLUSTERS), (10, 60), _bus, True, strength=lambda rng: rng.choice([0.1, 10.0])),
     "deaf": Kind("F48", COMMANDED, (20, 60), _bus, True),
     "reverts": Kind("F50", COMMANDED, (30, 90), _bus, True),
     "other_master": Kind("F51", COMMANDED, (20, 60), _bus, True, strength=lambda rng: rng.choice([0.3, 0.7, 1.0])),
@@ -323,6 +389,13 @@ KINDS: dict[str, Kind] = {
     "load on-off": Kind("F12", SITE, (120, 600), _load),
     "load surge": Kind("F21", SITE, (30, 120), _load),
     "load gone": Kind("F11", SITE, (30, 120), _load),
+    "load hovers": Kind("F19", SITE, (120, 300), _load),
+    "grid outage": Kind("F94", SITE, (20, 120), _outage, True, 5.0, ("grid outage",)),
+    "dips": Kind("F94", SITE, (40, 40), _dips, True),
+    "feed lost": Kind("F95", ("ups-1",), (20, 120), _feed_lost, True, 5.0),
+    "limit flaps": Kind("F91", SITE, (180, 360), _flapping_limit, strength=lambda rng: rng.choice([0.8, 0.9])),
+    "flood": Kind("F88", SITE, (1, 1), _flood),
+    "maintenance": Kind("F96", COMMANDED, (20, 90), _maintenance, True),
     "limit drop": Kind("F89", SITE, (120, 300), _limit_drop, strength=lambda rng: rng.choice([0.75, 0.85])),
     "bad events": Kind("F89", SITE, (1, 1), _bad_events),
     "orders": Kind("F92", SITE, (30, 120), _orders),
@@ -332,6 +405,9 @@ KINDS: dict[str, Kind] = {
     "planner hostile": Kind("F07", SITE, (60, 600), _planner),
     "planner flips": Kind("F08", SITE, (60, 300), _planner),
     "planner nonsense": Kind("F05", SITE, (30, 120), _planner),
+    "planner greedy": Kind("F06", SITE, (60, 300), _planner),
+    "planner zeros": Kind("F10", SITE, (300, 600), _planner),
+    "planner thousandfold": Kind("F10", SITE, (300, 600), _planner),
     "planner stepped": Kind("F76", SITE, (300, 600), _planner),
     # the daemon
     "kill": Kind("F65", SITE, (1, 1), _kill, strength=lambda rng: rng.uniform(0.5, 3.0)),

@@ -8,6 +8,7 @@ over what each device can still do, with its rating, its stored energy and the l
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,7 +16,7 @@ from typing import Any
 
 from ems.journal.read import read_journal, verify_journal
 from ems.site.model import Site
-from tests.campaign.faults import KINDS, Fault
+from tests.campaign.faults import CANARY, KINDS, Fault
 from tests.campaign.world import EPOCH, Second, World
 
 SINGLE_S, DOUBLE_S = 2.0, 5.0  # the longest excursion under one fault, under two
@@ -30,6 +31,12 @@ FIRST_CYCLE_S = 2.0
 LONGEST_GAP_S = 3.05
 LEASE_SLACK_S = 2.0
 OUTCOME_S = 30.0
+INTERVAL_S = 900  # of the tariff
+BALANCE = 0.02  # of the import limit: what is believed of the import may be so far from the truth
+BALANCE_S = 30.0  # and this long, before somebody must have said so
+HANDED_BACK_S = 3.0
+RAMP_LEAD_S = 12.0
+METER_CLASS = 0.005
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,13 @@ class Oracle:
         self._starts = 0
         self._waiting_alarm = [f for f in self.faults if KINDS[f.kind].alarm_s is not None]
         self._last_set: dict[tuple[str, str], float] = {}
+        self._means: list[list[float]] = []  # per interval of the meter: seconds seen, kWs
+        self._month_peak_kw = 0.0
+        self._believed_kw: float | None = None
+        self._astray_s = 0.0
+        self._last_truth_kw = 0.0
+        self._imports: deque[float] = deque(maxlen=60)
+        self._risen_s = 0.0
         world.on_second.append(self._second)
         world.mailbox.watchers.append(self._message)
 
@@ -116,6 +130,8 @@ class Oracle:
             if at_s - self.world.starts[-1] > FIRST_CYCLE_S:
                 self._broken("I9", at_s, f"first cycle {at_s - self.world.starts[-1]:.1f} s after start")
         self._last_cycle_s = at_s
+        self._believed_kw = body["import_kw"] - body["export_kw"]
+        self._month(at_s, body["month_peak_kw"])
         self._hear(at_s)
 
     def _was_away(self, begin_s: float, end_s: float) -> bool:
@@ -142,6 +158,9 @@ class Oracle:
         self.tally.seconds += 1
         self._infeasible_told(second.at_s)
         self._import(second)
+        self._rise(second)
+        self._meter(second)
+        self._balance(second)
         self._export(second)
         self._stores(second)
         self._wire(second.at_s)
@@ -243,6 +262,67 @@ class Oracle:
         over.told = True
         self._broken("I1", at_s, f"over the limit without any feasible answer since {over.begun_s:.0f} s, and no alarm says so")
 
+    # -- I10, I17, I18 ----------------------------------------------------------------------------------------------------------
+
+    def _rise(self, second: Second) -> None:
+        """I10: with a ramp limit the import never rises by more than it allows over the highest of the last minute (and the seconds a
+        write needs), whatever changes: plan, level, owner."""
+        ramp, kw = self.site.point_of_connection.ramp_limit_kw_per_min, max(0.0, second.step.poc_kw)
+        if ramp is not None and len(self._imports) == 60:
+            is_over = kw > (max(self._imports) + ramp * RAMP_LEAD_S / 60.0) * TOLERANCE and not self._felt(second.at_s)
+            self._risen_s = self._risen_s + 1.0 if is_over else 0.0
+            if self._risen_s > SINGLE_S:
+                self._broken("I10", second.at_s, f"import rises to {kw:.0f} kW from at most {max(self._imports):.0f} kW in the last minute")
+        self._imports.append(kw)
+
+    def _meter(self, second: Second) -> None:
+        """What the utility's meter counts, interval by interval."""
+        k = int(second.at_s) // INTERVAL_S  # the world begins on an interval
+        while len(self._means) <= k:
+            self._means.append([0.0, 0.0])
+        self._means[k][0] += 1.0
+        self._means[k][1] += max(0.0, second.step.poc_kw)
+
+    def _month(self, at_s: float, peak_kw: float) -> None:
+        """I17: the month's peak never falls."""
+        if peak_kw < self._month_peak_kw - 1e-6:
+            self._broken("I17", at_s, f"the month's peak fell from {self._month_peak_kw:.1f} to {peak_kw:.1f} kW")
+        self._month_peak_kw = peak_kw
+
+    def _month_agrees(self) -> None:
+        """I17: it is at least the highest mean of the intervals in which nobody was away and the meter told the truth, and where it always
+        did, at most the highest of all."""
+        whole = [(k, kws / INTERVAL_S) for k, (seconds, kws) in enumerate(self._means) if seconds == INTERVAL_S]
+        clean = [kw for k, kw in whole if not self._is_disturbed(k * INTERVAL_S, (k + 1) * INTERVAL_S)]
+        at_s = float(self.tally.seconds)
+        if clean and self._month_peak_kw < max(clean) * (1.0 - METER_CLASS) - 1.0:
+            self._broken("I17", at_s, f"the month's peak is {self._month_peak_kw:.0f} kW, the meter saw {max(clean):.0f} kW")
+        is_always_true = not any(self._is_disturbed(k * INTERVAL_S, (k + 1) * INTERVAL_S) for k in range(len(self._means)))
+        if is_always_true and whole and self._month_peak_kw > max(kw for _, kw in whole) * (1.0 + METER_CLASS) + 1.0:
+            self._broken(
+                "I17", at_s, f"the month's peak is {self._month_peak_kw:.0f} kW, the meter saw {max(kw for _, kw in whole):.0f} kW"
+            )
+
+    def _is_disturbed(self, begin_s: float, end_s: float) -> bool:
+        return any(f.at_s < end_s and f.at_s + f.for_s + ECHO_S > begin_s for f in self.faults if f.target in ("poc", "site"))
+
+    def _balance(self, second: Second) -> None:
+        """I18: what is believed of the import is true to 2 % of the limit, or somebody has said that something is wrong."""
+        if self._believed_kw is None or self._last_cycle_s is None or second.at_s - self._last_cycle_s > 2.0:
+            self._astray_s = 0.0
+            return
+        limit_kw, truth_kw = self.site.point_of_connection.import_limit_kw, self._last_truth_kw
+        self._last_truth_kw = second.step.poc_kw
+        is_near = (
+            min(truth_kw, second.step.poc_kw) - BALANCE * limit_kw
+            <= self._believed_kw
+            <= max(truth_kw, second.step.poc_kw) + BALANCE * limit_kw
+        )
+        self._astray_s = 0.0 if is_near or self._alarms else self._astray_s + 1.0
+        if self._astray_s > BALANCE_S:
+            self._broken("I18", second.at_s, f"import believed {self._believed_kw:.0f} kW, it is {truth_kw:.0f} kW, and no alarm stands")
+            self._astray_s = 0.0
+
     # -- I3, I4 -----------------------------------------------------------------------------------------------------------------
 
     def _reserve_floor_kwh(self, rating: Any) -> float:
@@ -283,9 +363,17 @@ class Oracle:
                 self._broken("I7", write.at_s, f"{write.asset}: written by epoch {write.writer} after {self._writer}")
             self._writer = max(self._writer, write.writer)
             self._within_rating(write)
+            self._in_control(write)
             self._on_fresh_readings(write)
             self._last_set[(write.asset, write.command)] = write.kw
         self._seen_writes = len(writes)
+
+    def _in_control(self, write: Any) -> None:
+        """F96: an asset that a person works on gets no writes."""
+        for fault in self.faults:
+            if fault.kind == "maintenance" and fault.target == write.asset:
+                if fault.at_s + HANDED_BACK_S < write.at_s < fault.at_s + fault.for_s and not self._was_away(fault.at_s, write.at_s):
+                    self._broken("I4", write.at_s, f"{write.asset} {write.command} {write.kw:.0f} kW while a person works on it")
 
     def _within_rating(self, write: Any) -> None:
         asset = self.site.assets[write.asset]
@@ -330,6 +418,7 @@ class Oracle:
         self.world.close()
         self._journal()
         self._bounded()
+        self._month_agrees()
         for name, process in enumerate(self.world.graveyard):
             for failure in process[0].failures:
                 self._broken("I11", 0.0, f"control {name}: {failure}")
@@ -346,6 +435,8 @@ class Oracle:
             if at_s < last_s:
                 self._broken("I20", at_s, f"entry {entry.sequence} is older than the one before it")
             last_s = at_s
+            if CANARY in str(entry.body):
+                self._broken("I14", at_s, f"a secret of a message is in the journal, entry {entry.sequence} {entry.kind}")
             if entry.kind == "cycle":
                 for asset, command, kw, _, is_written in entry.body["setpoints"]:
                     if is_written:

@@ -50,6 +50,11 @@ CASES = {
     "20 a full disk": (LIMITED, "honest", [Fault(60.0, "disk full", "site", 60.0)]),
     "21 a load that steps from a tenth to nine tenths": (LIMITED, "honest", [Fault(60.0, "load step", "site", 60.0)]),
     "27 a battery that shows no scale while it discharges": (LIMITED, "flips", [Fault(61.0, "sentinels", "bess-1", 80.0)]),
+    "28 a meter that says too much while the battery serves a small load": (
+        Setting(13, 950.0, demand_scale=1.6),
+        "flips",
+        [Fault(600.0, "offset", "poc", 100.0, 60.0)],
+    ),
     "22 a frozen meter": (LIMITED, "honest", [Fault(60.0, "frozen meter", "poc", 80.0)]),
 }
 
@@ -75,7 +80,7 @@ def broken(setting: Setting, planner: str, faults: list[Fault], seconds: int = 2
 @pytest.mark.parametrize("case", CASES)
 def test_golden(case: str):
     setting, planner, faults = CASES[case]
-    assert broken(setting, planner, faults) == []
+    assert broken(setting, planner, faults, max(200, int(faults[-1].at_s) + 120)) == []
 
 
 @pytest.mark.parametrize("strength", [0.2, -0.2])

@@ -42,6 +42,7 @@ def trial_of(seed: int, seconds: int, planner: str = "") -> Trial:
     """The trial of a seed: limit, load and planner are drawn too."""
     rng = random.Random(f"{seed} setting")
     kind = planner or rng.choice(["honest", "honest", "honest", "none", "hostile"])
+    ramp = rng.choice([None, None, 300.0, 600.0])
     setting = Setting(
         seed,
         import_limit_kw=rng.choice(LIMITS_KW),
@@ -49,6 +50,7 @@ def trial_of(seed: int, seconds: int, planner: str = "") -> Trial:
         demand_scale=rng.choice([1.0, 1.3, 1.6, 2.0]),
         load_shift_s=3600.0 * rng.randrange(72),
         noise=rng.choice([0.0, 0.05, 0.15]),
+        overrides={"point_of_connection": {"ramp_limit_kw_per_min": ramp}} if ramp is not None else {},
     )
     return Trial(setting, seconds, tuple(schedule(seed, seconds)))
 
