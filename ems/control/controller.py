@@ -289,15 +289,13 @@ class Controller:
         return state.it_kw + losses_kw + state.cooling_kw + min(state.fixed_kw, self._nameplate_kw) - state.generation_kw
 
     def _unexplained(self) -> list[str]:
-        """Import that neither a device nor the nameplates of the fixed loads explain: a meter is off, or a load is missing in the site file."""
+        """Import that neither a device nor the nameplates of the fixed loads explain: a meter is off, or the site file lacks a load."""
         recent = list(self.residuals)[-UNEXPLAINED_SAMPLES:]
         slack_kw = UNEXPLAINED * self.site.point_of_connection.import_limit_kw
         if len(recent) < UNEXPLAINED_SAMPLES or -slack_kw <= statistics.median(recent) <= self._nameplate_kw + slack_kw:
             return []
-        poc = self.site.point_of_connection.id
-        return [
-            f"{poc}: balance: {statistics.median(recent):.0f} kW at the meter that no device explains, fixed loads {self._nameplate_kw:.0f} kW"
-        ]
+        said = f"{statistics.median(recent):.0f} kW that no device explains, fixed loads {self._nameplate_kw:.0f} kW"
+        return [f"{self.site.point_of_connection.id}: balance: {said}"]
 
     def _ordered_runs(self, now: datetime) -> dict[str, str]:
         """Why an emergency machine may be requested now: an order of a programme that its entry names, or a person."""
