@@ -15,6 +15,7 @@ from ems.clock import Clock
 from ems.program.channel import ChannelFile
 from ems.program.heard import Look
 
+HOSTILE = (KeyError, ValueError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError)
 TICK_S = 0.5  # wall
 MOST_WAITING = 1_000
 SHORTEST_WALL_S = 1.0  # between two looks, however fast the site's clock runs
@@ -93,7 +94,10 @@ class Line(threading.Thread):
         self._hint.set()
 
     def _look(self, now: datetime) -> None:
-        look = self._counterpart.look(now, self.expected)
+        try:
+            look = self._counterpart.look(now, self.expected)
+        except HOSTILE as error:  # what nobody thought of in an answer must not end the thread
+            look = Look(now, trouble=f"{self.channel.id}: an answer that cannot be read ({type(error).__name__})")
         self._failures = self._failures + 1 if look.trouble else 0
         wait = self.channel.poll_s * PATIENCE[min(self._failures, len(PATIENCE) - 1)]
         self._due = now + timedelta(seconds=wait)
