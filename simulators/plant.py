@@ -8,9 +8,10 @@ from datetime import datetime
 from random import Random
 from zoneinfo import ZoneInfo
 
+from ems.assets.cooling.model import Cooling
 from ems.site.model import Feeder, Site
 from simulators.devices.battery import BatteryDevice
-from simulators.devices.chilled_water import ChilledWaterDevice
+from simulators.devices.chilled_water import ChilledWaterDevice, LedChilledWaterDevice
 from simulators.devices.cluster import ClassWork, ClusterDevice, Demand
 from simulators.devices.cooling import CoolingDevice
 from simulators.devices.device import Device
@@ -68,9 +69,7 @@ class Plant:
         self.batteries = [BatteryDevice(a, _rng(seed, a.id)) for a in site.batteries]
         self.upses = [UpsDevice(a, _rng(seed, a.id)) for a in site.upses]
         self.clusters = [ClusterDevice(a, _rng(seed, a.id)) for a in site.clusters]
-        self.coolings: list[CoolingDevice | ChilledWaterDevice] = [
-            (ChilledWaterDevice if a.plant is not None else CoolingDevice)(a, _rng(seed, a.id)) for a in site.coolings
-        ]
+        self.coolings: list[CoolingDevice | ChilledWaterDevice] = [cooling_device(a, _rng(seed, a.id)) for a in site.coolings]
         self.devices: dict[str, Device] = {d.id: d for d in (self.meter, *self.batteries, *self.upses, *self.clusters, *self.coolings)}
         self.generators = [GeneratorDevice(a, _rng(seed, a.id)) for a in site.generators]
         self.renewables = [RenewableDevice(a, _rng(seed, a.id)) for a in site.renewables]
@@ -147,6 +146,13 @@ def resources(site: Site, seed: int) -> dict[str, Resource]:
     january = datetime(2024, 1, 15, tzinfo=ZoneInfo(site.time_zone)).utcoffset()
     offset_h = january.total_seconds() / 3600.0 if january is not None else 0.0
     return {r.id: Resource(r.technology, seed, r.id, offset_h) for r in site.renewables}
+
+
+def cooling_device(rating: Cooling, rng: Random) -> CoolingDevice | ChilledWaterDevice:
+    """The simulated equipment of a cooling system."""
+    if rating.plant is None:
+        return CoolingDevice(rating, rng)
+    return LedChilledWaterDevice(rating, rng) if rating.is_led else ChilledWaterDevice(rating, rng)
 
 
 def assets_below(feeder: Feeder, feeders: tuple[Feeder, ...]) -> tuple[str, ...]:

@@ -13,8 +13,9 @@ from ems.messages import Mode, Order, OrderKind
 class OrderBook:
     """Modes per asset and the standing orders. Unknown assets are refused with a clear error."""
 
-    def __init__(self, modes: Mapping[str, Mode]) -> None:
+    def __init__(self, modes: Mapping[str, Mode], without_power: frozenset[str] = frozenset()) -> None:
         self.modes: dict[str, Mode] = dict(modes)
+        self.without_power = without_power  # assets whose command is no power
         self.standing: dict[str, Order] = {}  # by asset: stop, hold or override
 
     def take(self, order: Order) -> str:
@@ -36,6 +37,8 @@ class OrderBook:
             self.modes[asset] = order.mode
         elif order.kind is OrderKind.RELEASE:
             self.standing.pop(asset, None)
+        elif order.kind is OrderKind.OVERRIDE and asset in self.without_power:
+            raise EmsError(f"{asset} is led by its supply temperature, not by a power: stop or hold it")
         elif order.kind is OrderKind.OVERRIDE and (order.kw is None or order.until is None):
             raise EmsError("an override needs a power in kW and a duration")
         else:

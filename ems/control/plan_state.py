@@ -7,7 +7,6 @@ from datetime import datetime
 from ems.control.decision import Decision
 from ems.plan.state import PlanState
 from ems.site.model import Site
-from ems.state.estimate import SiteState
 
 
 def plan_state(site: Site, decision: Decision, interval_start: datetime | None) -> PlanState:
@@ -28,11 +27,12 @@ def plan_state(site: Site, decision: Decision, interval_start: datetime | None) 
         poc_kw=state.poc_kw,
         outdoor_temp_c=state.outdoor_temp_c,
         runs=dict(decision.runs),
-        supply_temp_c=_led_supplies(site, state),
+        supply_temp_c=_led_supplies(decision),
     )
 
 
-def _led_supplies(site: Site, state: SiteState) -> dict[str, float]:
-    """Measured supply temperatures in degrees C of the plants that may be led; a silent one is left out."""
-    seen = {c.id: state.coolings[c.id] for c in site.coolings if c.is_led}
+def _led_supplies(decision: Decision) -> dict[str, float]:
+    """Measured supply temperatures in degrees C of the plants that are led; one that is silent, or not handed over, is left out."""
+    led = [s.asset for s in decision.written if s.command == "supply_setpoint_c"]
+    seen = {name: decision.state.coolings[name] for name in led}
     return {name: s.supply_temp_c for name, s in seen.items() if s.is_fresh and s.supply_temp_c is not None}

@@ -14,6 +14,14 @@ class Wish:
     is_ordered: bool = False  # by a person: above the plan, below the limits
 
 
+@dataclass(frozen=True, slots=True)
+class SupplyWish:
+    """A supply temperature in degrees C and why."""
+
+    temp_c: float
+    reason: str
+
+
 @dataclass(frozen=True)
 class Advice:
     """Wishes of one adviser (plan, rules, limits only).
@@ -28,6 +36,7 @@ class Advice:
     storage: dict[str, Wish]
     limits: dict[str, dict[str, Wish]] = field(default_factory=dict)
     generation: dict[str, Wish] = field(default_factory=dict)  # per generator and renewable, generating negative; absent: by its duty
+    supply: dict[str, SupplyWish] = field(default_factory=dict)  # per plant whose supply may be led; absent: as commissioned
     goal_kw: float | None = None
     free_goal_kw: float = 0.0
     planned_kw: float = 0.0

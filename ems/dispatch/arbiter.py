@@ -15,6 +15,7 @@ from ems.dispatch.advice import Advice, Wish
 from ems.dispatch.generation import generation_setpoints, lean_on, wanted_generation
 from ems.dispatch.setpoint import Setpoint
 from ems.dispatch.strings import NO_CLASSES, Classes, balance_strings
+from ems.dispatch.supply import supply_setpoints
 from ems.dispatch.trend import ClusterTrend
 from ems.guard.guard import Verdict, share_caps
 from ems.site.model import Site
@@ -64,7 +65,13 @@ def arbitrate(
         *_limit_setpoints(site, state, limits),
         *_storage_setpoints(state, storage),
         *generation_setpoints(site, state, given, generation),
+        *supply_setpoints(site, state, given, advice, _is_tight(state, verdict, need, wishes, allowed_kw)),
     ]
+
+
+def _is_tight(state: SiteState, verdict: Verdict, need: Need, wishes: dict[str, Wish], allowed_kw: float | None) -> bool:
+    """True when the standing caps would cut work, or the import is above what its billing mean may still be."""
+    return _short_it_kw(verdict, need, wishes) > 0.0 or (allowed_kw is not None and state.poc_kw > allowed_kw)
 
 
 def _hold_interval(

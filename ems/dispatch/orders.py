@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from ems.assets.cooling.model import Cooling
 from ems.assets.workload.model import CLASSES, Cluster
-from ems.dispatch.advice import Advice, Wish
+from ems.dispatch.advice import Advice, SupplyWish, Wish
 from ems.dispatch.setpoint import Setpoint
 from ems.messages import Order, OrderKind
 from ems.site.model import Site
@@ -17,8 +18,11 @@ def apply_orders(site: Site, state: SiteState, advice: Advice, standing: Mapping
     """The advice with what persons ordered in place of the wishes. The guard's intervals still hold."""
     storage = dict(advice.storage)
     limits = {c: dict(v) for c, v in advice.limits.items()}
-    generation = dict(advice.generation)
+    generation, supply = dict(advice.generation), dict(advice.supply)
     for asset, order in standing.items():
+        if asset in state.coolings:
+            supply |= _held_supply(site, state, asset, order)
+            continue
         kw = _ordered_kw(site, state, asset, order)
         reason = f"{order.kind.value} by {order.by}: {order.why}"
         if asset in storage:
@@ -27,7 +31,17 @@ def apply_orders(site: Site, state: SiteState, advice: Advice, standing: Mapping
             generation[asset] = Wish(-abs(kw), reason, is_ordered=True)
         elif order.kind is not OrderKind.STOP:
             limits[asset] = _spread(site.assets[asset], kw, reason)
-    return replace(advice, storage=storage, limits=limits, generation=generation)
+    return replace(advice, storage=storage, limits=limits, generation=generation, supply=supply)
+
+
+def _held_supply(site: Site, state: SiteState, asset: str, order: Order) -> dict[str, SupplyWish]:
+    """A held plant keeps the supply it has, a stopped one goes back to the commissioned one."""
+    cooling, seen = site.assets[asset], state.coolings[asset]
+    assert isinstance(cooling, Cooling) and cooling.plant is not None
+    home_c = cooling.plant.supply_temp_c
+    is_held = order.kind is OrderKind.HOLD and seen.supply_temp_c is not None
+    temp_c = min(seen.supply_temp_c or home_c, home_c) if is_held else home_c
+    return {asset: SupplyWish(temp_c, f"{order.kind.value} by {order.by}: {order.why}")}
 
 
 def _ordered_kw(site: Site, state: SiteState, asset: str, order: Order) -> float:
@@ -69,6 +83,9 @@ def stopped_setpoints(site: Site, state: SiteState, assets: Sequence[str], cause
         if ups.id in assets:
             kw = 0.0 if capped else min(0.0, state.upses[ups.id].battery_kw)
             out.append(Setpoint(ups.id, "battery_setpoint_kw", kw, f"to zero once the caps hold: {cause}", state.now))
+    for cooling in site.coolings:
+        if cooling.id in assets and cooling.plant is not None:
+            out.append(Setpoint(cooling.id, "supply_setpoint_c", cooling.plant.supply_temp_c, f"as commissioned: {cause}", state.now))
     return [*out, *_stopped_generation(site, state, assets, cause)]
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from ems.assets.cooling.envelope import CATCH_UP_S
 from ems.assets.generator.model import Generator
 from ems.assets.workload.model import DEFERRABLE, Cluster
-from ems.dispatch.advice import Advice, Wish
+from ems.dispatch.advice import Advice, SupplyWish, Wish
 from ems.dispatch.strings import NO_CLASSES, Classes, spread_class
 from ems.dispatch.trend import ClusterTrend
 from ems.plan.plan import Plan
@@ -44,6 +45,7 @@ def advise_from_plan(
         storage=storage,
         limits=limits,
         generation={name: Wish(kw, why) for name, kw in _generation_kw(site, plan, k).items()},
+        supply={name: SupplyWish(_supply_c(course, plan, state.now), why) for name, course in plan.supply_temp_c.items()},
         goal_kw=_lower(max(plan.peak_kw, month_peak_kw), plan.window_goal_kw, k) * aim,
         free_goal_kw=_lower(max(free_kw, month_peak_kw), plan.window_free_kw, k) * aim,
         planned_kw=_planned_rest_kw(plan, state.now, site.tariff.demand_interval_min * 60),
@@ -56,6 +58,16 @@ def _lower(kw: float, window_kw: tuple[float | None, ...], k: int) -> float:
     """The month's goal, or that of a demand window in force in step k where it is lower."""
     here = window_kw[k] if k < len(window_kw) else None
     return kw if here is None else min(kw, here)
+
+
+def _supply_c(course: tuple[float, ...], plan: Plan, now: datetime) -> float:
+    """The planned supply as far ahead as the plant's own control lags behind, on the line between two boundaries."""
+    at = now + timedelta(seconds=CATCH_UP_S)
+    k = plan.horizon.index_at(at)
+    if k is None:
+        return course[-1]
+    share = (at - plan.starts[k]).total_seconds() / (3600.0 * plan.duration_h[k])
+    return course[k] + min(max(share, 0.0), 1.0) * (course[k + 1] - course[k])
 
 
 def _generation_kw(site: Site, plan: Plan, k: int) -> dict[str, float]:

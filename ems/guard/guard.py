@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ems.assets.battery.envelope import battery_envelope
-from ems.assets.cooling.envelope import cooling_envelope, cooling_growth
+from ems.assets.cooling.envelope import SupplyEnvelope, cooling_envelope, cooling_growth, led_power, supply_envelope
 from ems.assets.cooling.plant import heat_allowed_kw
 from ems.assets.envelope import Envelope
 from ems.assets.fixed_load.envelope import fixed_envelope
@@ -52,6 +52,7 @@ class Observed:
     runs: Mapping[str, GeneratorRun] = field(default_factory=dict)  # per generator
     gross_valley_kw: float = math.inf  # smallest import without storage and generation of the last seconds
     correction_kw: float = 0.0  # import above the limit that nothing explains, see correction.py
+    last_supply_c: Mapping[str, float] = field(default_factory=dict)  # per plant that is led, as last sent
     degraded: tuple[Standing, ...] = ()  # modes in force
     returning: frozenset[str] = frozenset()  # stores that are back, but not for long enough
 
@@ -77,6 +78,7 @@ class Verdict:
     heat_allowed_kw: dict[str, float] = field(default_factory=dict)  # per chilled-water plant that says what it can remove
     feeds: list[tuple[tuple[str, ...], float]] = field(default_factory=list)  # assets and limit of each feeder and pair of feeders
     most_generation_kw: float = math.inf  # all of it together: more would export more than allowed
+    supply: dict[str, SupplyEnvelope] = field(default_factory=dict)  # per plant whose supply may be led
 
     def lowest_storage_kw(self, it_kw: float) -> float:
         """The lowest sum of storage power (discharging negative) that exports no more than allowed with an IT power of `it_kw`, or with the
@@ -89,7 +91,7 @@ class Verdict:
 def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], observed: Observed) -> Verdict:
     """The verdict for this cycle. Total and finite for every state `estimate_state` can give."""
     limit_kw, source = _limit(site, state, obligations, observed)
-    room = _room(site, state, limit_kw, observed.correction_kw)
+    room = _room(site, state, limit_kw, observed)
     exposure_s = _exposure_s(site)
     storage = {b.id: battery_envelope(b, state.batteries[b.id], exposure_s, state.outdoor_temp_c) for b in site.batteries}
     for ups in site.upses:
@@ -119,6 +121,7 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
         load_valley_kw=observed.load_valley_kw,
         export_limit_kw=site.point_of_connection.export_limit_kw,
         heat_allowed_kw=_heat_allowed(site, state),
+        supply=_supplies(site, state, ceilings, observed.last_supply_c),
         feeds=site.feeds(state.outdoor_temp_c),
         generation=generation_envelopes(site, state, observed.runs),
         most_generation_kw=most_generation_kw(site, state, observed.gross_valley_kw),
@@ -162,32 +165,51 @@ def _limit(site: Site, state: SiteState, obligations: Sequence[Obligation], obse
     return min(bounds)
 
 
-def _room(site: Site, state: SiteState, limit_kw: float, correction_kw: float) -> Room:
+def _room(site: Site, state: SiteState, limit_kw: float, observed: Observed) -> Room:
     ahead_s = _exposure_s(site)
+    cooling_kw, ahead_kw = _cooling_kw(site, state, observed.last_supply_c)
     growth = max((cooling_growth(c, ahead_s) for c in site.coolings), default=0.0)
     return Room(
         target_kw=limit_kw * (1.0 - site.control.import_margin),
         loss_fraction=loss_fraction(site, state),
-        cooling_kw=_cooling_kw(site, state),
+        cooling_kw=cooling_kw,
         cooling_fraction=cooling_fraction(site, state),
         growth=growth,
-        fixed_kw=state.fixed_kw + correction_kw - firm_generation_kw(state),
+        fixed_kw=state.fixed_kw + observed.correction_kw - firm_generation_kw(state) + ahead_kw,
         unfirm_kw=state.generation_kw - firm_generation_kw(state),
         contract_it_kw=sum(c.contract_cap_kw for c in site.clusters),
     )
 
 
-def _cooling_kw(site: Site, state: SiteState) -> float:
-    """Cooling power to count with: as measured; at its full heat for a plant whose supply has run warm, since its chillers come back at
-    any moment and first take the loop's heat out again."""
-    total_kw = 0.0
+def _supplies(site: Site, state: SiteState, ceilings: Mapping[str, float], last_c: Mapping[str, float]) -> dict[str, SupplyEnvelope]:
+    """Where each plant that may be led may send its supply; never with more power than its worst share of the caps in force."""
+    return {
+        c.id: supply_envelope(
+            c,
+            state.coolings[c.id],
+            sum(state.clusters[k].power_kw for k in c.cools),
+            c.fraction(None) * sum(ceilings[k] for k in c.cools),
+            last_c.get(c.id),
+            site.control.cycle_s,
+        )
+        for c in site.coolings
+        if c.is_led
+    }
+
+
+def _cooling_kw(site: Site, state: SiteState, last_supply_c: Mapping[str, float]) -> tuple[float, float]:
+    """Cooling power to count with, and what cooling ahead takes beyond that: as measured; at its full heat for a plant whose supply has
+    run warm, since its chillers come back at any moment and first take the loop's heat out again."""
+    total_kw = total_ahead_kw = 0.0
     for cooling in site.coolings:
         seen, plant = state.coolings[cooling.id], cooling.plant
-        kw = seen.power_kw
+        heat_kw = sum(state.clusters[k].power_kw for k in cooling.cools)
+        kw, ahead_kw = led_power(cooling, seen, heat_kw, last_supply_c.get(cooling.id))
+        total_ahead_kw += ahead_kw
         if plant is not None and seen.supply_temp_c is not None and seen.supply_temp_c > plant.supply_temp_c + WARM_K:
             kw = max(kw, plant.power_kw(plant.capacity_kw, HOT_C if seen.outdoor_temp_c is None else seen.outdoor_temp_c))
         total_kw += kw
-    return total_kw
+    return total_kw, total_ahead_kw
 
 
 def _exposure_s(site: Site) -> float:

@@ -12,8 +12,9 @@ import math
 from functools import lru_cache
 from random import Random
 
-from ems.assets.cooling.model import Cooling, CoolingPlant
+from ems.assets.cooling.model import COMMANDS, Cooling, CoolingPlant
 from simulators.devices.device import Device
+from simulators.errors import Refused
 
 WATER_KJ_PER_M3_K = 4180.0
 HOLD_S = 120.0  # in which the plant's own controller takes out a deviation of the supply
@@ -64,10 +65,17 @@ class ChilledWaterDevice(Device):
 
     def _remove(self, dt_s: float, at_s: float) -> None:
         assert self._heat_kw is not None
-        over_k = self.supply_temp_c - self.unit.supply_temp_c
+        over_k = self.supply_temp_c - self._target_c()
         asked_kw = self._heat_kw + over_k * self.unit.loop_m3 * WATER_KJ_PER_M3_K / HOLD_S
         followed_kw = self._removed_kw + (asked_kw - self._removed_kw) * (1.0 - math.exp(-dt_s / MACHINE_S))
         self._removed_kw = min(self.able_kw(at_s), max(0.0, followed_kw))
+
+    def _target_c(self) -> float:
+        return self.unit.supply_temp_c
+
+    def _cold_c(self) -> float:
+        """What the machines make: as commissioned, whatever the loop is at the moment."""
+        return self.unit.supply_temp_c
 
     def _movers_kw(self) -> float:
         speed = max(self.unit.least_speed, self._removed_kw / self.unit.capacity_kw)
@@ -81,12 +89,12 @@ class ChilledWaterDevice(Device):
         tower_c = wet_c + u.tower_approach_k
         free = 0.0
         if u.has_economiser:
-            free = min(1.0, max(0.0, (u.supply_temp_c + 4.0 - u.exchanger_approach_k - tower_c) / 4.0))
+            free = min(1.0, max(0.0, (self._cold_c() + 4.0 - u.exchanger_approach_k - tower_c) / 4.0))
         each = u.capacity_kw / u.units
         machines = max(1, math.ceil(self._removed_kw / each - 1e-9))
         loading = self._removed_kw / (machines * each)
         bad = 1.0 - u.part_load_fall * (loading - u.best_part_load) ** 2
-        return (1.0 - free) * self._removed_kw / max(1.0, carnot_cop(u, tower_c) * bad)
+        return (1.0 - free) * self._removed_kw / max(1.0, carnot_cop(u, tower_c, u.supply_temp_c - self._cold_c()) * bad)
 
     def _readings(self) -> dict[str, float]:
         return {
@@ -97,11 +105,48 @@ class ChilledWaterDevice(Device):
         }
 
 
-def carnot_cop(unit: CoolingPlant, tower_c: float) -> float:
+class LedChilledWaterDevice(ChilledWaterDevice):
+    """The same plant with a supply setpoint that may be written: it moves at the plant's own rate and lapses to the commissioned supply.
+    Machines that make colder water lift more, and the economiser reaches it less often."""
+
+    COMMANDS = COMMANDS
+    __slots__ = ("_aim_c", "_sent_c")
+
+    def __init__(self, rating: Cooling, rng: Random) -> None:
+        super().__init__(rating, rng)
+        self._aim_c = self._sent_c = self.unit.supply_temp_c
+        self._to_defaults()
+
+    def step(self, dt_s: float, at_s: float, it_kw: float, outdoor_temp_c: float) -> None:
+        """Moves the setpoint at its rate, then heat, loop and machines."""
+        most_k = self.unit.supply_rate_k_per_min * dt_s / 60.0
+        self._aim_c += min(max(self._sent_c - self._aim_c, -most_k), most_k)
+        super().step(dt_s, at_s, it_kw, outdoor_temp_c)
+
+    def _target_c(self) -> float:
+        return self._aim_c
+
+    def _cold_c(self) -> float:
+        return min(self._aim_c, self.unit.supply_temp_c)
+
+    def _check(self, command: str, value: float) -> None:
+        low_c, high_c = self.unit.supply_lowest_c or self.unit.supply_temp_c, self.unit.supply_limit_c
+        if not low_c - 0.05 <= value <= high_c + 0.05:
+            raise Refused(f"{self.id} {command}: {value:g} is outside {low_c:g} to {high_c:g} degrees C")
+
+    def _obey(self, command: str, value: float) -> None:
+        self._sent_c = value
+
+    def _to_defaults(self) -> None:
+        self._sent_c = self.unit.supply_temp_c
+        self._registers = {"supply_setpoint_c": self._sent_c}
+
+
+def carnot_cop(unit: CoolingPlant, tower_c: float, colder_k: float = 0.0) -> float:
     """The share of Carnot that gives the reference at the reference wet bulb, at the lift there is now (8 K at least)."""
     cold_k = unit.supply_temp_c - EVAPORATOR_K + 273.15
     reference_k = unit.reference_wet_bulb_c + unit.tower_approach_k + CONDENSER_K + 273.15 - cold_k
-    lift_k = max(8.0, tower_c + CONDENSER_K + 273.15 - cold_k)
+    lift_k = max(8.0, tower_c + CONDENSER_K + 273.15 - cold_k + colder_k)
     return unit.cop_reference * max(8.0, reference_k) / lift_k
 
 
