@@ -18,6 +18,7 @@ from typing import Any
 
 from setproctitle import setproctitle
 
+from ems.alarms import conditions
 from ems.app.beat import Beat, watch_supervisor
 from ems.app.counts import Counts
 from ems.app.drain import Drain
@@ -35,6 +36,7 @@ from ems.control.minutes import MinuteMeans
 from ems.control.snapshot import encode_snapshot
 from ems.errors import EmsError, InvariantBroken
 from ems.messages import Mode
+from ems.office.alarms.book import AlarmBook
 from ems.state.image import SiteImage
 
 NAME = "control"
@@ -88,6 +90,7 @@ class ControlLoop:
         self.field.set_modes(self.modes)
         self.minutes = MinuteMeans(self.site)
         self.counts = Counts.resumed(self._last_counts())
+        self.alarms = AlarmBook()
         self.beat = Beat()
         self.period_s = self.site.control.cycle_s / self.clock.speed
         self._stop_cause = ""
@@ -147,6 +150,7 @@ class ControlLoop:
         self._follow_modes(held)
         self._is_withdrawn = bool(decision.withdraw)
         self._log_rung(decision, now)
+        self._log_alarms(decision, now)
         plan = self.controller.plan
         self.counts.count(image, decision, plan.made_at if plan else None)
         commissioning = self.controller.commissioning
@@ -190,6 +194,13 @@ class ControlLoop:
         if level is not self._level:
             self._level = level
             log_line(NAME, f"ladder {level.name} {NAMES[level]}", now, {"cause": decision.rung.cause})
+
+    def _log_alarms(self, decision: Decision, now: datetime) -> None:
+        """One line for each alarm that is raised or cleared: the log has them with the office dead, too."""
+        for alarm in self.alarms.update(now, conditions(decision.alarms, (*self.site.links, *self.site.assets))):
+            is_raised = alarm.cleared_at is None
+            fields = {"name": alarm.name, "subject": alarm.subject, "severity": alarm.severity.name.lower(), "words": alarm.words}
+            log_line(NAME, "alarm raised" if is_raised else "alarm cleared", now, fields)
 
     def _held(self) -> set[str]:
         return {asset for asset, mode in self.modes.items() if mode is Mode.CONTROL}

@@ -14,6 +14,7 @@ from typing import Any
 from ems.errors import EmsError
 from ems.mailbox import Mailbox, Message
 from ems.messages import MinuteFrame
+from ems.office.alarms.book import Alarm
 from ems.plan.plan import Plan, decode_plan
 from ems.site.model import Site
 
@@ -65,6 +66,7 @@ class Live:
     trail: deque[Point] = field(default_factory=lambda: deque(maxlen=TRAIL_POINTS))
     excursions: int = 0
     excursion_s: float = 0.0
+    standing: tuple[Alarm, ...] = ()  # as the alarm desk sees them
     refused: int = 0  # messages that were not what they should be
     _positions: dict[str, int] = field(default_factory=lambda: {"plan": 0, "forecast": 0, "health": 0, "snapshot": 0})
     _is_over: bool = False

@@ -20,6 +20,7 @@ from ems.history import schema
 from ems.history.engine import open_engine
 from ems.history.read import HistoryReader
 from ems.mailbox import Mailbox
+from ems.office.alarms.desk import AlarmDesk
 from ems.office.api import Office, build_app
 from ems.office.health import Health, judge
 from ems.office.live import Live
@@ -81,6 +82,8 @@ class Service:
         self.engine = open_engine(db_url)
         self.db_url = db_url
         self.schedule = Schedule(site, state_dir, self.mailbox, self.engine, clock, self._prepare_history)
+        self.alarms = AlarmDesk(site, state_dir)
+        self._began_s = clock.wall_s()
         renderer = Renderer(self.live)
         self.feed = Feed(self.live, renderer, clock.now, self.judged)
         history = HistoryReader(self.engine)
@@ -93,7 +96,7 @@ class Service:
 
     def judged(self, now: datetime) -> Health:
         """The health of the site, with the office's own troubles as notes."""
-        return judge(self.live, now, self.schedule.notes(now))
+        return judge(self.live, now, (*self.schedule.notes(now), *self.alarms.notes()))
 
     def counts(self) -> Mapping[tuple[str, str], float]:
         """Counters of the office for /metrics."""
@@ -123,6 +126,7 @@ class Service:
 
     def close(self) -> None:
         """Closes the files."""
+        self.alarms.close()
         self.engine.dispose()
         self.mailbox.close()
         self._looking_glass.close()
@@ -130,15 +134,24 @@ class Service:
     async def _keep_looking(self) -> None:
         trouble = ""
         while True:
+            is_new = False
             try:
-                if self.live.look(self.clock.now()):
-                    await self.feed.tell()
+                is_new = bool(self.live.look(self.clock.now()))
                 trouble = ""
             except (EmsError, OSError) as error:  # the page shows its age until the mailbox can be read again
                 if str(error) != trouble:
                     log.warning("the mailbox cannot be read", error=str(error))
                 trouble = str(error)
+            if self._look_at_alarms(self.clock.now()) or is_new:
+                await self.feed.tell()
             await asyncio.sleep(LOOK_EVERY_S)
+
+    def _look_at_alarms(self, now: datetime) -> bool:
+        """Brings the alarms up to date; True when one was raised or cleared."""
+        live, up_s = self.live, self.clock.wall_s() - self._began_s
+        changed = self.alarms.look(now, live.snapshot, self.judged(now), live.is_fresh(now), up_s)
+        live.standing = self.alarms.book.standing
+        return bool(changed)
 
     def _prepare_history(self, engine: Engine) -> None:
         schema.upgrade(self.db_url)

@@ -11,6 +11,7 @@ from ems.assets.battery.model import Battery
 from ems.assets.ups.model import Ups
 from ems.assets.workload.model import Cluster
 from ems.office import words
+from ems.office.alarms.book import Alarm
 from ems.office.health import Health
 from ems.office.live import Live
 from ems.site.model import Site
@@ -59,6 +60,19 @@ class AssetView:
     age: str
     is_old: bool
     problem: str
+    trust: str = ""
+
+
+@dataclass(frozen=True)
+class AlarmView:
+    """One standing alarm: severity, what it is about, the words said, since when, what it means, what to do."""
+
+    severity: str
+    subject: str
+    words: str
+    since: str
+    text: str
+    runbook: str
 
 
 @dataclass(frozen=True)
@@ -88,6 +102,7 @@ class SiteView:
     alarms: tuple[str, ...]
     orders: tuple[str, ...]
     health: Health
+    standing: tuple[AlarmView, ...] = ()
 
 
 def view_of(live: Live, now: datetime, health: Health) -> SiteView | None:
@@ -119,14 +134,19 @@ def view_of(live: Live, now: datetime, health: Health) -> SiteView | None:
         since=words.clock(_instant(snapshot["since"]), zone),
         plan_text=_plan_text(live, now),
         is_plan_fresh=live.is_plan_fresh(now),
-        assets=tuple(_asset(site, a) for a in snapshot["assets"]),
+        assets=tuple(_asset(site, a, _trust(snapshot, str(a["id"]))) for a in snapshot["assets"]),
         alarms=tuple(str(a) for a in snapshot["alarms"]),
         orders=tuple(_order(o, snapshot["assets"], zone) for o in snapshot["orders"]),
         health=health,
+        standing=tuple(_alarm(a, zone) for a in live.standing),
     )
 
 
-def _asset(site: Site, data: Mapping[str, Any]) -> AssetView:
+def _trust(snapshot: Mapping[str, Any], asset: str) -> str:
+    return str(snapshot.get("trust", {}).get(asset, {}).get("state", ""))
+
+
+def _asset(site: Site, data: Mapping[str, Any], trust: str) -> AssetView:
     kind, age_s = str(data["kind"]), data.get("age_s")
     setpoints = [s for s in data.get("setpoints", ()) if s["reason"] != FREE][:SHOWN_SETPOINTS]
     low, high = words.ends(kind, data.get("low_kw"), data.get("high_kw"))
@@ -146,7 +166,13 @@ def _asset(site: Site, data: Mapping[str, Any]) -> AssetView:
         age=words.age(age_s),
         is_old=age_s is not None and age_s > site.control.stale_after_s,
         problem=str(data.get("problem") or ""),
+        trust=trust,
     )
+
+
+def _alarm(alarm: Alarm, zone: str) -> AlarmView:
+    since = words.clock(alarm.since, zone)
+    return AlarmView(alarm.severity.name.lower(), alarm.subject, alarm.words, since, alarm.text, alarm.runbook)
 
 
 def _also(kind: str, data: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from ems.limit import Limit, LimitKind
 from ems.site.build_generation import build_generator, build_renewable
 from ems.site.model import ControlSettings, Feeder, PlanSettings, Site
 from ems.site.schema import FeederFile, LimitFile, PointOfConnectionFile, SiteFile
+from ems.site.schema_alarms import build_hook
 from ems.site.schema_assets import AssetFile, BatteryFile, ClusterFile, CoolingFile, FixedLoadFile, LinkFile, UpsFile, as_points
 from ems.site.schema_feeds import build_feed
 from ems.site.schema_generation import GeneratorFile, RenewableFile
@@ -42,6 +43,7 @@ def build_site(file: SiteFile) -> Site:
         control=ControlSettings(**file.control.model_dump()),
         plan=PlanSettings(**file.plan.model_dump()),
         live_feeds=tuple(build_feed(name, feed) for name, feed in file.feeds.items()),
+        alarm_hooks=tuple(build_hook(name, hook) for name, hook in file.alarms.items()),
     )
 
 

@@ -19,6 +19,7 @@ from ems.assets.grid_connection.model import PointOfConnection
 from ems.assets.renewable.model import Renewable
 from ems.assets.ups.model import Ups
 from ems.assets.workload.model import Cluster
+from ems.site.alarm_hook import AlarmHook
 from ems.site.feed import Feed
 from ems.site.tariff import Tariff as Tariff
 
@@ -77,6 +78,7 @@ class Site:
     control: ControlSettings
     plan: PlanSettings
     live_feeds: tuple[Feed, ...] = ()
+    alarm_hooks: tuple[AlarmHook, ...] = ()
 
     @cached_property
     def batteries(self) -> tuple[Battery, ...]:

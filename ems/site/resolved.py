@@ -13,6 +13,7 @@ from ems.assets.cooling.plant import CoolingPlant
 from ems.assets.grid_connection.model import PointOfConnection
 from ems.assets.workload.model import WorkloadClass
 from ems.limit import Limit, LimitKind
+from ems.site.alarm_hook import AlarmHook
 from ems.site.feed import feed_from_data
 from ems.site.model import ControlSettings, Feeder, PlanSettings, Site
 from ems.site.tariff import tariff_from_data
@@ -51,6 +52,7 @@ def site_from_data(data: dict[str, Any]) -> Site:
         control=ControlSettings(**data["control"]),
         plan=PlanSettings(**data["plan"]),
         live_feeds=tuple(map(feed_from_data, data.get("live_feeds", ()))),
+        alarm_hooks=tuple(AlarmHook(**{**hook, "command": tuple(hook["command"])}) for hook in data.get("alarm_hooks", ())),
     )
 
 

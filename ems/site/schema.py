@@ -9,6 +9,7 @@ from zoneinfo import available_timezones
 from pydantic import Field, field_validator
 
 from ems.limit import LimitKind
+from ems.site.schema_alarms import HookFile
 from ems.site.schema_assets import AssetFile, Efficiency, Fraction, LinkFile, Name, NotNegative, Point, Positive, Price, is_rising, shares
 from ems.site.schema_feeds import FeedFile
 from ems.site.source import FileModel, Instant
@@ -131,6 +132,7 @@ class SiteFile(FileModel):
     control: ControlFile = ControlFile()
     plan: PlanFile = PlanFile()
     feeds: dict[Name, FeedFile] = {}
+    alarms: dict[Name, HookFile] = {}
 
     @field_validator("time_zone")
     @classmethod

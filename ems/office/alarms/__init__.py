@@ -1,0 +1,1 @@
+"""Alarms raised, cleared and delivered: log, page, hooks."""
