@@ -11,11 +11,13 @@ from pathlib import Path
 
 from ems.errors import DataError
 from ems.forecast.announced_scores import AnnouncedScore, score_announced
-from ems.forecast.evaluate import Row, Series, score_series
+from ems.forecast.evaluate import Row, Series, issue_all, replayed, score_issued
 from ems.forecast.fault_scores import fault_rows
-from ems.forecast.load_series import load_series
+from ems.forecast.load_series import load_series, servegen_clients
 from ems.forecast.peak_scores import PeakScore, all_peak_scores
+from ems.forecast.protocol import Floats, history_of
 from ems.forecast.table import coverage_text, lead_text, markdown, markdown_table
+from ems.forecast.tenants import TenantForecaster
 
 LEADS_S = (600.0, 3600.0, 86400.0)
 NAMES = ("ensemble", "linear")
@@ -43,7 +45,8 @@ def section(data_dir: Path) -> str:
     """The whole section as Markdown."""
     series = load_series(data_dir)
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(scores_of, s) for s in series]
+        clients = {"ServeGen m-large": servegen_clients(data_dir)}
+        futures = [pool.submit(scores_of, s, clients.get(s.name)) for s in series]
         told = [pool.submit(score_announced, s, confidence=p) for s in series[:2] for p in CONFIDENCES]
         peaks, faults = pool.submit(all_peak_scores, data_dir), pool.submit(fault_rows, data_dir)
         scored = [future.result() for future in futures]
@@ -52,7 +55,7 @@ def section(data_dir: Path) -> str:
         "## Load",
         ABOUT,
         "### Against the goals",
-        markdown([GOAL_HEAD, *(goal_row(rows) for table in scored for rows in by_lead(table))]),
+        markdown([GOAL_HEAD, *(row for table in scored for rows in by_lead(table) for row in goal_rows(rows))]),
         "### Every forecaster",
         *(markdown_table(rows) for rows in scored),
         "### Peaks",
@@ -67,9 +70,14 @@ def section(data_dir: Path) -> str:
     return "\n\n".join(parts)
 
 
-def scores_of(series: Series) -> list[Row]:
-    """The rows of one series."""
-    return score_series(series, NAMES, LEADS_S)
+def scores_of(series: Series, clients: Floats | None = None) -> list[Row]:
+    """The rows of one series; with its `clients[cell, client]` also those of the forecaster that looks at them one by one."""
+    issued = replayed(series, NAMES, LEADS_S)
+    if clients is not None:
+        forecaster = TenantForecaster(issued[NAMES[0]].leads, series.low, series.high)
+        forecaster.tenants.tell(series.first, clients)
+        issued[forecaster.name] = issue_all(forecaster, history_of(series.values, series.step_s, series.first))
+    return score_issued(series, issued, LEADS_S)
 
 
 GOAL_HEAD = (
@@ -90,14 +98,20 @@ def by_lead(rows: Sequence[Row]) -> Iterator[list[Row]]:
         yield [row for row in rows if row.lead_s == lead]
 
 
-def goal_row(rows: Sequence[Row]) -> tuple[str, ...]:
-    """The ensemble against the naive forecast of the least MAE and its own errors' quantiles."""
-    ours = next(row for row in rows if row.forecaster == "ensemble").measures
+def goal_rows(rows: Sequence[Row]) -> Iterator[tuple[str, ...]]:
+    """The ensemble, and the one by tenant where there is one, against the naive forecast of the least MAE and its own errors' quantiles."""
     best = min((row for row in rows if row.is_yardstick and not row.forecaster.startswith("daily")), key=lambda row: row.measures.mae)
-    naive = best.measures
+    for row in rows:
+        if row.forecaster.startswith("ensemble"):
+            yield goal_row(row, best)
+
+
+def goal_row(row: Row, best: Row) -> tuple[str, ...]:
+    """One line: a forecaster against a yardstick."""
+    ours, naive = row.measures, best.measures
     return (
-        rows[0].series,
-        lead_text(rows[0].lead_s),
+        row.series + row.forecaster.removeprefix("ensemble"),
+        lead_text(row.lead_s),
         f"{ours.mae / naive.mae - 1:+.1%} ({best.forecaster.removesuffix(' (own errors)')})",
         f"{ours.pinball_q90 / naive.pinball_q90 - 1:+.1%}",
         f"{ours.interval_score / naive.interval_score - 1:+.1%}",

@@ -38,6 +38,13 @@ def servegen(name: str, path: Path) -> Series:
     return Series(name, np.where(rates > 0, rates, np.nan), 600.0, "req/s")
 
 
+def servegen_clients(data_dir: Path) -> Floats:
+    """Requests per second `[window, client]` of ServeGen m-large, in the windows of its total."""
+    table = read(data_dir / "ai_requests" / "servegen_m-large_first10d_clients.parquet")
+    wide = table.pivot_table(index="t_s", columns="client", values="rate_per_s", aggfunc="sum", observed=True)
+    return wide.reindex(np.arange(0, 864_000, 600)).fillna(0.0).to_numpy(dtype=float)
+
+
 def duty(path: Path) -> Series:
     """Sum of the GPU duty of all pods in percent, on whole minutes."""
     table = read(path)
