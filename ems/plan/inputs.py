@@ -70,6 +70,7 @@ class PlanInputs:
     meter: DemandMeter
     cooling_kw: float | None = None
     it_now_kw: float | None = None
+    import_now_kw: float | None = None  # measured at the meter; None where it is unknown
     supply_temp_c: Mapping[str, float] = field(default_factory=dict)  # measured, per plant whose supply may be led
     unavailable: frozenset[str] = frozenset()  # stores nobody may move now (local, silent, monitored)
     critical_q99_kw: float | None = None
@@ -90,6 +91,7 @@ class PlanInputs:
         faults = [f"{name}: {len(row)} values for {self.horizon.n} steps" for name, row in rows.items() if len(row) != self.horizon.n]
         single: dict[str, float | None] = {f"energy of {k}": v for k, v in self.store_energy_kwh.items()}
         single |= {f"reserve of {k}": v for k, v in self.reserve_kwh.items()} | {"cooling": self.cooling_kw, "IT power": self.it_now_kw}
+        single["import"] = self.import_now_kw
         single |= self.generation.numbers() | {f"supply of {k}": v for k, v in self.supply_temp_c.items()}
         meter = self.meter
         single |= {"peak so far": meter.peak_so_far_kw, "expected peak": meter.expected_peak_kw, "interval": meter.interval_energy_kwh}

@@ -153,6 +153,7 @@ class PlanLoop:
             meter=self._meter(now, state),
             cooling_kw=state.cooling_kw,
             supply_temp_c=state.supply_temp_c,
+            import_now_kw=state.poc_kw,
             unavailable=frozenset(s.id for s in stores_of(self.site) if not self._measured(s.id, state) or is_worn_out(s)),
             present=self._present(state),
             critical_q99_kw=critical_q99_kw,

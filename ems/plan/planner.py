@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ems.assets.battery.block import BatteryBlock
 from ems.assets.generator.block import EmergencyBlock, UnitBlock
+from ems.assets.grid_connection.block import RAMP_PRICE_PER_KW
 from ems.errors import PlanInfeasible
 from ems.plan.commitments import commitment_cost
 from ems.plan.directions import ROUNDS, fix_directions
@@ -28,6 +29,7 @@ from ems.site.model import Site
 from ems.timegrid import TimeGrid
 
 Array = NDArray[np.float64]
+RAMP_LIMIT = "ramp limit"
 FIRST_SOLVE_ITERATIONS = 50_000  # a bound against endless runs; a cold solve of the demo site takes about a thousand
 
 
@@ -156,6 +158,7 @@ class Planner:
             "demand": commitment_cost(demand, hours, self._values(self.problem.peak.reach_kw, solution)),
             "next demand": commitment_cost(next_demand, hours, self._values(self.problem.next_peak.reach_kw, solution)),
             **self._charges_cost(inputs, values, solution, import_kw),
+            **self._ramp_cost(solution),
             "wear": sum(self._wear(name, hours, solution) for name in self.problem.blocks.stores),
             **self._generation_cost(values, solution),
             "workload": sum(self._work(name, hours, solution) for name in self.problem.blocks.clusters),
@@ -167,6 +170,11 @@ class Planner:
         paid_h, peaks = values.duration_h * values.open_share, self.problem.charges.peaks
         powers = {name: self._values(term.reach_kw, solution) for name, term in peaks.items()}
         return {c.name: commitment_cost(c, paid_h, powers.get(c.name, import_kw)) for c in inputs.commitments}
+
+    def _ramp_cost(self, solution: Solution) -> dict[str, float]:
+        """What changes beyond the ramp limit of the connection are priced at; absent where it has none."""
+        ramp = self.problem.connection.ramp
+        return {} if ramp is None else {RAMP_LIMIT: RAMP_PRICE_PER_KW * float(self._values(ramp.beyond_kw, solution).sum())}
 
     def _generation_cost(self, values: PlanValues, solution: Solution) -> dict[str, float]:
         """Fuel with starts and maintenance, and power purchased from sun and wind; absent at a site that has none."""

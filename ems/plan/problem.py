@@ -31,7 +31,7 @@ class PlanProblem:
         self.site, self.grid = site, grid
         self.duration_h = cp.Parameter(grid.n, nonneg=True)
         self.blocks = build_blocks(site, grid, self.duration_h)
-        self.connection = GridConnectionBlock(self.duration_h)
+        self.connection = GridConnectionBlock(self.duration_h, site.point_of_connection.ramp_limit_kw_per_min)
         self.import_kw = self.connection.power_kw
         self.energy = StepTerm(self.import_kw, is_one_sided=site.point_of_connection.export_limit_kw <= 0.0)
         self.intervals = BillingIntervals(self.import_kw, site.tariff.demand_interval_min)
@@ -85,6 +85,8 @@ class PlanProblem:
         v = plan_values(self.site, inputs)
         self.duration_h.value = v.duration_h
         self.connection.update(inputs.envelope.kw, self.site.point_of_connection.export_limit_kw)
+        if self.connection.ramp is not None:
+            self.connection.ramp.update(inputs.import_now_kw, v.duration_h)
         for feeder in self.site.feeders:
             if feeder.id in self.feeder_limit_kw:
                 self.feeder_limit_kw[feeder.id].value = np.array([feeder.allowed_kw(float(t)) for t in inputs.outdoor_temp_c])

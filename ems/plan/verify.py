@@ -24,6 +24,7 @@ from ems.site.model import Site
 Array = NDArray[np.float64]
 TOLERANCE = 0.01  # kW, kWh
 MONEY_TOLERANCE = 1e-4  # relative
+RAMP_MONEY_PER_KW = 5.0
 
 
 def verify(site: Site, inputs: PlanInputs, plan: Plan) -> list[str]:
@@ -272,8 +273,22 @@ def _money(site: Site, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
     again = {"energy": float(paid_h @ (price * imported))}
     known_kw = max(inputs.meter.peak_so_far_kw, inputs.meter.expected_peak_kw, 0.0)
     again["demand"] = site.tariff.demand_price_per_kw_month * max(0.0, plan.peak_kw - known_kw)
+    ramp = site.point_of_connection.ramp_limit_kw_per_min
+    if ramp is not None:
+        again["ramp limit"] = RAMP_MONEY_PER_KW * _beyond_ramp_kw(ramp, inputs, imported)
     for part, money in again.items():
         if part in plan.cost and abs(money - plan.cost[part]) > MONEY_TOLERANCE * max(1.0, abs(money)):
             yield f"{part} costs {money:.4f}, not {plan.cost[part]:.4f}"
     if plan.cost and abs(sum(plan.cost.values()) - plan.objective) > MONEY_TOLERANCE * max(1.0, abs(plan.objective)):
         yield f"the parts cost {sum(plan.cost.values()):.4f}, the objective says {plan.objective:.4f}"
+
+
+def _beyond_ramp_kw(ramp_kw_per_min: float, inputs: PlanInputs, imported: Array) -> float:
+    """Change of import beyond what the ramp limit allows between the middles of neighbouring steps, summed; from the import now on."""
+    hours = np.array(inputs.horizon.duration_h)
+    middle_h = np.cumsum(hours) - 0.5 * hours
+    change, minutes = np.abs(np.diff(imported)), 60.0 * np.diff(middle_h)
+    beyond = float(np.maximum(change - ramp_kw_per_min * minutes, 0.0).sum())
+    if inputs.import_now_kw is not None:
+        beyond += max(abs(float(imported[0]) - inputs.import_now_kw) - ramp_kw_per_min * 60.0 * float(middle_h[0]), 0.0)
+    return beyond
