@@ -8,10 +8,10 @@ from itertools import groupby
 
 from ems.horizon import Horizon
 from ems.plan.sources import PriceSource
-from ems.signals.prices import DAY_AHEAD_BASIS, REAL_TIME_BASIS, PriceBook
+from ems.signals.prices import DAY_AHEAD_BASIS, FORECAST_BASIS, REAL_TIME_BASIS, PriceBook
 from ems.site.tariff import MARKET, Tariff
 
-WELL = (REAL_TIME_BASIS, DAY_AHEAD_BASIS)
+WELL = (REAL_TIME_BASIS, DAY_AHEAD_BASIS, FORECAST_BASIS)
 
 
 def price_basis(tariff: Tariff, prices: PriceSource, now: datetime, horizon: Horizon) -> tuple[str, ...]:

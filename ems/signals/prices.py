@@ -24,6 +24,7 @@ PREMIUM_FROM_PER_KWH, PREMIUM_SHARE_TRUE = 0.08, 0.55
 STALE_S = 6 * 3600.0  # a real-time price older than this says nothing about the spread
 PROFILE_DAYS = (1, 2, 7)
 REAL_TIME_BASIS, DAY_AHEAD_BASIS = "real time known", "day-ahead"  # what a forecast rests on, see PriceBook.basis
+FORECAST_BASIS = "forecast"  # of a source that has learnt from enough prices
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +84,10 @@ class PriceBook:
             base[missing] = self.fallback_per_kwh if last is None else last.value
         return base
 
-    def real_time_cells(self, now: datetime, step_s: float, cells: int) -> Floats:
-        """Mean real-time price per cell of `step_s` of epoch time, the newest `cells` that ended by `now`, NaN where none is known."""
-        end_s = epoch_s(now) // step_s * step_s
+    def real_time_cells(self, now: datetime, step_s: float, cells: int, through_running: bool = False) -> Floats:
+        """Mean real-time price per cell of `step_s` of epoch time, the newest `cells` that ended by `now` (or up to the running one, whose
+        price may be known when it begins), NaN where none is known."""
+        end_s = (epoch_s(now) // step_s + through_running) * step_s
         parts = max(1, round(step_s / SAMPLE_S))
         points = end_s + step_s * (np.arange(-cells, 0)[:, None] + (np.arange(parts) + 0.5) / parts)
         means: Floats = self._real_time.known(epoch_s(now)).at(points).mean(axis=1)

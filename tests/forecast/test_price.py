@@ -9,7 +9,7 @@ from ems.forecast.exogenous import Ahead
 from ems.forecast.price import RealTime, leads_to
 from ems.forecast.price_source import ForecastPrices
 from ems.forecast.protocol import LEVEL_ARRAY, LEVELS, MEDIAN
-from ems.signals.prices import DAY_AHEAD, PriceRow
+from ems.signals.prices import DAY_AHEAD, PriceBook, PriceRow
 from tests.forecast.market import DAY, FIRST, STEP_S, history, prices, published
 
 LEADS = np.array([1, 3, 12, 24])
@@ -120,7 +120,7 @@ def hours(n: int = 48):
 def test_the_plan_is_given_the_books_prices_until_three_days_are_known():
     source = ForecastPrices()
     source.add(rows(2))
-    assert (source.forecast(NOW, *hours()) == source.book.forecast(NOW, *hours())).all()
+    assert (source.forecast(NOW, *hours()) == PriceBook.forecast(source, NOW, *hours())).all()
     assert source.forecast_now is None
 
 
@@ -162,4 +162,4 @@ def test_old_prices_are_left_to_the_book():
     source.add(rows(8))
     later = NOW + timedelta(hours=9)
     starts = [later + timedelta(hours=i) for i in range(24)]
-    assert (source.forecast(later, starts, [1.0] * 24) == source.book.forecast(later, starts, [1.0] * 24)).all()
+    assert (source.forecast(later, starts, [1.0] * 24) == PriceBook.forecast(source, later, starts, [1.0] * 24)).all()
