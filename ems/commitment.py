@@ -47,6 +47,6 @@ class Commitment:
         return tuple(up - down for up, down in zip(self.up_price, self.down_price, strict=True))
 
     @property
-    def is_flat(self) -> bool:
-        """True for a price per step that is the same above and below: it simply adds to the price of energy."""
-        return self.per is Per.STEP and self.up_price == self.down_price
+    def adds_to_energy(self) -> bool:
+        """True for a price per step without a baseline: it simply adds to the prices of energy taken and given."""
+        return self.per is Per.STEP and not any(self.baseline_kw)

@@ -48,10 +48,10 @@ def peak_names(tariff: Tariff) -> dict[str, int]:
 
 
 def with_flat_steps(energy: Commitment, others: Sequence[Commitment]) -> Commitment:
-    """Energy with the prices per step of the others added that are the same above and below: one term prices them all."""
-    flat = [np.array(c.up_price) for c in others if c.is_flat]
-    if not flat:
+    """Energy with the prices per step of the others added that have no baseline: one term prices them all."""
+    extra = [c for c in others if c.adds_to_energy]
+    if not extra:
         return energy
-    extra = np.sum(flat, axis=0)
-    up, down = (tuple((np.array(p) + extra).tolist()) for p in (energy.up_price, energy.down_price))
-    return Commitment(energy.name, energy.per, energy.baseline_kw, up, down)
+    up = np.sum([energy.up_price, *(c.up_price for c in extra)], axis=0)
+    down = np.sum([energy.down_price, *(c.down_price for c in extra)], axis=0)
+    return Commitment(energy.name, energy.per, energy.baseline_kw, tuple(up.tolist()), tuple(down.tolist()))

@@ -127,7 +127,7 @@ class TariffBook:
         span = ((month_start(first, self.time_zone), month_start(last, self.time_zone)),)
         free_kw, price = max([expected_kw(()), *seen]), pair.demand_price_per_kw_year
         yield Commitment(UTILISATION, Per.PEAK, (free_kw,), (price,), (0.0,), rule.interval_min, span)
-        yield _flat(NETWORK_ENERGY, np.full(horizon.n, pair.energy_price_per_kwh))
+        yield _on_import(NETWORK_ENERGY, np.full(horizon.n, pair.energy_price_per_kwh))
 
     # -- prices per step ------------------------------------------------------------------------------------------------------------
 
@@ -137,12 +137,12 @@ class TariffBook:
             return
         hours = np.array(horizon.duration_h)
         per_peak = rule.price_per_kw_year / (rule.per_year or rule.per_month * len(rule.months))
-        yield _flat(COINCIDENT, self.predictor.probability(now, horizon.starts, horizon.duration_h) * per_peak / hours)
+        yield _on_import(COINCIDENT, self.predictor.probability(now, horizon.starts, horizon.duration_h) * per_peak / hours)
 
     def _carbon(self, horizon: Horizon, grams: Array | None) -> Iterator[Commitment]:
         price = self.tariff.carbon
         if price is not None and grams is not None:
-            yield _flat(CARBON, np.asarray(grams, float) / 1000.0 * price.price_per_kg)
+            yield _on_import(CARBON, np.asarray(grams, float) / 1000.0 * price.price_per_kg)
 
     # -- other --------------------------------------------------------------------------------------------------------------------------
 
@@ -223,9 +223,9 @@ class TariffBook:
         return tuple((slots[a], slots[b]) for a, b in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
-def _flat(name: str, price: Array) -> Commitment:
-    prices = tuple(price.tolist())
-    return Commitment(name, Per.STEP, (0.0,) * len(prices), prices, prices)
+def _on_import(name: str, price: Array) -> Commitment:
+    """A price per step on what is imported; nothing is paid for exports."""
+    return Commitment(name, Per.STEP, (0.0,) * len(price), tuple(price.tolist()), (0.0,) * len(price))
 
 
 def _price_at(charge: DemandCharge, kw: float) -> float:

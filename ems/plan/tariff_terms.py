@@ -42,7 +42,7 @@ class TariffTerms:
     def update(self, inputs: PlanInputs, paid_h: Array) -> None:
         """Sets every term from the commitment of its name; a charge nobody committed to has no price. `paid_h`: paid hours of each step."""
         by_name = {c.name: c for c in inputs.commitments}
-        unknown = [c.name for c in inputs.commitments if not c.is_flat and c.name not in self.parts]
+        unknown = [c.name for c in inputs.commitments if not c.adds_to_energy and c.name not in self.parts]
         if unknown:
             raise InvariantBroken(f"a commitment that no term of the plan prices: {', '.join(unknown)}")
         for minutes, intervals in self.intervals.items():

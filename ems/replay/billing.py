@@ -44,12 +44,12 @@ class BillAccount:
     start: datetime
     peak_so_far_kw: float = 0.0
     coincident_s: tuple[float, ...] = ()  # starts of the system's peak intervals, where the tariff has a price for them
-    sums: dict[int, list[float]] = field(default_factory=dict)  # 5-min interval -> seconds, kWs net, price x s, g/kWh x s
+    sums: dict[int, list[float]] = field(default_factory=dict)  # 5-min interval -> seconds, kWs in, kWs out, price x s, g/kWh x s
 
     def add(self, at_s: float, dt_s: float, poc_kw: float, price_per_kwh: float, carbon_g: float | None) -> None:
         """One plant step; the price is what import costs, adder and periods included."""
-        sums = self.sums.setdefault(int(at_s // (60 * GRID_MIN)), [0.0, 0.0, 0.0, 0.0])
-        for k, value in enumerate((1.0, poc_kw, price_per_kwh, carbon_g or 0.0)):
+        sums = self.sums.setdefault(int(at_s // (60 * GRID_MIN)), [0.0] * 5)
+        for k, value in enumerate((1.0, max(0.0, poc_kw), max(0.0, -poc_kw), price_per_kwh, carbon_g or 0.0)):
             sums[k] += value * dt_s
 
     def bills(self) -> tuple[MonthlyBill, ...]:
@@ -58,14 +58,16 @@ class BillAccount:
             return ()
         index = sorted(self.sums)
         table = np.array([self.sums[i] for i in index])
-        net_kw, price, carbon = (table[:, k] / table[:, 0] for k in (1, 2, 3))
+        import_kw, export_kw, price, carbon = (table[:, k] / table[:, 0] for k in (1, 2, 3, 4))
         at_s = np.array(index) * 60.0 * GRID_MIN
         tariff = self.site.tariff
         market = price - tariff.energy_price_per_kwh - price_at(tariff, self.site.time_zone, at_s)[0]
         metered = Metered(
             start=datetime.fromtimestamp(at_s[0], UTC),
             interval_min=GRID_MIN,
-            net_kw=net_kw,
+            net_kw=import_kw - export_kw,
+            import_kw=import_kw,
+            export_kw=export_kw,
             market_per_kwh=market if tariff.is_market or tariff.export_energy in MARKET else None,
             carbon_g_per_kwh=carbon,
             coincident_s=self.coincident_s,

@@ -21,7 +21,8 @@ Index = NDArray[np.int64]
 class Metered:
     """Contiguous intervals from `start` (aware) on; one value per interval. `net_kw` is import positive, export negative.
 
-    Raises DataError on gaps (NaN): missing is not zero.
+    A meter with two registers counts import and export of one interval apart: `import_kw` and `export_kw`, both from 0 up, take the place
+    of the net where they are given. Raises DataError on gaps (NaN): missing is not zero.
     """
 
     start: datetime
@@ -31,10 +32,12 @@ class Metered:
     export_market_per_kwh: Array | None = None  # what the export follows; as the import when None
     carbon_g_per_kwh: Array | None = None
     coincident_s: tuple[float, ...] = ()  # starts of the system's peak intervals, seconds since 1970
+    import_kw: Array | None = None
+    export_kw: Array | None = None
 
     def __post_init__(self) -> None:
         rows = {"power": self.net_kw, "market price": self.market_per_kwh, "carbon": self.carbon_g_per_kwh}
-        rows["export price"] = self.export_market_per_kwh
+        rows |= {"export price": self.export_market_per_kwh, "import": self.import_kw, "export": self.export_kw}
         for name, row in rows.items():
             if row is not None and (len(row) != len(self.net_kw) or not np.isfinite(row).all()):
                 raise DataError(f"metered {name}: expected one finite value for each of {len(self.net_kw)} intervals")
@@ -50,23 +53,28 @@ class Metered:
         return self.interval_min / 60.0
 
     @cached_property
+    def mean_import_kw(self) -> Array:
+        """Mean import of each interval."""
+        return np.maximum(self.net_kw, 0.0) if self.import_kw is None else self.import_kw
+
+    @cached_property
     def import_kwh(self) -> Array:
         """Energy imported in each interval."""
-        return np.maximum(self.net_kw, 0.0) * self.hours
+        return self.mean_import_kw * self.hours
 
     @cached_property
     def export_kwh(self) -> Array:
         """Energy exported in each interval."""
-        return np.maximum(-self.net_kw, 0.0) * self.hours
+        return (np.maximum(-self.net_kw, 0.0) if self.export_kw is None else self.export_kw) * self.hours
 
     def import_means(self, interval_min: int) -> tuple[Array, Array]:
         """Start and mean import of each interval of the utility's clock (since 00:00 UTC); the data's own where they are longer."""
         if interval_min <= self.interval_min:
-            return self.at_s, np.maximum(self.net_kw, 0.0)
+            return self.at_s, self.mean_import_kw
         index = np.floor(self.at_s / (60.0 * interval_min)).astype(np.int64)
         first = np.flatnonzero(np.r_[True, np.diff(index) > 0])
         count = np.diff(np.r_[first, len(index)])
-        means = np.add.reduceat(np.maximum(self.net_kw, 0.0), first) / count
+        means = np.add.reduceat(self.mean_import_kw, first) / count
         return np.asarray(index[first] * 60.0 * interval_min, float), np.asarray(means, float)
 
 
