@@ -23,24 +23,35 @@ from ems.mailbox import Mailbox
 from ems.obligation import Obligation
 from ems.office.figures import OfficeFigures
 from ems.office.lines import Counterpart, Line
+from ems.office.meter import HalfMinutes, floor_to
 from ems.office.programs import HOSTILE, METER_LAG, Programs
 from ems.program.channel import FILE_NAME, ChannelFile, ChannelsFile, load_channels, secret_from
 from ems.program.connection import Connection
 from ems.program.desk import Desk, Message, is_closed
-from ems.program.heard import Ask, Heard, Look
-from ems.program.status import decode_obligation
+from ems.program.heard import Ask, Heard, Look, Telemetry
+from ems.program.states import State
+from ems.program.status import EventStatus, decode_obligation
 from ems.signals.prices import PriceRow
 
 OUTAGE = "grid outage"  # the guard's name of it
 PRICE_MEMORY = timedelta(days=8)
 MINUTE = timedelta(minutes=1)
 MOST_REMARKS = 20
+TELEMETRY_LAG, MINUTES_LAG = timedelta(seconds=2), timedelta(seconds=90)  # until the last means are there
+TELEMETRY_KEPT, TELEMETRY_NOTED = timedelta(hours=24), timedelta(minutes=15)
+ROWS_AT_ONCE = 120
 
 
 def counterpart_for(channel: ChannelFile, path: Path) -> Counterpart:
     """The adapter of a channel's profile. DataError where what it needs is not there."""
     if channel.profile in ("openadr-3.1", "openadr-3.0.1"):
         return Ven(channel, path)
+    if channel.profile == "openadr-2.0b":
+        try:
+            from adapters.openadr2.ven import Ven2
+        except ImportError:
+            raise DataError(f"channel {channel.id}: OpenADR 2.0b needs the extra `openadr2` (openleadr)") from None
+        return Ven2(channel, path)
     raise DataError(f"channel {channel.id}: no adapter for {channel.profile}")
 
 
@@ -64,6 +75,11 @@ class Channels:
         self._asks: dict[str, tuple[Ask, ...]] = {}  # by our event id
         self._reported: set[str] = set()
         self._seen: dict[str, str] = {}  # hash by our id
+        self._answers: dict[str, Heard] = {}  # what wants an answer, by our id
+        self._meter = HalfMinutes(programs.ports.minute_kw)
+        self._telemetry: dict[str, Telemetry] = {}  # by channel
+        self._metered_until: dict[str, datetime] = {}  # what was handed in
+        self._noted_until: dict[str, datetime] = {}
         self._was_outage: str = ""
         self._tokens: dict[str, str] = {}
 
@@ -77,12 +93,14 @@ class Channels:
         if not self.is_needed:
             return
         self._open(desk, now)
-        self._follow_outage(now)
+        self._look_at_cycle(now)
         for line in self.lines.values():
             while line.brought:
                 self._take(line, line.brought.popleft(), desk, now)
             line.expected = tuple(self._standing(line, desk, now))
+            self._hand_in_telemetry(line, now)
         self._report(desk, now)
+        self._answer(desk)
 
     def obligations(self, now: datetime) -> Iterator[Obligation]:
         """What the connections ask of the site."""
@@ -120,8 +138,10 @@ class Channels:
             return
         self.close()
         self._opened = (stamp, desk)
-        self._seen, self._asks = {}, {}
-        self._reported = {r.body["report"] for r in desk.store.since() if r.kind == "note" and "report" in r.body}
+        self._seen, self._asks, self._answers = {}, {}, {}
+        notes = [r.body for r in desk.store.since() if r.kind == "note"]
+        self._reported = {n["report"] for n in notes if "report" in n}
+        self._metered_until = {n["telemetry"]: datetime.fromisoformat(n["until"]) for n in notes if "telemetry" in n}
         try:
             file = load_channels(self.path, set(desk.enrolments))
         except ConfigError as error:
@@ -164,6 +184,8 @@ class Channels:
             self.remarks.append(remark)
         for key, raw in look.sent:
             self._note_sent(desk, line, key, raw, now)
+        if look.telemetry is not None:
+            self._telemetry[line.channel.id] = look.telemetry
         if look.trouble or (not look.heard and not look.is_full):
             return
         connection = self.connections.get(line.channel.id)
@@ -180,6 +202,8 @@ class Channels:
         self._seen[heard.id] = heard.sha256
         if heard.asks:
             self._asks[heard.id] = heard.asks
+        if heard.answer is not None:
+            self._answers[heard.id] = heard
         source = f"channel {line.channel.id}"
         if heard.problem and not is_known:
             desk.keep(Message(source, heard.raw, None, heard.problem), "refused", heard.problem, now)
@@ -236,22 +260,30 @@ class Channels:
         if connection := self.connections.get(line.channel.id):
             yield from connection.known
 
-    def _follow_outage(self, now: datetime) -> None:
-        """When the grid is out, and again when it is back: limits are discarded and asked for at once."""
+    def _look_at_cycle(self, now: datetime) -> None:
+        """The newest cycle: its import is metered, and the grid's absence is seen."""
         snapshot = self._mailbox.latest("snapshot", now)
+        if snapshot is None:
+            return
         try:
-            standing = [] if snapshot is None else [d["since"] for d in snapshot.body.get("degraded", ()) if d["name"] == OUTAGE]
+            standing = [d["since"] for d in snapshot.body.get("degraded", ()) if d["name"] == OUTAGE]
+            if snapshot.body.get("is_metered", True) and "import_kw" in snapshot.body:
+                self._meter.add(datetime.fromisoformat(snapshot.body["at"]), float(snapshot.body["import_kw"]))
         except HOSTILE:
             return
-        outage = str(standing[0]) if standing else ""
-        if snapshot is None or outage == self._was_outage:
+        self._follow_outage(str(standing[0]) if standing else "", now)
+
+    def _follow_outage(self, outage: str, now: datetime) -> None:
+        """When the grid is out, and again when it is back: limits are discarded and asked for at once."""
+        if outage == self._was_outage:
             return
         self._was_outage = outage
         self._seen = {}
         for name, connection in self.connections.items():
             connection.outage(now)
-            self.lines[name].brought.clear()  # what was told before the grid came back counts no more
-            self.lines[name].hint()
+            if line := self.lines.get(name):
+                line.brought.clear()  # what was told before the grid came back counts no more
+                line.hint()
 
     # -- reporting ------------------------------------------------------------------------------------------------------------------
 
@@ -274,6 +306,44 @@ class Channels:
                     else:
                         line.hand_in({key: body})
 
+    def _answer(self, desk: Desk) -> None:
+        """Tells a head-end that wants to know whether the site takes part, once per version and once more when that changes."""
+        for event, heard in self._answers.items():
+            line, status = self.lines.get(event.split(":", 1)[0]), desk.events.get(event)
+            opt = opt_of(heard, status)
+            if line is None or not opt or heard.answer is None:
+                continue
+            base = f"{event}/{heard.answer['modification_number']}/{heard.answer.get('registration', '')}/opt"
+            key = f"{base}/{opt}"
+            if key not in self._reported:
+                is_changed = any(k.startswith(f"{base}/") for k in self._reported)
+                self._reported.add(key)
+                line.hand_in({key: {**heard.answer, "opt": opt, "changed": is_changed}})
+
+    def _hand_in_telemetry(self, line: Line, now: datetime) -> None:
+        """Means since the last time, whole steps; what a head-end that is down misses waits in the line, what we missed comes late."""
+        wanted = self._telemetry.get(line.channel.id)
+        if wanted is None:
+            return
+        lag = TELEMETRY_LAG if wanted.interval_s < 60 else MINUTES_LAG
+        until = floor_to(now - lag, wanted.interval_s)
+        since = self._metered_until.get(line.channel.id, until - timedelta(seconds=wanted.every_s))
+        since = max(since, until - TELEMETRY_KEPT)
+        if until - since < timedelta(seconds=wanted.every_s):
+            return
+        rows = list(self._meter.rows(since, until, wanted.interval_s))
+        self._metered_until[line.channel.id] = until
+        for n in range(0, len(rows), ROWS_AT_ONCE):
+            part = rows[n : n + ROWS_AT_ONCE]
+            line.hand_in({f"{line.channel.id}/telemetry/{part[0][0].isoformat()}": {"rows": part}})
+
+    def _note_telemetry(self, desk: Desk, line: Line, key: str, now: datetime) -> None:
+        """How far the head-end has our telemetry, written now and then: after a restart it goes on from there."""
+        until = datetime.fromisoformat(key.rsplit("/", 1)[1])
+        if until - self._noted_until.get(line.channel.id, until - TELEMETRY_NOTED) >= TELEMETRY_NOTED:
+            self._noted_until[line.channel.id] = until
+            desk.note("", {"telemetry": line.channel.id, "until": until.isoformat()}, now)
+
     def _is_measured(self, report: Report, now: datetime) -> bool:
         """True when history holds the last minute of what is reported, or will not any more."""
         start, end = report.ask.intervals[report.last - 1]
@@ -283,11 +353,28 @@ class Channels:
 
     def _note_sent(self, desk: Desk, line: Line, key: str, raw: str, now: datetime) -> None:
         """A report that was taken (or never will be) is written, so that it is not sent again."""
+        if "/telemetry/" in key:
+            self._note_telemetry(desk, line, key, now)
+            return
         event = key.split("/", 1)[0]
         known = event if event in desk.events else ""
         desk.note(
             known, {"report": key, "to": f"channel {line.channel.id}", "raw": raw, "why": "report sent" if raw else "report not taken"}, now
         )
+
+
+def opt_of(heard: Heard, status: EventStatus | None) -> str:
+    """optIn or optOut as 2.0b says it; "" while it is not decided. What asks nothing of the site but to know is taken part in."""
+    if heard.problem or (heard.event is not None and status is None):
+        return "optOut"
+    if heard.event is None or heard.event.is_cancelled:
+        return "optIn"
+    assert status is not None
+    if status.event.modification != heard.event.modification:
+        return "optOut"  # this version was refused
+    if status.state in (State.REJECTED, State.EXPIRED):
+        return "optOut"
+    return {"in": "optIn", "partial": "optIn", "out": "optOut"}.get(status.opt, "")
 
 
 def _encoded(row: PriceRow) -> Mapping[str, Any]:

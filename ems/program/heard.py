@@ -38,6 +38,7 @@ class Heard:
     prices: tuple[PriceRow, ...] = ()
     alerts: tuple[str, ...] = ()
     asks: tuple[Ask, ...] = ()
+    answer: Mapping[str, Any] | None = None  # what the protocol's own answer must name, where it wants one
     problem: str = ""
 
     @property
@@ -52,6 +53,14 @@ class Heard:
 
 
 @dataclass(frozen=True)
+class Telemetry:
+    """Means over `interval_s`, handed in every `every_s`."""
+
+    interval_s: float
+    every_s: float
+
+
+@dataclass(frozen=True)
 class Look:
     """A whole look: everything the head-end shows, what it showed before and shows no more, and remarks for eyes. `trouble`: it could not
     be asked, and nothing else is set."""
@@ -62,4 +71,5 @@ class Look:
     remarks: tuple[str, ...] = ()
     trouble: str = ""
     sent: tuple[tuple[str, str], ...] = field(default=())  # (key, raw) of reports that were taken
+    telemetry: Telemetry | None = None
     is_full: bool = True  # the head-end was asked for all it has
