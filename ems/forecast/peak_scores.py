@@ -71,7 +71,10 @@ def all_peak_scores(data_dir: Path) -> list[PeakScore]:
         ("ServeGen m-large client arrivals, generated (requests per 10 s)", [generated]),
     ):
         rating = 3.0 * float(np.nanmax(series[0][: len(series[0]) // 3]))
-        scores += [score_peaks(name, series, 10.0, w, rating) for w in ((60.0, 300.0) if len(series[0]) < 1000 else (60.0, 300.0, 900.0))]
+        scores += [
+            score_peaks(name, series, 10.0, w, rating)
+            for w in ((10.0, 60.0, 300.0) if len(series[0]) < 1000 else (10.0, 60.0, 300.0, 900.0))
+        ]
     return scores
 
 

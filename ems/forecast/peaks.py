@@ -1,7 +1,8 @@
 """How high the load will go within the next seconds and minutes: quantiles of the peak and of the steepest rise, learnt from itself.
 
-Two anchors per window: the newest value, and the highest value of the hold (the last 15 minutes: what ran before runs again). Each carries
-the quantiles of its own past misses `peak − anchor`, in units of the rating; the two are mixed per level by their recent pinball loss.
+Three anchors per window: the newest value, the highest value of the hold (the last 15 minutes: what ran before runs again), and the mean of
+the last minutes (arrivals: the newest count says little). Each carries the quantiles of its own past misses `peak − anchor`, the mean's in
+units of the spread around it; the three are mixed per level by their recent pinball loss.
 A window is learnt from when it is over. The result may only raise a headroom above a measured peak-hold, never lower it (`held_kw`).
 """
 
@@ -18,13 +19,14 @@ from ems.forecast.protocol import Floats
 
 WINDOWS_S = (10.0, 60.0, 300.0, 900.0)
 LEVELS = (0.5, 0.9, 0.95, 0.99)
-HOLD_S = 900.0
+HOLD_S, MEAN_S = 900.0, 300.0
+LEAST_SPREAD = 0.005  # of the rating: the unit of the mean's misses on a load that does not move
 KEPT = 1000  # misses per window and anchor
 ASSUMED = 24  # misses assumed before any is known, replaced first
 ASSUMED_SHARE = 0.05  # their size, of the rating
 STRIDES = 4  # a window is begun this often in its own length
-RATE, LEAST = 0.05, 0.02  # of the mixture's weights per window; no anchor falls below the least
-TRACKING = 0.2  # of the assumed size, by which a level moves that held more or less often than promised (online conformal)
+RATE, LEAST = 0.01, 0.02  # of the mixture's weights per window; no anchor falls below the least
+TRACKING = 0.05  # this and RATE chosen on the first two thirds of the runs and arrivals. Of the assumed size, by which a level moves that held more or less often than promised (online conformal)
 LEVEL_ARRAY = np.array(LEVELS)
 
 
@@ -62,9 +64,9 @@ class PeakForecaster:
             return
         rise = mean_kw - self._recent[-1] if self._recent else 0.0
         self._recent.append(mean_kw)
-        hold = max(self._recent)
+        anchors = self._anchors()
         for window in self._windows:
-            window.observe(mean_kw, rise, hold)
+            window.observe(mean_kw, rise, anchors)
 
     def restart(self, keep_hold: bool = False) -> None:
         """Begins anew after a gap or with another machine; what was learnt stays."""
@@ -78,10 +80,17 @@ class PeakForecaster:
         shape = (len(LEVELS), len(self.windows_s))
         if not self._recent:
             return PeakForecast(now, self.windows_s, np.full(shape, self.rating_kw), np.full(shape, self.rating_kw / self.step_s))
-        newest, hold = self._recent[-1], max(self._recent)
-        peaks = np.stack([w.peaks(newest, hold) for w in self._windows], axis=1)
+        anchors = self._anchors()
+        peaks = np.stack([w.peaks(anchors) for w in self._windows], axis=1)
         ramps = np.stack([w.ramps() for w in self._windows], axis=1) / self.step_s
         return PeakForecast(now, self.windows_s, np.maximum.accumulate(peaks, axis=1), np.maximum.accumulate(ramps, axis=1))
+
+    def _anchors(self) -> Floats:
+        """`[place, unit]` of the newest value, the hold and the mean of the last minutes."""
+        values = np.fromiter(self._recent, dtype=float)
+        near = values[-max(2, round(MEAN_S / self.step_s)) :]
+        spread = max(float(near.std()), LEAST_SPREAD * self.rating_kw)
+        return np.array([[values[-1], 1.0], [values.max(), 1.0], [near.mean(), spread]])
 
 
 class _Window:
@@ -89,14 +98,14 @@ class _Window:
 
     def __init__(self, steps: int, rating_kw: float) -> None:
         self._steps, self._every, self._rating = steps, max(1, steps // STRIDES), rating_kw
-        self._misses = [_Sample(rating_kw * ASSUMED_SHARE), _Sample(rating_kw * ASSUMED_SHARE)]
+        self._misses = [_Sample(rating_kw * ASSUMED_SHARE), _Sample(rating_kw * ASSUMED_SHARE), _Sample(1.0)]
         self._ramps = _Sample(rating_kw * ASSUMED_SHARE)
-        self._weights = np.full((len(LEVELS), 2), 0.5)
+        self._weights = np.full((len(LEVELS), len(self._misses)), 1.0 / len(self._misses))
         self._offset, self._ramp_offset = np.zeros(len(LEVELS)), np.zeros(len(LEVELS))
         self._open: deque[_Begun] = deque()
         self._count = 0
 
-    def observe(self, kw: float, rise: float, hold: float) -> None:
+    def observe(self, kw: float, rise: float, anchors: Floats) -> None:
         """One step: it belongs to every window in progress; a window of full length is learnt from."""
         for begun in self._open:
             begun.peak, begun.rise = max(begun.peak, kw), max(begun.rise, rise)
@@ -104,35 +113,39 @@ class _Window:
         if self._open and self._count - self._open[0].at >= self._steps:
             self._learn(self._open.popleft())
         if self._count % self._every == 0:
-            self._open.append(_Begun(self._count, kw, hold, self.peaks(kw, hold), self.ramps()))
+            self._open.append(_Begun(self._count, anchors, self.peaks(anchors), self.ramps()))
 
     def forget(self) -> None:
         self._open.clear()
 
-    def peaks(self, newest: float, hold: float) -> Floats:
+    def peaks(self, anchors: Floats) -> Floats:
         """One value per level, between the newest value and the rating."""
-        mixed: Floats = (self._weights * self._both(newest, hold)).sum(axis=1) + self._offset
+        newest = float(anchors[0, 0])
+        mixed: Floats = (self._weights * self._each(anchors)).sum(axis=1) + self._offset
         return np.clip(np.maximum.accumulate(mixed), newest, max(self._rating, newest))
 
     def ramps(self) -> Floats:
         """The steepest rise per step, one value per level, never negative."""
         return np.maximum.accumulate(np.maximum(self._ramps.quantiles() + self._ramp_offset, 0.0))
 
-    def _both(self, newest: float, hold: float) -> Floats:
-        return np.stack([anchor + misses.quantiles() for anchor, misses in zip((newest, hold), self._misses, strict=True)], axis=1)
+    def _each(self, anchors: Floats) -> Floats:
+        """`[level, anchor]`."""
+        misses = np.stack([sample.quantiles() for sample in self._misses], axis=1)
+        each: Floats = anchors[:, 0] + anchors[:, 1] * misses
+        return each
 
     def _learn(self, begun: _Begun) -> None:
-        both = self._both(begun.newest, begun.hold)
-        mixed = (self._weights * both).sum(axis=1)
+        each = self._each(begun.anchors)
+        mixed = (self._weights * each).sum(axis=1)
         step = TRACKING * self._rating * ASSUMED_SHARE
         self._offset += step * (LEVEL_ARRAY - (begun.peak <= begun.said))
         self._ramp_offset += step * (LEVEL_ARRAY - (begun.rise <= begun.said_rise))
-        pull = (LEVEL_ARRAY - (begun.peak <= mixed))[:, None] * (both - mixed[:, None]) / (self._rating * ASSUMED_SHARE)
+        pull = (LEVEL_ARRAY - (begun.peak <= mixed))[:, None] * (each - mixed[:, None]) / (self._rating * ASSUMED_SHARE)
         moved = self._weights * np.exp(np.clip(RATE * pull / (1.0 - LEVEL_ARRAY)[:, None], -1.0, 1.0))
         moved = np.maximum(moved / moved.sum(axis=1, keepdims=True), LEAST)
         self._weights = moved / moved.sum(axis=1, keepdims=True)
-        self._misses[0].add(begun.peak - begun.newest)
-        self._misses[1].add(begun.peak - begun.hold)
+        for sample, (place, unit) in zip(self._misses, begun.anchors, strict=True):
+            sample.add((begun.peak - place) / unit)
         self._ramps.add(begun.rise)
 
 
@@ -141,8 +154,7 @@ class _Begun:
     """A window in progress: where it began, its anchors, what was said then, the highest value and rise so far."""
 
     at: int
-    newest: float
-    hold: float
+    anchors: Floats
     said: Floats
     said_rise: Floats
     peak: float = -math.inf

@@ -1,4 +1,4 @@
-"""Gradient-boosted quantile trees, refitted once a day in a child process that ends; LightGBM and its libgomp never enter this process.
+"""Gradient-boosted quantile trees, refitted once a day (an hourly series every six days) in a child process that ends; LightGBM and its libgomp never enter this process.
 
 The child (`ems.forecast.trees_child`) gets the history, fits one model per level with the lead as a feature, and returns the trees as plain
 arrays, which are evaluated here. Without lightgbm or libgomp, or when the child fails, the stand-in answers and `reason` says why.
@@ -21,6 +21,7 @@ from ems.forecast.protocol import LEVEL_ARRAY, Floats, Forecast, Forecaster, His
 
 FITTED = (0.1, 0.5, 0.9)
 FIRST_DAYS, KEPT_DAYS, REFIT_DAYS = 2.0, 28.0, 1.0
+REFIT_CELLS = 144  # an hourly series is refitted when as much is new, not every day
 LONGEST_FIT_S = 120.0
 # The other levels, by Student's t with three degrees of freedom: distance from the median in units of the fitted q10 or q90.
 T3 = np.array([-4.541, -2.353, -1.638, -0.978, -0.584, -0.277, 0.0, 0.277, 0.584, 0.978, 1.638, 2.353, 4.541]) / 1.638
@@ -59,7 +60,7 @@ class QuantileTrees:
         self._why = "no trees fitted yet"
 
     def update(self, history: History) -> Forecast:
-        """Refits when a day has passed, then forecasts."""
+        """Refits when enough is new, then forecasts."""
         stand_in = self.stand_in.update(history)
         self._refit(history)
         if not self._models:
@@ -72,7 +73,7 @@ class QuantileTrees:
 
     def _refit(self, history: History) -> None:
         days = DAY_S / history.step_s
-        if len(history.values) < FIRST_DAYS * days or history.end - self._fitted_at < REFIT_DAYS * days:
+        if len(history.values) < FIRST_DAYS * days or history.end - self._fitted_at < max(REFIT_DAYS * days, REFIT_CELLS):
             return
         self._fitted_at = history.end
         try:
