@@ -26,7 +26,9 @@ ASSUMED = 24  # misses assumed before any is known, replaced first
 ASSUMED_SHARE = 0.05  # their size, of the rating
 STRIDES = 4  # a window is begun this often in its own length
 RATE, LEAST = 0.01, 0.02  # of the mixture's weights per window; no anchor falls below the least
-TRACKING = 0.05  # this and RATE chosen on the first two thirds of the runs and arrivals. Of the assumed size, by which a level moves that held more or less often than promised (online conformal)
+# Of the assumed size, by which a level moves that held more or less often than promised (online conformal). This and RATE were chosen on
+# the first two thirds of the runs and arrivals.
+TRACKING = 0.05
 LEVEL_ARRAY = np.array(LEVELS)
 
 

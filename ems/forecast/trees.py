@@ -1,4 +1,6 @@
-"""Gradient-boosted quantile trees, refitted once a day (an hourly series every six days) in a child process that ends; LightGBM and its libgomp never enter this process.
+"""Gradient-boosted quantile trees, refitted once a day (hourly series every six days) in a child process that ends.
+
+LightGBM and its libgomp never enter this process.
 
 The child (`ems.forecast.trees_child`) gets the history, fits one model per level with the lead as a feature, and returns the trees as plain
 arrays, which are evaluated here. Without lightgbm or libgomp, or when the child fails, the stand-in answers and `reason` says why.
