@@ -23,6 +23,8 @@ TOLD_EVERY = 0.25  # share of a replay, where progress goes into a log
 def rerun_state_dir(state_dir: Path, say: Callable[[str], object]) -> int:
     """Re-runs a journal and says how many setpoints differ; 1 when any does."""
     result = rerun_journal(state_dir)
+    if result.skipped:
+        say(f"{result.skipped} cycles before the first start record that is kept were not compared")
     say(f"{result.cycles} cycles compared over {result.starts} starts, {result.differing} setpoints differ")
     for line in result.first:
         say(line)

@@ -12,7 +12,7 @@ from ems.control.controller import Controller
 from ems.control.cycle import encode_setpoints
 from ems.errors import DataError
 from ems.journal.entry import Entry
-from ems.journal.read import read_journal
+from ems.journal.read import first_sequence, read_journal
 from ems.messages import Mode
 from ems.state.image import decode_image
 
@@ -26,6 +26,7 @@ class Rerun:
     starts: int = 0
     cycles: int = 0
     differing: int = 0
+    skipped: int = 0  # cycles before the first start record that is kept: what was decided on is in segments that were removed
     first: list[str] = field(default_factory=list)
 
     def compare(self, entry: Entry, ours: list[list[Any]]) -> None:
@@ -48,6 +49,8 @@ def rerun_journal(state_dir: Path) -> Rerun:
         if entry.kind == "start":
             result.starts += 1
             controller = _controller(entry.body)
+        elif controller is None and first_sequence(state_dir) > 1:
+            result.skipped += 1
         elif controller is None:
             raise DataError(f"{state_dir}: the journal's first cycle has no start record before it")
         else:

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ems.errors import DataError
-from ems.journal.entry import FIRST_HASH, PackedEntry
+from ems.journal.entry import PackedEntry
+from ems.journal.segments import FILE_NAME as FILE_NAME
+from ems.journal.segments import anchor_file, read_anchor, refuse_newer
 
-FILE_NAME = "journal.db"
 MAGIC = b"SQLite format 3\0"
 DRAFT = ".restored"
 _SCHEMA = """
@@ -42,11 +43,13 @@ def is_damage(error: Exception) -> bool:
 def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
     try:
+        refuse_newer(db, path)
         db.execute("pragma journal_mode = wal")
         db.execute("pragma synchronous = full")
         db.executescript(_SCHEMA)
+        anchor_file(db, path.parent)
         head(db)
-    except (sqlite3.Error, UnicodeDecodeError):
+    except (sqlite3.Error, UnicodeDecodeError, DataError):
         db.close()
         raise
     return db
@@ -89,9 +92,17 @@ def restored(db: sqlite3.Connection, path: Path) -> sqlite3.Connection:
 
 
 def head(db: sqlite3.Connection) -> tuple[int, bytes]:
-    """Sequence and hash of the last entry."""
+    """Sequence and hash of the last entry; where the chain stood before this file while it has none."""
     row = db.execute("select sequence, hash from entry order by sequence desc limit 1").fetchone()
-    return (int(row[0]), bytes(row[1])) if row else (0, FIRST_HASH)
+    if row:
+        return int(row[0]), bytes(row[1])
+    anchor = read_anchor(db)
+    return anchor.first_sequence - 1, anchor.previous
+
+
+def size_bytes(db: sqlite3.Connection) -> int:
+    """The size of the file with its log worked in."""
+    return int(db.execute("pragma page_count").fetchone()[0] * db.execute("pragma page_size").fetchone()[0])
 
 
 def append(db: sqlite3.Connection, rows: Sequence[tuple[PackedEntry, bytes]]) -> None:
@@ -129,8 +140,9 @@ def _rows(path: Path, query: str, values: Sequence[str | int]) -> Iterator[tuple
     if not path.exists():
         raise DataError(f"{path}: there is no journal")
     try:
-        db = _open_to_read(path)
+        db = open_to_read(path)
         try:
+            refuse_newer(db, path)
             for row in db.execute(query, values):
                 if tuple(map(type, row)) != _TYPES:
                     raise DataError(f"{path}: an entry holds {_wrong_column(row)}: it was changed")
@@ -152,7 +164,7 @@ def _wrong_column(row: Sequence[object]) -> str:
     return next(f"{type(value).__name__} as {name} instead of {kind.__name__}" for name, value, kind in kinds if type(value) is not kind)
 
 
-def _open_to_read(path: Path) -> sqlite3.Connection:
+def open_to_read(path: Path) -> sqlite3.Connection:
     """Beside a running writer, or from a read-only place (then the file alone is read)."""
     try:
         db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)

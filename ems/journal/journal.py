@@ -5,17 +5,23 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 from ems.errors import DataError
 from ems.journal import file
-from ems.journal.entry import PackedEntry, canonical_text, pack, ticks
+from ems.journal.entry import PackedEntry, canonical_text, instant, pack, ticks
+from ems.journal.segments import close_segment, retire
 
 KEY_EVERY = 64  # entries of a kind that share one dictionary; measured: a cycle shrinks to about an eighth of plain deflate
 WAITING_LIMIT = 20_000  # entries held in memory while the disk fails; beyond, entries are counted as lost
 NOT_TAKEN = 2**62
+
+
+ROTATE_BYTES = 128 << 20  # a file larger than this, or of another day of site time, is closed and the next one begun
+KEEP_BYTES = 8 << 30  # of closed segments; the oldest are removed beyond
+LOOK_EVERY = 256  # commits between two looks at size and day
 
 
 Waiting = tuple[int, str, datetime, dict[str, Any]]
@@ -25,14 +31,26 @@ class Journal:
     """Appends entries and commits them in a thread of its own. `is_healthy` is False while a commit is late or the last one was late or
     failed; entries wait in memory (bounded) and go out with the next commit that works, so nothing is lost in between.
 
-    `wall_s` gives monotonic seconds. Commits later than `deadline_s` count as late.
+    `wall_s` gives monotonic seconds. Commits later than `deadline_s` count as late. A file that has grown to `rotate_bytes` or is of
+    another day is closed beside the loop and continued in the next (segments.py).
     """
 
-    def __init__(self, path: Path, wall_s: Callable[[], float], deadline_s: float = 0.2) -> None:
+    def __init__(
+        self,
+        path: Path,
+        wall_s: Callable[[], float],
+        deadline_s: float = 0.2,
+        rotate_bytes: int = ROTATE_BYTES,
+        keep_bytes: int = KEEP_BYTES,
+        look_every: int = LOOK_EVERY,
+    ) -> None:
         self.path = path
         self.trouble = ""  # why the journal is not healthy, "" when it is
         self.dropped = 0  # entries not taken since the disk failed for too long
         self._wall_s, self._deadline_s = wall_s, deadline_s
+        self._rotate_bytes, self._keep_bytes, self._look_every = rotate_bytes, keep_bytes, look_every
+        self._commits = 0  # since the last look
+        self._is_between = False  # one file is closed and the next not begun yet
         self._db = file.open_for_append(path)
         self._file = path.stat()
         self._lost = ""  # why the file is lost for this run, "" while it is not
@@ -113,10 +131,16 @@ class Journal:
             self._writing_since, self._asked_at = self._asked_at, None
         broken = self._pack_all(waiting)
         self._finish(self._write() or broken)
+        self._commits += 1
+        if self._commits >= self._look_every:
+            self._commits = 0
+            self._rotate_if_due()
 
     def _write(self) -> str:
         """Makes what is packed durable; gives the trouble in words, "" when there was none."""
         try:
+            if self._is_between:
+                self._open_next()
             if self._packed:
                 self._find_again()
                 file.append(self._db, self._packed)
@@ -140,6 +164,23 @@ class Journal:
             raise DataError(self._lost) from error
         self._db.close()
         self._db = found
+
+    def _rotate_if_due(self) -> None:
+        """Begins a new file when this one is large or of another day. What stands in the way is no trouble: it is tried again."""
+        try:
+            ends = [self._db.execute(f"select at_us from entry order by sequence {way} limit 1").fetchone() for way in ("asc", "desc")]
+            is_due = ends[0] is not None and (_day(ends[0][0]) != _day(ends[1][0]) or file.size_bytes(self._db) >= self._rotate_bytes)
+            if is_due and not self._packed and not self._lost and close_segment(self._db, self.path) is not None:
+                self._is_between = True
+                self._open_next()
+                retire(self.path.parent, self._keep_bytes)
+        except (sqlite3.Error, OSError, DataError):
+            return  # what must be written says so itself with the next commit
+
+    def _open_next(self) -> None:
+        """The file after one that was closed."""
+        self._db = file.open_for_append(self.path)
+        self._file, self._keys, self._is_between = self.path.stat(), {}, False
 
     def _finish(self, trouble: str) -> None:
         with self._wake:
@@ -168,3 +209,8 @@ class Journal:
         self._hash = entry.hash_after(self._hash)
         self._sequence = sequence
         self._packed.append((entry, self._hash))
+
+
+def _day(at_us: int) -> date:
+    """The UTC day of an entry."""
+    return instant(at_us).date()

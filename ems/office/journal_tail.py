@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from ems.errors import DataError
 from ems.journal.entry import Entry, instant, unpack
-from ems.journal.file import FILE_NAME
+from ems.journal.segments import FILE_NAME, identity, segment_paths
 
 BUSY_S = 2.0
+T = TypeVar("T")
 
 
 class JournalTail:
@@ -23,18 +25,25 @@ class JournalTail:
         self.damage: list[str] = []
 
     def identity(self) -> str | None:
-        """What tells this journal from one that replaced it: the hash of its first entry. None while there is none."""
-        rows = self._rows("select hash from entry order by sequence limit 1", ())
-        return bytes(rows[0][0]).hex()[:16] if rows else None
+        """What tells this journal from one that replaced it: the hash of the first entry it ever had. None while there is none."""
+        newest = next((path for path in reversed(segment_paths(self._path.parent)) if path.exists()), None)
+        return None if newest is None else self._asked(newest, identity)
 
     def read(self, after: int, limit: int) -> list[Entry]:
         """At most `limit` entries after a sequence, oldest first. Raises DataError when the journal cannot be read."""
-        rows = self._rows(f"{_SELECT} where sequence > ? order by sequence limit ?", (after, limit))
+        found: list[Entry] = []
+        for path in segment_paths(self._path.parent):
+            if path.exists() and len(found) < limit:
+                found += self._read_file(path, after, limit - len(found))
+        return found
+
+    def _read_file(self, path: Path, after: int, limit: int) -> list[Entry]:
+        rows = self._rows(path, f"{_SELECT} where sequence > ? order by sequence limit ?", (after, limit))
         known = {row[0] for row in rows}
         wanted = sorted({row[3] for row in rows if row[3]} - known)
-        keys = [row for part in _parts(wanted) for row in self._rows(f"{_SELECT} where sequence in ({','.join('?' * len(part))})", part)]
+        parts = [(f"{_SELECT} where sequence in ({','.join('?' * len(part))})", part) for part in _parts(wanted)]
         texts: dict[int, bytes] = {}
-        for row in keys:
+        for row in [row for query, part in parts for row in self._rows(path, query, part)]:
             self._text(row, texts)
         return [entry for row in rows if (entry := self._entry(row, texts)) is not None]
 
@@ -61,17 +70,18 @@ class JournalTail:
     def _note(self, sequence: int, error: Exception) -> None:
         self.damage = [*self.damage[-19:], f"entry {sequence} cannot be read: {error}"]
 
-    def _rows(self, query: str, values: Sequence[int]) -> list[tuple]:
-        if not self._path.exists():
-            return []
+    def _rows(self, path: Path, query: str, values: Sequence[int]) -> list[tuple]:
+        return self._asked(path, lambda db: db.execute(query, values).fetchall())
+
+    def _asked(self, path: Path, ask: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            db = sqlite3.connect(f"{self._path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
+            db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
             try:
-                return db.execute(query, values).fetchall()
+                return ask(db)
             finally:
                 db.close()
         except (sqlite3.Error, UnicodeDecodeError) as error:
-            raise DataError(f"{self._path}: the journal cannot be read: {error}") from error
+            raise DataError(f"{path}: the journal cannot be read: {error}") from error
 
 
 def _parts(values: Sequence[int], size: int = 500) -> list[Sequence[int]]:

@@ -26,12 +26,12 @@ def an_image(second: int) -> SiteImage:
     return SiteImage(now, readings, {}, {})
 
 
-def record(folder: Path, spoil: bool) -> None:
+def record(folder: Path, spoil: bool, rotate_bytes: int = 1 << 30) -> None:
     """Ten recorded cycles with an order among their news; one setpoint is off by a watt when spoilt."""
     run_file = prepared_run("demo-2mw", StateDir(folder), None, None, 1, None)
     modes = dict.fromkeys(run_file.site.assets, Mode.CONTROL)
     controller = Controller(run_file.site, "plan", modes)
-    journal = Journal(folder / "journal.db", time.perf_counter)
+    journal = Journal(folder / "journal.db", time.perf_counter, rotate_bytes=rotate_bytes, look_every=1)
     named = {asset: mode.value for asset, mode in modes.items()}
     journal.append("start", NOON, {"run": run_file.encode(), "policy": "plan", "modes": named, "memory": None})
     for second in range(10):
@@ -42,6 +42,7 @@ def record(folder: Path, spoil: bool) -> None:
         if spoil and second == 7:
             body["setpoints"][0][2] += 0.001
         journal.append("cycle", image.now, body)
+        assert journal.flush()
     journal.close()
 
 
@@ -55,3 +56,12 @@ def test_a_setpoint_that_does_not_come_out_again_is_counted_and_shown(tmp_path: 
     record(tmp_path, spoil=True)
     rerun = rerun_journal(tmp_path)
     assert rerun.differing == 1 and "2024-08-19T12:00:07" in rerun.first[0]
+
+
+def test_a_run_over_several_segments_decides_the_same_and_without_its_start_is_not_compared(tmp_path: Path):
+    record(tmp_path, spoil=False, rotate_bytes=1)
+    segments = sorted(tmp_path.glob("journal-*.db"))
+    rerun = rerun_journal(tmp_path)
+    assert len(segments) > 5 and (rerun.starts, rerun.cycles, rerun.differing, rerun.skipped) == (1, 10, 0, 0)
+    segments[0].unlink()
+    assert rerun_journal(tmp_path).cycles == 0 and rerun_journal(tmp_path).skipped > 0
