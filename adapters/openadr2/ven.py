@@ -20,8 +20,8 @@ from openleadr.errors import FingerprintMismatch
 from openleadr.messaging import create_message, parse_message, validate_xml_schema, validate_xml_signature
 from signxml.exceptions import SignXMLException
 
+from adapters.head_end import MOST_BYTES, tls_context
 from adapters.openadr2.meaning import meaning_of
-from adapters.openadr3.client import MOST_BYTES, tls_context
 from ems.errors import DataError
 from ems.program.channel import ChannelFile, beside
 from ems.program.heard import Heard, Look, Telemetry

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from adapters.openadr3.client import VtnClient, problem_in
+from adapters.head_end import HeadEndClient, problem_in
 from adapters.openadr3.meaning import Notice, meaning_of, object_id
 from adapters.openadr3.times import instant_from
 from ems.errors import DataError
@@ -23,7 +23,7 @@ class Ven:
 
     def __init__(self, channel: ChannelFile, path: Path) -> None:
         self.channel, self._path = channel, path
-        self._client = VtnClient(channel, path)
+        self._client = HeadEndClient(channel, path)
         self._versions: dict[str, tuple[str, int]] = {}  # by event: its text, and the version we gave where the VTN gives none
         self._is_registered = False
 

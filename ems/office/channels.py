@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from adapters.aggregator.client import Aggregator
 from adapters.openadr3.reports import Report, body_of, due
 from adapters.openadr3.ven import Ven
 from ems.clock import Clock
@@ -46,6 +47,8 @@ def counterpart_for(channel: ChannelFile, path: Path) -> Counterpart:
     """The adapter of a channel's profile. DataError where what it needs is not there."""
     if channel.profile in ("openadr-3.1", "openadr-3.0.1"):
         return Ven(channel, path)
+    if channel.profile == "aggregator":
+        return Aggregator(channel, path)
     if channel.profile == "openadr-2.0b":
         try:
             from adapters.openadr2.ven import Ven2

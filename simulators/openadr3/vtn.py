@@ -202,7 +202,7 @@ class Vtn:
         if c.path in ("vens", "resources"):
             _check_side(body, client)
         if c.unique and any(o[c.unique] == body[c.unique] and i != name for i, o in self.stored[c.path].items()):
-            raise Problem(409 if c.path == "programs" else 400, f"{c.unique} {body[c.unique]} exists")  # vens know no 409
+            raise Problem(409 if c.path == "programs" else 403, f"{c.unique} {body[c.unique]} exists")  # vens know no 409
         for key, path in c.parents.items():
             if body.get(key) is not None and body[key] not in self.stored[path]:
                 raise Problem(409, f"{key} {body[key]} does not exist")

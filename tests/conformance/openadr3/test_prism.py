@@ -14,7 +14,7 @@ import httpx
 import pytest
 from openadr3 import OpenADRClient
 
-from adapters.openadr3.client import VtnClient
+from adapters.head_end import HeadEndClient
 from adapters.openadr3.reports import KINDS, Figure, Period, body_of, due
 from adapters.openadr3.ven import Ven
 from ems.program.channel import ChannelFile
@@ -113,7 +113,7 @@ def ven_through(url: str, folder: Path, recorder: Recorder, profile: str, **more
     webhook = {"callback_url": "https://site.example/hooks/dso", "token_file": "hook"}
     channel = ChannelFile.model_validate({**given, "secret_file": "secret", "webhook": webhook, "token_url": f"{url}/auth/token", **more})
     ven = Ven(channel, folder / "channels.yaml")
-    client: VtnClient = ven._client
+    client: HeadEndClient = ven._client
     recorder.watch(client._http, f"VEN {profile[8:]}")
     yield ven
     ven.close()

@@ -1,4 +1,4 @@
-"""HTTP with a VTN: OAuth2 client credentials, pages, verified TLS, bounded answers. Every trouble is one DataError in one line."""
+"""HTTP with a head-end: OAuth2 client credentials, pages, verified TLS, bounded answers. Every trouble is one DataError in one line."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def tls_context(channel: ChannelFile, path: Path) -> ssl.SSLContext:
     return context
 
 
-class VtnClient:
-    """One VTN. `path` is channels.yaml, beside which secrets and certificates stand. Not to be shared between threads."""
+class HeadEndClient:
+    """One head-end. `path` is channels.yaml, beside which secrets and certificates stand. Not to be shared between threads."""
 
     def __init__(self, channel: ChannelFile, path: Path) -> None:
         self.channel = channel
@@ -104,8 +104,9 @@ class VtnClient:
             return Answer(response.status_code, text, None)
 
     def _bearer(self, now: datetime) -> str:
-        """The token; asked for when there is none or it ends soon. Without credentials we try without."""
-        if self.channel.client_id is None:
+        """The token; asked for when there is none or it ends soon. A secret without a client's name is the token itself; without
+        credentials we try without."""
+        if self.channel.client_id is None and self.channel.secret_file is None:
             return ""
         if self._token and (self._token_until is None or now < self._token_until):
             return self._token
@@ -113,6 +114,8 @@ class VtnClient:
             secret = secret_from(self._path, self.channel.secret_file)
         except OSError as error:
             raise DataError(f"{self.channel.id}: the secret cannot be read: {error.strerror}") from None
+        if self.channel.client_id is None:
+            return secret
         form = {"grant_type": "client_credentials", "client_id": self.channel.client_id, "client_secret": secret}
         answer = self._answer(self._http.build_request("POST", self._token_url(), data=form))
         token = answer.data.get("access_token") if isinstance(answer.data, dict) else None
