@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from ems.app.cli_jobs import announce
 from ems.app.cli_orders import COMMANDS
 from ems.app.cli_tools import db_app, devices_app
 from ems.app.events import events_app
@@ -161,7 +162,7 @@ def why(
     show(why_lines(running_state_dir(state_dir), asset, instant_of(at) if at else None))
 
 
-for order_command in COMMANDS:
+for order_command in (*COMMANDS, announce):
     app.command()(order_command)
 
 

@@ -11,7 +11,8 @@ from ems.mailbox import Mailbox
 from ems.messages import Order
 from ems.obligation import Obligation
 
-TOPICS = ("order", "event", "plan")
+TOPICS = ("order", "event", "plan", "peak")
+NEWEST = ("plan", "peak")  # of these only the newest counts
 PAGE = 50
 # What control reads of a message; anything else in it is dropped before it is decided on or journalled: it may be a secret.
 KEYS = {
@@ -24,12 +25,12 @@ ACK_VALID = timedelta(days=1)
 class MailboxInbox:
     """An `ems.control.ports.Inbox`. `positions` is what `positions` gave before the restart, {} on a first start.
 
-    Orders and events go on where they were left; the newest valid plan is taken again, so that a restart costs no planning period.
+    Orders and events go on where they were left; the newest valid plan and peaks are taken again: a restart costs no planning period.
     """
 
     def __init__(self, mailbox: Mailbox, positions: Mapping[str, int]) -> None:
         self._mailbox = mailbox
-        self.positions = {topic: int(positions.get(topic, 0)) for topic in TOPICS} | {"plan": 0}
+        self.positions = {topic: int(positions.get(topic, 0)) for topic in TOPICS} | dict.fromkeys(NEWEST, 0)
         self.orders_taken: list[int] = []  # sequences of the orders in the last news, in their order
 
     def news(self, now: datetime) -> Sequence[tuple[str, dict[str, Any]]]:
@@ -43,7 +44,7 @@ class MailboxInbox:
             valid = [m for m in messages if m.is_valid(now)]
             if topic == "order":
                 self.orders_taken = [m.sequence for m in valid]
-            found += [(topic, known(topic, m.body)) for m in (valid[-1:] if topic == "plan" else valid)]
+            found += [(topic, known(topic, m.body)) for m in (valid[-1:] if topic in NEWEST else valid)]
         return found
 
     def post(self, topic: str, body: dict[str, Any], now: datetime, valid_until: datetime) -> None:

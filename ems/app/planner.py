@@ -24,6 +24,8 @@ from ems.app.runfile import RunFile
 from ems.app.statedir import StateDir, shared_clock
 from ems.control.controller import decode_obligation
 from ems.errors import EmsError
+from ems.forecast.jobs import decode_announced
+from ems.forecast.peak_watch import PeakWatch, demand_kw
 from ems.mailbox import Mailbox, Message
 from ems.messages import MinuteFrame
 from ems.plan.loop import PlanLoop
@@ -41,7 +43,8 @@ STATE_MAX_AGE = timedelta(minutes=2)  # an older snapshot is no state to plan fr
 FORECAST_VALID = timedelta(hours=1)
 FAN = (0.1, 0.5, 0.9)
 HOSTILE = (EmsError, KeyError, TypeError, ValueError, AttributeError)  # a message from another process is never trusted
-TOPICS = ("minute", "prices", "weather", "carbon", "event")
+TOPICS = ("minute", "prices", "weather", "carbon", "event", "jobs")
+NEWS = ("event", "jobs")  # planned for at once
 
 
 def main(argv: list[str]) -> int:
@@ -72,6 +75,8 @@ class PlannerProcess:
         self.clock = shared_clock(state)
         self.mailbox = Mailbox(state.mailbox, busy_ms=2000)
         self.plans = PlanLoop(self.site, budget_s=self.site.plan.budget_s)
+        step_s = max(self.site.control.cycle_s, 2.0 * LOOK_EVERY_S * self.clock.speed)
+        self.peaks = PeakWatch({c.id: c.rating_kw for c in self.site.clusters}, step_s)
         self._positions = dict.fromkeys(TOPICS, 0)
         self._next_plan_at = self._next_health_at = self.clock.now()
         self._trouble = ""  # why there was no plan last time
@@ -87,6 +92,7 @@ class PlannerProcess:
         state = self._state(now)
         if state is None:
             return
+        self._foresee_peaks(now, state)
         is_news |= self._limit_kw is not None and state.import_limit_kw != self._limit_kw
         is_news |= self._is_surprised()
         if is_news or now >= self._next_plan_at:
@@ -96,6 +102,13 @@ class PlannerProcess:
         """True when the last minute left the band of the last plan, which is not brand-new."""
         plan, frame = self._last_plan, self._last_frame
         return plan is not None and frame is not None and is_surprise(self.site, plan, frame)
+
+    def _foresee_peaks(self, now: datetime, state: PlanState) -> None:
+        """Tells the guard, every few seconds, how high each cluster may go in the next seconds and minutes."""
+        self.peaks.observe(state.at, demand_kw(self.site, state.clusters))
+        body = self.peaks.message(now)
+        if body is not None:
+            self.mailbox.post("peak", body, now, datetime.fromisoformat(body["valid_until"]))
 
     def _tell_health(self, now: datetime) -> None:
         if now >= self._next_health_at:
@@ -140,13 +153,13 @@ class PlannerProcess:
             return None
 
     def _take_messages(self) -> bool:
-        """True when an event arrived."""
+        """True when something arrived that asks for a plan at once."""
         is_news = False
         for topic in TOPICS:
             while messages := self.mailbox.since(topic, self._positions[topic], PAGE):
                 self._positions[topic] = messages[-1].sequence
                 self._take(topic, messages)
-                is_news |= topic == "event"
+                is_news |= topic in NEWS
         return is_news
 
     def _take(self, topic: str, messages: Iterable[Message]) -> None:
@@ -166,6 +179,8 @@ class PlannerProcess:
             self.plans.add_weather([WeatherRow(**_instants(row)) for row in body["rows"]])
         elif topic == "carbon":
             self.plans.add_carbon([CarbonRow(**_instants(row)) for row in body["rows"]])
+        elif topic == "jobs":
+            self.plans.announce(decode_announced(body))
         else:
             self.plans.add_events([decode_obligation(body)])
 

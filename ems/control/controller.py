@@ -19,6 +19,7 @@ from ems.assets.grid_connection.envelope import interval_limits, momentary_limit
 from ems.assets.ups.model import COMMANDS as UPS_COMMANDS
 from ems.control.commissioning import Commissioning
 from ems.control.decision import Decision
+from ems.control.foreseen import ForeseenPeaks
 from ems.control.ladder import Ladder, Level, Rung
 from ems.control.orders import OrderBook
 from ems.dispatch.advice import Advice
@@ -58,6 +59,7 @@ UNBALANCED_CYCLES = 3  # readings of one cycle are not of one instant: a single 
 NOT_HANDED_OVER_MARGIN = 1.05  # on the 24-h peak of a cluster that nobody caps
 FRESH_PLANS = 2.5  # a plan is fresh for so many planning periods
 STORAGE_COMMANDS = (*BATTERY_COMMANDS, *UPS_COMMANDS)
+RESERVE_PEAK_S = 900.0  # the reserve carries the peak foreseen within a quarter of an hour
 ABSURD_KW = 1e9  # no site is that large; beyond it sums overflow
 HOSTILE_PLAN = (KeyError, ValueError, TypeError, IndexError, AttributeError)
 
@@ -85,6 +87,7 @@ class Controller:
             w: IntervalMeter(int(w // 60), site.time_zone) for w in {x.window_s for x in site.point_of_connection.limits if x.window_s > 1}
         }
         self.trend = DemandTrend(site)
+        self.foreseen = ForeseenPeaks(site)
         self.load_valley = ValleyHold(site.control.peak_hold_s)
         self.gross_valley = ValleyHold(site.control.peak_hold_s)
         self.run_log = RunLog(site)
@@ -224,6 +227,8 @@ class Controller:
         elif topic == "order":
             order = Order.decode(body)
             acknowledged.append(self.commissioning.take(order, self.orders.modes) or self.orders.take(order))
+        elif topic == "peak":
+            self.foreseen.take(body)
         elif topic == "event":
             obligation = decode_obligation(body)
             self.obligations[obligation.id] = obligation
@@ -257,7 +262,7 @@ class Controller:
             is_normal = state.upses[ups.id].is_fresh and state.upses[ups.id].mode == "normal"
             since = self.normal_since[ups.id]
             self.normal_since[ups.id] = (since or state.now) if is_normal else None
-        return self.trend.update(state)
+        return self.foreseen.raised(self.trend.update(state), self.site.control.peak_hold_s, state.now)
 
     def _observed(self, state: SiteState) -> Observed:
         now = state.now
@@ -343,7 +348,9 @@ class Controller:
         held_kw = max(self.critical.buckets.values(), default=state.it_kw)
         if quantile_kw is None and self.floor is Level.L0:
             return math.inf
-        return max(held_kw, quantile_kw or 0.0)
+        ups = next(u for u in self.site.upses if u.id == ups_id)
+        foreseen_kw = sum(self.foreseen.peak_kw(c, RESERVE_PEAK_S, state.now) for c in ups.carries)
+        return max(held_kw, quantile_kw or 0.0, foreseen_kw)
 
     def _interval_limit(self, now: datetime) -> tuple[float, str]:
         limits = interval_limits(self.site.point_of_connection, now)

@@ -172,7 +172,8 @@ def _need(site: Site, state: SiteState, trends: Mapping[str, ClusterTrend], limi
         trend, own = trends[cluster.id], limits[cluster.id]
         fresh = state.clusters[cluster.id].is_fresh
         peak = cluster.idle_kw + sum(_draws_kw(cluster, state, trend.class_held_kw, own).values())
-        held[cluster.id] = min(cluster.rating_kw, peak) if fresh else cluster.rating_kw
+        foreseen_kw = max(0.0, trend.held_kw - cluster.idle_kw - sum(trend.class_held_kw.values()))  # above what was measured
+        held[cluster.id] = min(cluster.rating_kw, peak + foreseen_kw) if fresh else cluster.rating_kw
         mean += min(cluster.rating_kw, cluster.idle_kw + sum(_draws_kw(cluster, state, trend.mean_kw, own).values()))
         asked = cluster.idle_kw + sum(min(own[k].kw, v) if k in own else v for k, v in trend.class_held_kw.items())
         fresh_kw[cluster.id] = min(cluster.rating_kw, asked) if fresh else cluster.rating_kw

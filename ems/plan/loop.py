@@ -12,8 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ems.commitment import Commitment
+from ems.forecast.announced import AnnouncedLoad
+from ems.forecast.jobs import SourceWithJobs
 from ems.forecast.load import LoadForecaster
 from ems.forecast.quantiles import Quantiles
+from ems.forecast.served import load_source
 from ems.horizon import Horizon
 from ems.messages import MinuteFrame
 from ems.obligation import Obligation
@@ -65,7 +68,7 @@ class PlanLoop:
         self.budget_s = budget_s
         self.grid = TimeGrid.covering(site.plan.horizon_h)
         self.loads: dict[str, LoadSource] = (
-            dict(loads) if loads is not None else {c.id: LoadForecaster(c.rating_kw, c.idle_kw) for c in site.clusters}
+            dict(loads) if loads is not None else {c.id: load_source(c.rating_kw, c.idle_kw) for c in site.clusters}
         )
         self.prices: PriceSource = prices if prices is not None else PriceBook(site.tariff.market_fallback_per_kwh)
         self.weather: WeatherSource = weather if weather is not None else WeatherBook()
@@ -93,6 +96,15 @@ class PlanLoop:
         self.peak.observe(frame.start, FRAME_S, frame.demand_kw)
         self.book.observe(frame.start, FRAME_S, frame.poc_kw)
 
+    def announce(self, loads: Mapping[str, Iterable[AnnouncedLoad]]) -> None:
+        """Takes announced load per cluster. Raises ValueError for a cluster that the site does not have."""
+        for cluster, announced in loads.items():
+            if cluster not in self.loads:
+                raise ValueError(f"announced load for {cluster}: expected one of {', '.join(self.loads)}")
+            source = self.loads[cluster]
+            if isinstance(source, SourceWithJobs):  # a true future holds the jobs already
+                source.announce(announced)
+
     def add_prices(self, rows: Iterable[PriceRow]) -> None:
         """Takes price rows as they become known; under a day-ahead tariff the day-ahead price is the price."""
         if self.site.tariff.energy == "day_ahead":
@@ -116,7 +128,7 @@ class PlanLoop:
         self.inputs = self.make_inputs(now, state)
         self.price_basis = price_basis(self.site.tariff, self.prices, now, self.inputs.horizon)
         plan = self.planner.plan(self.inputs)
-        return replace(plan, explain=(*plan.explain, *basis_line(self.price_basis, plan.duration_h)))
+        return replace(plan, lines=(*plan.lines, *basis_line(self.price_basis, plan.duration_h)))
 
     @property
     def price_alarm(self) -> str:

@@ -13,7 +13,8 @@ from ems.control.decision import Decision
 from ems.control.minutes import MinuteMeans
 from ems.control.plan_state import plan_state
 from ems.errors import PlanInfeasible
-from ems.forecast.load import LoadForecaster
+from ems.forecast.announced import AnnouncedLoad
+from ems.forecast.peak_watch import PeakWatch
 from ems.forecast.quantiles import Quantiles
 from ems.messages import MinuteFrame
 from ems.obligation import Obligation
@@ -21,7 +22,6 @@ from ems.plan.loop import PlanLoop
 from ems.plan.plan import Plan, encode_plan
 from ems.plan.sources import LoadSource
 from ems.plan.surprise import is_surprise
-from ems.replay.announced import WithAnnounced
 from ems.replay.billing import carbon_rows
 from ems.replay.bound import solve_window
 from ems.replay.future import TrueLoad, TruePeak, TruePrices, TrueWeather, true_loads, true_prices, true_weather
@@ -46,6 +46,7 @@ class Planning:
         for frame in history_frames(world):
             self.loop.observe(frame)
         self.minutes = MinuteMeans(world.site)
+        self.peaks = PeakWatch({c.id: c.rating_kw for c in world.site.clusters}, world.scenario.control_step_s)
         self.scores = ForecastScores(world)
         self.every = timedelta(seconds=world.scenario.model.plan_every_s)
         self.delay = timedelta(seconds=max(world.scenario.control_step_s, SOLVE_DELAY_S))
@@ -69,8 +70,15 @@ class Planning:
             plan = self.waiting.pop(0)[1]
         return None if plan is None else encode_plan(plan)
 
+    def peak_news(self, now: datetime) -> list[tuple[str, dict[str, Any]]]:
+        """The peaks to come, as the planner would tell the guard by now."""
+        body = self.peaks.message(now)
+        return [] if body is None else [("peak", body)]
+
     def cycle(self, now: datetime, image: SiteImage, decision: Decision, interval_start: datetime | None) -> Plan | None:
         """Takes one cycle; returns the plan when one was made."""
+        clusters = decision.state.clusters
+        self.peaks.observe(now, {name: c.demand_kw if c.is_fresh else None for name, c in clusters.items()})
         frame = self.minutes.update(decision.state, image)
         if frame is not None:
             self.loop.observe(frame)
@@ -121,15 +129,12 @@ class Planning:
 
 
 def forecasting_loop(world: World) -> PlanLoop:
-    """The plan loop as in the daemon; where jobs are announced, its load forecasts know of them."""
-    jobs = world.scenario.model.jobs
-    loads: dict[str, LoadSource] = {c.id: LoadForecaster(c.rating_kw, c.idle_kw) for c in world.site.clusters}
-    for cluster in world.site.clusters:
-        announced = [job for job in jobs if job.cluster == cluster.id]
-        if announced:
-            loads[cluster.id] = WithAnnounced(loads[cluster.id], cluster.rating_kw, announced)
+    """The plan loop as in the daemon; jobs are announced to it, each known from its announcement on."""
     peaks = predictor_for(world, is_oracle=False)
-    return PlanLoop(world.site, loads=loads, settle_at=world.scenario.model.end, system_peaks=peaks)
+    loop = PlanLoop(world.site, settle_at=world.scenario.model.end, system_peaks=peaks)
+    for number, job in enumerate(world.scenario.model.jobs):
+        loop.announce({job.cluster: [AnnouncedLoad(job.announced_at, job.start, job.end, job.kw, source=f"job {number}")]})
+    return loop
 
 
 def foreseeing_loop(world: World) -> PlanLoop:

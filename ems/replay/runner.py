@@ -196,6 +196,7 @@ class Run:
             plan = self.planning.arrived(now)
             if plan is not None:
                 news = [*news, ("plan", plan)]
+            news = [*news, *self.planning.peak_news(now)]
         decision = self.controller.decide(image, news, now)
         self.field.apply(decision.written, refresh_leases=decision.is_healthy)
         if decision.withdraw:
