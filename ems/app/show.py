@@ -10,6 +10,7 @@ from ems.app.statedir import StateDir, is_stopped, shared_clock
 from ems.errors import EmsError
 from ems.journal.read import last_entry
 from ems.mailbox import Mailbox
+from ems.plan.worth import SITE_PARTS
 
 
 def fresh_snapshot(state: StateDir) -> dict[str, Any]:
@@ -92,6 +93,8 @@ def why_lines(state: StateDir, asset_id: str, at: datetime | None) -> Iterator[s
     if not found:
         raise EmsError(f"no asset {asset_id}; there are {', '.join(a['id'] for a in snapshot['assets'])}")
     yield from asset_lines(found[0])
+    limits = (snapshot["plan"] or {}).get("limits", {})
+    yield from (f"plan: {line}" for part in (asset_id, *SITE_PARTS) for line in limits.get(part, ()))
 
 
 def _why_then(state: StateDir, asset_id: str, at: datetime) -> Iterator[str]:

@@ -24,6 +24,8 @@ from ems.control.controller import Controller
 from ems.control.decision import Decision
 from ems.control.ladder import NAMES
 from ems.control.plan_state import plan_state
+from ems.plan.plan import Plan
+from ems.plan.worth import lines as binding_lines
 from ems.state.image import SiteImage
 
 
@@ -55,12 +57,18 @@ def encode_snapshot(controller: Controller, decision: Decision, image: SiteImage
         "degraded": [{"name": s.mode.name, "why": s.why, "since": s.since.isoformat()} for s in decision.degraded],
         "exposure": asdict(decision.exposure),
         "orders": [o.encode() for o in controller.orders.standing.values()],
-        "plan": {"made_at": plan.made_at.isoformat(), "valid_until": plan.valid_until.isoformat(), "peak_kw": plan.peak_kw}
-        if plan
-        else None,
+        "plan": _plan(plan, state.now) if plan else None,
         "plan_state": plan_state(controller.site, decision, controller.billing.start).encode(),
         "counters": counters,
     }
+
+
+def _plan(plan: Plan, now: datetime) -> dict[str, Any]:
+    """The plan in force, and per part of the site what binds in the present step."""
+    k = plan.horizon.index_at(now)
+    limits = {part: list(binding_lines(plan.worth, k, (part,))) for part in plan.worth} if k is not None else {}
+    head = {"made_at": plan.made_at.isoformat(), "valid_until": plan.valid_until.isoformat(), "peak_kw": plan.peak_kw}
+    return {**head, "limits": {part: lines for part, lines in limits.items() if lines}}
 
 
 def _asset(controller: Controller, decision: Decision, image: SiteImage, asset_id: str) -> dict[str, Any]:

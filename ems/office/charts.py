@@ -45,7 +45,7 @@ def plan_rows(live: Live) -> dict[str, Any] | None:
         "peak_kw": round(plan.peak_kw, 1),
         "stores": [_store(site, plan, name) for name in plan.energy_kwh if isinstance(site.assets.get(name), Battery | Ups)],
         "status": plan.status,
-        "explain": list(plan.explain),
+        "explain": list(plan.lines),
     }
 
 

@@ -46,13 +46,21 @@ def explain(
             f"import stands on {binding[first]} ({inputs.envelope.kw[first]:,.0f} kW) in {len(bound)} steps from "
             f"{inputs.horizon.starts[first]:%d %b %H:%M}Z"
         )
-    over_kw = float(np.max(import_kw - inputs.envelope.kw))
-    if over_kw > 0.1:
-        lines.append(f"the import limit cannot be met: {over_kw:,.0f} kW above it at worst")
+    lines += _clash(inputs, import_kw)
     dearest = int(np.argmax(marginal))
     lines.append(f"one kWh less import is worth most at {inputs.horizon.starts[dearest]:%d %b %H:%M}Z: {marginal[dearest]:.3f}")
     lines += [f"one more kWh in {name} now is worth {value:.3f}" for name, value in stored_value.items()]
     return tuple(lines)
+
+
+def _clash(inputs: PlanInputs, import_kw: Array) -> list[str]:
+    """Who asks for less than what must run, where it is worst; nothing when every limit can be met."""
+    over_kw = import_kw - inputs.envelope.kw
+    k = int(np.argmax(over_kw))
+    if over_kw[k] <= 0.1:
+        return []
+    asked = f"{inputs.envelope.source[k]} asks for {inputs.envelope.kw[k]:,.0f} kW at {inputs.horizon.starts[k]:%d %b %H:%M}Z"
+    return [f"the import limit cannot be met: {asked}, what must run takes {import_kw[k]:,.0f} kW, {over_kw[k]:,.0f} kW above it"]
 
 
 def _peak_line(inputs: PlanInputs, peak_kw: float) -> str:

@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ems.horizon import Horizon
+from ems.plan.worth import SITE_PARTS, WHOLE, Worth
+from ems.plan.worth import lines as binding_lines
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Plan:
     window_goal_kw: tuple[float | None, ...] = ()  # per step, the mean a demand window defends there; None: no window; (): no such tariff
     window_free_kw: tuple[float | None, ...] = ()  # and the mean there that costs nothing more
     critical_q99_kw: float | None = None  # upper quantile of the critical load until the store could be refilled
-    explain: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()  # the plan as a whole, in words
+    worth: Worth = field(default_factory=dict)  # what binds where, and what one more unit of it would save (plan/worth.py)
     status: str = "optimal"
     on: dict[str, tuple[float, ...]] = field(default_factory=dict)  # per generator that decides, 1 in each step in which it runs
     curtailed_kw: dict[str, tuple[float, ...]] = field(default_factory=dict)  # per renewable, of what is expected to be there
@@ -64,6 +67,16 @@ class Plan:
         """True while the plan may be followed."""
         return self.starts[0] <= now < min(self.valid_until, self.horizon.end)
 
+    def explain(self, step: int | None = None, part: str | None = None) -> tuple[str, ...]:
+        """In words: what binds in a step and what one more unit of it would save; of one asset with the site's own limits, or of all.
+        Without a step the plan as a whole, then every step in which something binds."""
+        parts = None if part is None else (part, *SITE_PARTS)
+        if step is not None:
+            return tuple(binding_lines(self.worth, step, parts))
+        rows = [(start, binding_lines(self.worth, k, parts, with_whole=False)) for k, start in enumerate(self.starts)]
+        steps = [f"{start:%d %b %H:%M}Z {line}" for start, found in rows for line in found]
+        return (*self.lines, *binding_lines(self.worth, WHOLE, parts), *steps)
+
     def hash(self) -> str:
         """A short fingerprint; the same plan has the same hash."""
         return hashlib.sha256(json.dumps(encode_plan(self), sort_keys=True).encode()).hexdigest()[:16]
@@ -72,6 +85,7 @@ class Plan:
 def encode_plan(plan: Plan) -> dict[str, Any]:
     """The plan as plain data for the mailbox and the journal."""
     data = {f.name: getattr(plan, f.name) for f in fields(plan)}  # not asdict: it copies every number, 13 ms a plan
+    data["explain"] = data.pop("lines")
     data["classes"] = {
         cluster: {name: {"defer_kw": c.defer_kw, "recover_kw": c.recover_kw, "throttle_kw": c.throttle_kw} for name, c in named.items()}
         for cluster, named in plan.classes.items()
@@ -116,7 +130,8 @@ def decode_plan(data: dict[str, Any]) -> Plan:
         window_goal_kw=tuple(body.get("window_goal_kw", ())),
         window_free_kw=tuple(body.get("window_free_kw", ())),
         critical_q99_kw=body.get("critical_q99_kw"),
-        explain=tuple(body.get("explain", ())),
+        lines=tuple(body.get("explain", ())),
+        worth=_worth(body.get("worth", {})),
         status=body.get("status", "optimal"),
         on=_tuples(body.get("on", {})),
         curtailed_kw=_tuples(body.get("curtailed_kw", {})),
@@ -127,6 +142,10 @@ def decode_plan(data: dict[str, Any]) -> Plan:
 
 def _tuples(by_asset: dict[str, list[float]]) -> dict[str, tuple[float, ...]]:
     return {asset: tuple(values) for asset, values in by_asset.items()}
+
+
+def _worth(data: dict[str, dict[str, list[list[float]]]]) -> Worth:
+    return {part: {rule: tuple((int(k), float(v)) for k, v in steps) for rule, steps in rules.items()} for part, rules in data.items()}
 
 
 def _class_plan(data: dict[str, list[float]]) -> ClassPlan:

@@ -25,6 +25,7 @@ from ems.plan.tariff import tariff_commitments
 from ems.plan.tariff_goals import goal_lines, window_goals
 from ems.plan.values import PlanValues
 from ems.plan.verify import verify
+from ems.plan.worth_of import Worths
 from ems.site.model import Site
 from ems.timegrid import TimeGrid
 
@@ -44,6 +45,7 @@ class Planner:
         self.grid = TimeGrid.covering(site.plan.horizon_h)
         self.problem = PlanProblem(site, self.grid)
         self.engine = Engine(self.problem.problem, budget_s if budget_s is not None else np.inf, FIRST_SOLVE_ITERATIONS)
+        self.worths = Worths(self.problem)
         self.last_path = ""
 
     def plan(self, inputs: PlanInputs) -> Plan:
@@ -102,8 +104,9 @@ class Planner:
             critical_q99_kw=inputs.critical_q99_kw,
             on={name: _tuple(self._values(b.on, solution)) for name, b in self.problem.blocks.units.items()},
             curtailed_kw={name: _tuple(self._curtailed_kw(name, solution)) for name in self.problem.blocks.renewables},
+            worth=self.worths.of(self.engine, solution),
             supply_temp_c={name: _tuple(self._supply_c(name, solution)) for name in self.problem.blocks.colds},
-            explain=(*explain(inputs, import_kw, marginal, binding, peak_kw, stored_value), *goal_lines(inputs, reach_kw)),
+            lines=(*explain(inputs, import_kw, marginal, binding, peak_kw, stored_value), *goal_lines(inputs, reach_kw)),
             cost=self._cost(inputs, values, solution, import_kw),
             status="optimal" if solution.path == HOT else f"optimal ({solution.path})",
         )

@@ -97,7 +97,8 @@ class Decisions:
             "power_kw": {asset: values[:n] for asset, values in plan.power_kw.items()},
             "price_per_kwh": plan.price_per_kwh[:n],
             "binding": plan.binding[:n],
-            "explain": plan.explain,
+            "explain": plan.lines,
+            "limits": [plan.explain(k) for k in range(min(n, len(plan.starts)))],
         }
         self._write(body)
 

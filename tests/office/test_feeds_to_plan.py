@@ -81,7 +81,7 @@ async def test_a_price_fetched_over_http_is_the_price_of_the_plan(tmp_path: Path
     at = [plan.starts[0].replace(minute=30, second=0, microsecond=0) + k * HOUR for k in (1, 3)]
     price = [next(p for s, h, p in steps(plan) if s <= t < s + h * HOUR) for t in at]
     assert price[0] == pytest.approx(0.021, abs=1e-6) and price[1] > 0.4  # the risk premium of a dear day-ahead hour is taken off
-    assert any(line.startswith("price: day-ahead ") for line in plan.explain), plan.explain
+    assert any(line.startswith("price: day-ahead ") for line in plan.lines), plan.lines
     assert min(plan.power_kw["bess-1"]) < -100.0
     [told] = [f for f in running.mailbox.since("feeds", 0)[-1].body["feeds"] if f["name"] == "ahead"]
     assert not told["is_stale"] and told["from"] == "127.0.0.1" and told["problem"] is None
@@ -108,7 +108,7 @@ async def test_prices_and_carbon_dropped_as_files_reach_the_plan(tmp_path: Path)
         process.look()
         assert process.plans.carbon.forecast(running.now, [running.now], [1.0]) == pytest.approx([412.0])
         assert process.plans.price_alarm == "no market price is known for now: the plan uses the profile of earlier days"
-    assert any(line.startswith("price: profile of earlier days ") for line in newest_plan(running).explain)
+    assert any(line.startswith("price: profile of earlier days ") for line in newest_plan(running).lines)
 
 
 def test_a_plan_without_any_price_says_that_it_used_the_declared_one(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_plan_without_any_price_says_that_it_used_the_declared_one(tmp_path: P
         process.look()
         assert "declared fallback price of 0.083 per kWh" in process.plans.price_alarm
     plan = newest_plan(running)
-    assert set(plan.price_per_kwh) == {0.083} and plan.explain[-1] == "price: declared fallback price 49 h"  # in whole hours
+    assert set(plan.price_per_kwh) == {0.083} and plan.lines[-1] == "price: declared fallback price 49 h"  # in whole hours
 
 
 def test_rows_of_a_hostile_office_never_stop_the_planner(tmp_path: Path) -> None:

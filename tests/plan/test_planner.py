@@ -171,7 +171,7 @@ def test_inputs_that_are_no_numbers_are_named_and_the_next_plan_is_made_as_ever(
 
 def test_a_limit_that_cannot_be_held_is_said_in_words(planner: Planner) -> None:
     plan = planner.plan(replace(plan_inputs(SITE), envelope=ImportEnvelope(np.full(82, 200.0), ("event 7",) * 82)))
-    assert any("cannot be met" in line for line in plan.explain)
+    assert any("cannot be met" in line for line in plan.lines)
     assert plan.binding[0] == "event 7"
 
 

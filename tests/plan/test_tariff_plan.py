@@ -92,7 +92,7 @@ def test_the_goal_of_a_window_stands_in_its_hours_only_and_tells_itself() -> Non
     goals = [goal for goal, h in zip(plan.window_goal_kw, hour.tolist(), strict=True) if 14 <= h < 20]
     assert all(goal == pytest.approx(600.0 + plan.cost["peak"] / 12.0, abs=0.01) for goal in goals)
     assert {goal for goal, h in zip(plan.window_goal_kw, hour.tolist(), strict=True) if h < 13 or h >= 20} == {None}
-    assert "demand charge (peak)" in plan.binding and any("lets peak rise from 600" in line for line in plan.explain)
+    assert "demand charge (peak)" in plan.binding and any("lets peak rise from 600" in line for line in plan.lines)
     assert decode_plan(json.loads(json.dumps(encode_plan(plan)))) == plan
 
 
