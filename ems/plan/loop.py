@@ -211,8 +211,8 @@ class PlanLoop:
         return sum(source.max_quantile(now, REFILL_H, 0.99) for name, source in self.loads.items() if name in carried)
 
     def _store_energy_kwh(self, state: PlanState) -> dict[str, float]:
-        """Measured energies; a store that is not measured counts as empty and is not used."""
-        return {s.id: sum(self._measured(s.id, state).values()) for s in stores_of(self.site)}
+        """Measured energies, within what a store can hold; a store that is not measured counts as empty and is not used."""
+        return {s.id: float(np.clip(sum(self._measured(s.id, state).values()), 0.0, s.energy_kwh)) for s in stores_of(self.site)}
 
     def _measured(self, store: str, state: PlanState) -> dict[str, float]:
         """Energies known of a store: its own, or those of the strings planned as it."""

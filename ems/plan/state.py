@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
 from ems.assets.generator.model import GeneratorRun
-from ems.assets.workload.model import ClassState
+from ems.assets.workload.model import DUE_HOURS, ClassState
 
 
 @dataclass(frozen=True)
@@ -48,19 +50,43 @@ class PlanState:
 
     @staticmethod
     def decode(data: dict[str, Any]) -> PlanState:
-        """The state back from plain data; raises KeyError or ValueError on anything else."""
+        """The state back from plain data; raises KeyError, TypeError or ValueError on anything else: another type, not finite, no zone."""
+        outdoor_temp_c = data["outdoor_temp_c"]
         return PlanState(
-            at=datetime.fromisoformat(data["at"]),
-            energy_kwh=dict(data["energy_kwh"]),
-            clusters={k: {n: ClassState(d, b, tuple(due)) for n, (d, b, due) in v.items()} for k, v in data["clusters"].items()},
-            critical_kw=data["critical_kw"],
-            peak_so_far_kw=data["peak_so_far_kw"],
-            interval_start=datetime.fromisoformat(data["interval_start"]) if data["interval_start"] else None,
-            interval_kwh=data["interval_kwh"],
-            cooling_kw=data["cooling_kw"],
-            import_limit_kw=data["import_limit_kw"],
-            poc_kw=data["poc_kw"],
-            outdoor_temp_c=data["outdoor_temp_c"],
+            at=_instant(data["at"]),
+            energy_kwh=_numbers(data["energy_kwh"]),
+            clusters={k: {n: _class_state(*parts) for n, parts in v.items()} for k, v in data["clusters"].items()},
+            critical_kw=_number(data["critical_kw"]),
+            peak_so_far_kw=_number(data["peak_so_far_kw"]),
+            interval_start=_instant(data["interval_start"]) if data["interval_start"] is not None else None,
+            interval_kwh=_number(data["interval_kwh"]),
+            cooling_kw=_number(data["cooling_kw"]),
+            import_limit_kw=_number(data["import_limit_kw"]),
+            poc_kw=_number(data["poc_kw"]),
+            outdoor_temp_c=None if outdoor_temp_c is None else _number(outdoor_temp_c),
             runs={k: GeneratorRun(**r) for k, r in data.get("runs", {}).items()},
-            supply_temp_c=dict(data.get("supply_temp_c", {})),
+            supply_temp_c=_numbers(data.get("supply_temp_c", {})),
         )
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is no finite number")
+    return float(value)
+
+
+def _numbers(by_name: Mapping[str, object]) -> dict[str, float]:
+    return {name: _number(value) for name, value in by_name.items()}
+
+
+def _instant(text: str) -> datetime:
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise ValueError(f"{text} has no time zone")
+    return instant
+
+
+def _class_state(demand_kw: object, backlog_kwh: object, due_kwh: Sequence[object]) -> ClassState:
+    if len(due_kwh) != len(DUE_HOURS):
+        raise ValueError(f"{len(due_kwh)} amounts of due work: expected {len(DUE_HOURS)}")
+    return ClassState(_number(demand_kw), _number(backlog_kwh), tuple(map(_number, due_kwh)))
