@@ -33,6 +33,7 @@ from ems.control.cycle import run_cycle
 from ems.control.decision import Decision
 from ems.control.ladder import NAMES, Level
 from ems.control.minutes import MinuteMeans
+from ems.control.outcomes import Outcomes, encode_counts
 from ems.control.snapshot import encode_snapshot
 from ems.errors import EmsError, InvariantBroken
 from ems.messages import Mode
@@ -46,6 +47,7 @@ POLL_LEAD_S, POLL_LEAD = 0.15, 0.25  # wall, share of a period: a cycle begins s
 DRAIN_S = 7.0  # wall: caps and ramp; the supervisor kills after 10 s
 MEMORY_EVERY = timedelta(minutes=1)
 SNAPSHOT_VALID = timedelta(seconds=30)
+OUTCOME_WITHIN = timedelta(seconds=5)  # wall: what a device may take to show a new command
 MINUTE_VALID = timedelta(days=4)
 REPORT_VALID = timedelta(days=30)
 
@@ -91,6 +93,9 @@ class ControlLoop:
         self.minutes = MinuteMeans(self.site)
         self.counts = Counts.resumed(self._last_counts())
         self.alarms = AlarmBook()
+        self.outcomes = Outcomes(OUTCOME_WITHIN * max(1.0, self.clock.speed))
+        if opened.last_cycle is not None:
+            self.outcomes.resume(opened.last_cycle.at, opened.last_cycle.body["setpoints"])
         self.beat = Beat()
         self.period_s = self.site.control.cycle_s / self.clock.speed
         self._stop_cause = ""
@@ -146,6 +151,7 @@ class ControlLoop:
         held = self._held()
         image, decision = run_cycle(self.controller, self.field, self.journal, self.inbox, now)
         self._journal_orders(decision, now)
+        self._journal_outcomes(image, decision, now)
         self._journal_trust(now)
         self._follow_modes(held)
         self._is_withdrawn = bool(decision.withdraw)
@@ -230,6 +236,12 @@ class ControlLoop:
             at = self.journal.append("order", now, {"sequence": sequence, "answer": answer})
             self._acks.append((at, sequence, answer))
 
+    def _journal_outcomes(self, image: SiteImage, decision: Decision, now: datetime) -> None:
+        """What became of the intents of the cycles before, and what takes the place of one still open."""
+        rows = [*self.outcomes.settle(image), *self.outcomes.note(decision.written, now)]
+        if rows:
+            self.journal.append("outcome", now, {"rows": rows})
+
     def _journal_trust(self, now: datetime) -> None:
         """Who is trusted less or more than before, and what self-tests found."""
         for change in self.controller.commissioning.trust.changes:
@@ -249,7 +261,8 @@ class ControlLoop:
         return {"site": self.site.name, "controller": self.controller.memory(), "positions": dict(self.inbox.positions)}
 
     def _tell(self, image: SiteImage, decision: Decision, now: datetime) -> None:
-        counters = {**self.counts.encode(), "journal": self.journal.trouble or "healthy", "pid": self.pid}
+        counted = {**self.counts.encode(), **encode_counts(self.outcomes.counts)}
+        counters = {**counted, "journal": self.journal.trouble or "healthy", "pid": self.pid}
         self.inbox.post("snapshot", encode_snapshot(self.controller, decision, image, counters), now, now + SNAPSHOT_VALID)
         frame = self.minutes.update(decision.state, image)
         if frame is not None:

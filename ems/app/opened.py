@@ -8,10 +8,11 @@ from typing import Any
 
 from adapters.field import ModbusField
 from ems.app.fence import Fence
-from ems.app.resume import remembered
+from ems.app.resume import last_cycle, remembered
 from ems.app.runfile import RunFile
 from ems.app.statedir import StateDir, shared_clock
 from ems.clock import Clock
+from ems.journal.entry import Entry
 from ems.journal.journal import Journal
 from ems.mailbox import Mailbox
 
@@ -27,6 +28,7 @@ class Opened:
     equipment: ModbusField
     fence: Fence
     memory: dict[str, Any]
+    last_cycle: Entry | None = None  # of the process before this one
     pid: int = field(default_factory=os.getpid)
 
 
@@ -38,4 +40,4 @@ def open_control(state: StateDir) -> Opened:
     memory = remembered(state, run_file.site.name)
     fence = Fence(state.epoch, clock.wall_s, run_file.site.control.cycle_s / clock.speed)
     equipment = ModbusField(run_file.site, run_file.pages, clock, {}, may_write=fence.may_write)
-    return Opened(run_file, clock, mailbox, journal, equipment, fence, memory)
+    return Opened(run_file, clock, mailbox, journal, equipment, fence, memory, last_cycle(state, run_file.site))

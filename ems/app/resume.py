@@ -10,7 +10,9 @@ from typing import Any
 from ems.app.log import log_line
 from ems.app.statedir import StateDir
 from ems.errors import DataError
+from ems.journal.entry import Entry
 from ems.journal.read import last_entry
+from ems.site.model import Site
 
 
 def versions() -> dict[str, str]:
@@ -20,6 +22,16 @@ def versions() -> dict[str, str]:
     except importlib.metadata.PackageNotFoundError:
         ours = "not installed"
     return {"aidc-ems": ours, "python": sys.version.split()[0], "sqlite": sqlite3.sqlite_version}
+
+
+def last_cycle(state: StateDir, site: Site) -> Entry | None:
+    """The last cycle of the control process before this one; None on a first start, of another site, or when it cannot be read."""
+    try:
+        start, cycle = last_entry(state.path, "start"), last_entry(state.path, "cycle")
+    except DataError as error:
+        log_line("control", "last cycle not read", fields={"error": str(error)})
+        return None
+    return cycle if start is not None and start.body.get("site_hash") == site.hash() else None
 
 
 def remembered(state: StateDir, site: str) -> dict[str, Any]:

@@ -110,6 +110,7 @@ class Controller:
         self.response, self.ceilings = Response(site), Ceilings(site)
         self.correction = Correction()
         self.commissioning = Commissioning(site)
+        self._counted_kwh: float | None = None  # imported energy, as the meter counts it
         self.degraded = Degraded()
         self.recovery = Recovery(site)
         self.turns = Turns(site)
@@ -156,6 +157,7 @@ class Controller:
     def _believed(self, image: SiteImage) -> tuple[SiteImage, SiteState]:
         """The image and the state without what cannot be true, and without stores that do not follow."""
         image, residual_kw = self.plausible.checked(image), self._residual_kw(image.now)
+        self._counted_kwh = image.value(self.site.point_of_connection.id, "import_energy_kwh", self.site.control.stale_after_s)
         state = estimate_state(self.site, image, residual_kw)
         self.response.update(state, self._told)
         image = replace(image, problems={**image.problems, **self.ceilings.update(state, self.last_caps)})
@@ -253,9 +255,9 @@ class Controller:
         if residual is not None:
             self.residuals.append(residual)
         import_kw = max(0.0, state.poc_kw)
-        self.billing.update(state.now, import_kw)
+        self.billing.update(state.now, import_kw, self._counted_kwh)
         for meter in self.windows.values():
-            meter.update(state.now, import_kw)
+            meter.update(state.now, import_kw, self._counted_kwh)
         self.import_hold.update(state.now, import_kw)
         self.critical.update(state.now, state.it_kw)
         for ups in self.site.upses:

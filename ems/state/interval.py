@@ -7,6 +7,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 LONGEST_BRIDGE_S = 60.0  # a gap longer than this is not bridged by holding the last power
+LONGEST_GAP_S = 7 * 86400.0  # nor one longer than this by the meter's count
+MOST_OF_PEAK = 2.0  # times the highest import seen: a count that says more was reset or belongs to another meter
 
 
 class IntervalMeter:
@@ -21,13 +23,33 @@ class IntervalMeter:
         self.month = ""
         self.peak_kw = 0.0
         self._last: tuple[datetime, float] | None = None
+        self._counted_kwh: float | None = None  # by the meter, at the last reading
+        self._highest_kw = 0.0  # import ever held
 
-    def update(self, now: datetime, import_kw: float) -> None:
-        """Takes the import in kW (never negative) true from `now` on."""
+    def update(self, now: datetime, import_kw: float, counted_kwh: float | None = None) -> None:
+        """Takes the import in kW (never negative) true from `now` on, and the meter's own count of imported energy, where it has one.
+
+        A gap that is too long to be bridged by holding the last power is filled from the count, evenly.
+        """
         if self._last is not None:
-            self._add(self._last[0], min(now, self._last[0] + timedelta(seconds=LONGEST_BRIDGE_S)), self._last[1])
+            begin, kw = self._last
+            gap_kw = self._gap_kw(now, counted_kwh)
+            if gap_kw is None:
+                self._add(begin, min(now, begin + timedelta(seconds=LONGEST_BRIDGE_S)), kw)
+            else:
+                self._add(begin, now, gap_kw)
         self._enter(now)
         self._last = (now, import_kw)
+        self._counted_kwh = counted_kwh if counted_kwh is not None else self._counted_kwh
+
+    def _gap_kw(self, now: datetime, counted_kwh: float | None) -> float | None:
+        """The mean import over a long gap by the meter's count; None where there is no such gap or no such count."""
+        assert self._last is not None
+        gap_s = (now - self._last[0]).total_seconds()
+        if not LONGEST_BRIDGE_S < gap_s <= LONGEST_GAP_S or counted_kwh is None or self._counted_kwh is None:
+            return None
+        kw = (counted_kwh - self._counted_kwh) * 3600.0 / gap_s
+        return kw if 0.0 <= kw <= MOST_OF_PEAK * max(self._highest_kw, self._last[1]) else None
 
     def _add(self, begin: datetime, end: datetime, kw: float) -> None:
         while begin < end:
@@ -36,6 +58,7 @@ class IntervalMeter:
             stop = min(end, self.start + timedelta(seconds=self.interval_s))
             seconds = (stop - begin).total_seconds()
             self.energy_kwh += kw * seconds / 3600
+            self._highest_kw = max(self._highest_kw, kw)
             self.covered_s += seconds
             begin = stop
 
@@ -78,6 +101,9 @@ class IntervalMeter:
             "covered_s": self.covered_s,
             "month": self.month,
             "peak_kw": self.peak_kw,
+            "last": [self._last[0].isoformat(), self._last[1]] if self._last else None,
+            "counted_kwh": self._counted_kwh,
+            "highest_kw": self._highest_kw,
         }
 
     def restore(self, data: dict[str, Any]) -> None:
@@ -85,3 +111,6 @@ class IntervalMeter:
         self.start = datetime.fromisoformat(data["start"]) if data["start"] else None
         self.energy_kwh, self.covered_s = data["energy_kwh"], data["covered_s"]
         self.month, self.peak_kw = data["month"], data["peak_kw"]
+        self._counted_kwh, self._highest_kw = data.get("counted_kwh"), data.get("highest_kw", 0.0)
+        last = data.get("last")
+        self._last = (datetime.fromisoformat(last[0]), last[1]) if last else None

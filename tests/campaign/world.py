@@ -206,7 +206,7 @@ class World:
         memory = remembered(self.state, self.site.name)
         fence = Fence(self.state.epoch, clock.wall_s)
         equipment = ModbusField(self.site, self.pages, clock, {}, may_write=fence.may_write, links=self.bus.links(fence.epoch))
-        return control_app.ControlLoop(Opened(run_file, clock, self.mailbox, journal, equipment, fence, memory, fence.epoch))  # type: ignore[arg-type]
+        return control_app.ControlLoop(Opened(run_file, clock, self.mailbox, journal, equipment, fence, memory, None, fence.epoch))  # type: ignore[arg-type]
 
     # -- running ----------------------------------------------------------------------------------------------------------------
 

@@ -73,3 +73,33 @@ def test_rolling_extremes_forget_after_their_window() -> None:
     assert day.update(START, 900.0) == 900.0
     assert day.update(START + timedelta(hours=20), 100.0) == 900.0
     assert day.update(START + timedelta(hours=25), 100.0) == 100.0
+
+
+def metered(second: int) -> tuple[float, float]:
+    """Import and count of a load that rises within each interval, at a second."""
+    kw = [800.0 + 400.0 * (k % 900) / 900.0 for k in range(second + 1)]
+    return kw[-1], 5000.0 + sum(kw[:-1]) / 3600.0
+
+
+@pytest.mark.parametrize(("away", "is_exact"), [((200, 700), True), ((850, 1100), False)])
+def test_what_was_imported_while_nobody_looked_comes_from_the_meters_count(away: tuple[int, int], is_exact: bool) -> None:
+    meter = IntervalMeter(15, "UTC")
+    for second in range(0, 1900, 5):
+        if away[0] < second < away[1]:
+            continue
+        if second == away[1]:  # another process
+            kept, meter = meter.encode(), IntervalMeter(15, "UTC")
+            meter.restore(kept)
+        meter.update(START + timedelta(seconds=second), *metered(second))
+    true_kw = sum(metered(second)[0] for second in range(900)) / 900.0
+    assert meter.peak_kw == pytest.approx(true_kw, rel=0.005 if is_exact else 0.05)
+
+
+@pytest.mark.parametrize("counted_kwh", [None, 12.0, 9e9])
+def test_a_count_that_is_absent_was_reset_or_is_absurd_fills_no_gap(counted_kwh: float | None) -> None:
+    meter = IntervalMeter(15, "UTC")
+    for second in range(600):
+        meter.update(START + timedelta(seconds=second), 1000.0, 5000.0 + second / 3.6)
+    for second in (800, 899, 901):
+        meter.update(START + timedelta(seconds=second), 1000.0, None if counted_kwh is None else counted_kwh + second / 3.6)
+    assert meter.peak_kw == pytest.approx(1000.0)
