@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,13 +46,13 @@ class TimeGrid:
 
     def boundary_after_lag(self, boundary: int, lag_h: float) -> int:
         """The earliest boundary that is, whatever the phase of `now`, not before the time of `boundary` minus `lag_h`."""
-        times = np.array([boundaries_h(self.at(phase)) for phase in _PHASES])
+        times = _phase_times(self)
         is_late_enough = (times >= times[:, [boundary]] - lag_h - 1e-9).all(axis=0)
         return int(np.argmax(is_late_enough))
 
     def first_within(self, step: int, lag_h: float) -> int:
         """The earliest step that begins, in some phase of `now`, less than `lag_h` before `step` does: itself where the lag is none."""
-        times = np.array([boundaries_h(self.at(phase))[: step + 1] for phase in _PHASES])
+        times = _phase_times(self)[:, : step + 1]
         is_within = (times > times[:, [step]] - lag_h + 1e-9).any(axis=0)
         return int(np.argmax(is_within)) if is_within.any() else step
 
@@ -59,6 +60,14 @@ class TimeGrid:
 _PHASES = tuple(datetime(2024, 1, 1, 0, m, s, tzinfo=UTC) for m in range(0, 60, 5) for s in (0, 1)) + tuple(
     datetime(2024, 1, 1, 0, m, 59, tzinfo=UTC) for m in range(4, 60, 5)
 )
+
+
+@cache
+def _phase_times(grid: TimeGrid) -> Array:
+    """Boundaries in hours for every phase of `now`: a row each. Asked for thousands of times while the blocks of a large site are built."""
+    times = np.array([boundaries_h(grid.at(phase)) for phase in _PHASES])
+    times.flags.writeable = False
+    return times
 
 
 def boundaries_h(horizon: Horizon) -> Array:
