@@ -114,14 +114,8 @@ def feed_lines(state: StateDir) -> Iterator[str]:
 
 
 def feed_line(shown: dict[str, Any], now: datetime) -> str:
-    """`feed rt: price_per_kwh 0.0412 until 12:15Z from prices.example, fetched 3 min ago`."""
-    from ems.office.words import age
+    """`feed rt: 0.0412 per kWh until Mon 12:15Z from prices.example, fetched 3 min ago`, and its alarm on a line of its own."""
+    from ems.office.feed_words import feed_words
 
-    value = "nothing yet" if shown["value"] is None else f"{shown['unit']} {shown['value']:.4g} until {_clock(shown['valid_to'])}"
-    fetched = f", fetched {age((now - datetime.fromisoformat(shown['fetched_at'])).total_seconds())} ago" if shown["fetched_at"] else ""
     alarm = f"\nalarm: {shown['problem']}" if shown["problem"] else ""
-    return f"feed {shown['name']}: {value} from {shown['from']}{fetched}{', stale' if shown['is_stale'] else ''}{alarm}"
-
-
-def _clock(text: str) -> str:
-    return f"{datetime.fromisoformat(text):%a %H:%M}Z"
+    return f"feed {shown['name']}: {feed_words(shown, now, '{:%a %H:%M}Z'.format)}{alarm}"

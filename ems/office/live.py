@@ -67,8 +67,9 @@ class Live:
     excursions: int = 0
     excursion_s: float = 0.0
     standing: tuple[Alarm, ...] = ()  # as the alarm desk sees them
+    feeds: tuple[dict[str, Any], ...] = ()  # as the office told of them, see outbox.py
     refused: int = 0  # messages that were not what they should be
-    _positions: dict[str, int] = field(default_factory=lambda: {"plan": 0, "forecast": 0, "health": 0, "snapshot": 0})
+    _positions: dict[str, int] = field(default_factory=lambda: {"plan": 0, "forecast": 0, "health": 0, "feeds": 0, "snapshot": 0})
     _is_over: bool = False
 
     def look(self, now: datetime) -> set[str]:
@@ -145,6 +146,9 @@ class Live:
         datetime.fromisoformat(message.body["made_at"])
         dict(message.body["series"])
         self.forecast = message.body
+
+    def _take_feeds(self, message: Message, now: datetime) -> None:
+        self.feeds = tuple({**shown, "name": str(shown["name"])} for shown in message.body["feeds"])
 
     def _take_health(self, message: Message, now: datetime) -> None:
         self.health[str(message.body["process"])] = message.body

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from ems.assets.battery.model import Battery
@@ -12,6 +13,7 @@ from ems.assets.ups.model import Ups
 from ems.assets.workload.model import Cluster
 from ems.office import words
 from ems.office.alarms.book import Alarm
+from ems.office.feed_words import feed_words
 from ems.office.health import Health
 from ems.office.live import Live
 from ems.site.model import Site
@@ -103,6 +105,7 @@ class SiteView:
     orders: tuple[str, ...]
     health: Health
     standing: tuple[AlarmView, ...] = ()
+    feeds: tuple[tuple[str, str, bool], ...] = ()  # name, words, whether it is stale
 
 
 def view_of(live: Live, now: datetime, health: Health) -> SiteView | None:
@@ -139,6 +142,7 @@ def view_of(live: Live, now: datetime, health: Health) -> SiteView | None:
         orders=tuple(_order(o, snapshot["assets"], zone) for o in snapshot["orders"]),
         health=health,
         standing=tuple(_alarm(a, zone) for a in live.standing),
+        feeds=tuple((f["name"], feed_words(f, now, partial(words.clock, time_zone=zone)), bool(f["is_stale"])) for f in live.feeds),
     )
 
 

@@ -71,7 +71,7 @@ def test_feeds_are_told_with_value_source_and_age(run_here: StateDir) -> None:
     mailbox.post("feeds", {"feeds": [shown, {**shown, "value": None, "fetched_at": None, "problem": None}]}, NOON, NOON + timedelta(days=1))
     mailbox.close()
     assert list(feed_lines(run_here)) == [
-        "feed rt: price_per_kwh 0.0412 until Mon 12:00Z from prices.example, fetched 3 min ago, stale",
+        "feed rt: 0.0412 per kWh until Mon 12:00Z from prices.example, fetched 3 min ago, stale",
         "alarm: feed rt is stale",
         "feed rt: nothing yet from prices.example, stale",
     ]
