@@ -18,6 +18,7 @@ from ems.app.feeds import feeds_app
 from ems.app.forecasting import forecast_app
 from ems.app.options import DbOption, StateOption, instant_of, mode_of, show
 from ems.app.programs import programs_app
+from ems.app.tariffs import tariffs_app
 from ems.errors import ConfigError, EmsError
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ app.add_typer(db_app, name="db")
 app.add_typer(devices_app, name="devices")
 app.add_typer(forecast_app, name="forecast")
 app.add_typer(feeds_app, name="feeds")
+app.add_typer(tariffs_app, name="tariffs")
 app.add_typer(programs_app, name="programs")
 app.add_typer(events_app, name="events")
 

@@ -9,12 +9,18 @@ from datetime import datetime
 from pathlib import Path
 
 import httpx
+import structlog
 
 from adapters.feeds.http import FeedRefused, fetch, new_client
+from ems.errors import EmsError
 from ems.office.live_feed import LiveFeed
 
 FIRST_RETRY_S = 15.0
+DEFECTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, OSError, EmsError)
 PARTIAL = (".tmp", ".part", ".new", ".swp")
+
+
+log = structlog.get_logger("ems.office.feeds")
 
 
 class Poller:
@@ -30,7 +36,16 @@ class Poller:
         await asyncio.to_thread(self.live.read_back, self._now())
         async with new_client() as client:
             while True:
-                await asyncio.sleep(await self.ask(client))
+                await asyncio.sleep(await self._ask_again(client))
+
+    async def _ask_again(self, client: httpx.AsyncClient) -> float:
+        """As `ask`; a defect of ours costs this one response, and is told."""
+        try:
+            return await self.ask(client)
+        except DEFECTS as error:
+            self.live.refuse(f"a defect of this program: {type(error).__name__}: {error}")
+            log.error("feed", feed=self.live.name, error=str(error), exc_info=error)
+            return self._pause_s(None)
 
     async def ask(self, client: httpx.AsyncClient) -> float:
         """Asks once; seconds until the next time. No error leaves here but a broken program."""

@@ -19,7 +19,8 @@ def test_feeds_stand_on_the_page_with_source_and_age(tmp_path: Path) -> None:
     running = Running(tmp_path)
     running.cycle()
     shown = {
-        "name": "rt<b>", "kind": "real_time prices", "from": "prices.example", "fetched_at": (running.now - timedelta(minutes=4)).isoformat(),
+        "name": "rt<b>", "kind": "real_time prices", "from": "prices.example",
+        "fetched_at": (running.now - timedelta(minutes=4)).isoformat(),
         "valid_to": running.now.isoformat(), "value": 0.0412, "unit": "price_per_kwh", "is_stale": True, "problem": None,
     }  # fmt: skip
     running.mailbox.post("feeds", {"feeds": [shown]}, running.now, running.now + timedelta(days=1))

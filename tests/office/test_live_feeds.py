@@ -204,6 +204,18 @@ async def test_a_client_error_of_any_kind_stays_inside(tmp_path: Path) -> None:
     assert poller.live.problem == "127.0.0.1 cannot be asked: ReadError"
 
 
+async def test_a_defect_of_ours_is_told_and_the_feed_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    poller = Poller(live(tmp_path), lambda: NOON, {})
+
+    async def broken(_: httpx.AsyncClient) -> float:
+        raise KeyError("column")
+
+    monkeypatch.setattr(poller, "ask", broken)
+    async with new_client() as client:
+        assert await poller._ask_again(client) == 15.0
+    assert poller.live.problem == "a defect of this program: KeyError: 'column'"
+
+
 def drop_folder(tmp_path: Path) -> DropFolder:
     (tmp_path / "in").mkdir()
     keys = {"folder": str(tmp_path / "in"), "format": "csv", "columns": {"time": "time", "value": "price"}, "max_bytes": 1000}

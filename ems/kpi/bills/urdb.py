@@ -2,11 +2,13 @@
 
 Fields: https://openei.org/services/doc/rest/util_rates/?version=8. Read as NREL's PySAM reads them (PySAM.UtilityRateTools): `adj` is part
 of the rate, $/day becomes 365/12 of it per month, the lookback raises the demand of every charge to a share of the highest earlier peak of
-all hours, where the months of `lookbackmonths` count. `python -m ems.kpi.bills.urdb RATE.json` prints the tariff file.
+all hours, where the months of `lookbackmonths` count. `ems tariffs import RATE.json` (or `python -m ems.kpi.bills.urdb RATE.json`)
+prints the tariff file.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -164,14 +166,30 @@ def _number(rate: Mapping[str, Any], field: str) -> float:
         raise DataError(f"{field}: expected a number, not {rate.get(field)!r}") from error
 
 
+def tariff_text(path: Path) -> str:
+    """The tariff file, as text, of a rate in a JSON file. Raises DataError in one line when it cannot be read as one."""
+    try:
+        tariff = urdb_tariff(json.loads(path.read_text()))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON ({error})") from None
+    except (KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:
+        raise DataError(f"{path}: not a rate of URDB ({type(error).__name__}: {error})") from None
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    text = io.StringIO()
+    YAML().dump(tariff, text)
+    return text.getvalue()
+
+
 def main(argv: list[str]) -> int:
     """Prints the tariff file of a URDB rate; 2 and one line when it cannot be read."""
     try:
-        tariff = urdb_tariff(json.loads(Path(argv[0]).read_text()))
-    except (OSError, ValueError, IndexError, DataError) as error:
-        print(f"{argv[0] if argv else 'RATE.json'}: {error}", file=sys.stderr)
+        print(tariff_text(Path(argv[0] if argv else "RATE.json")), end="")
+    except DataError as error:
+        print(error, file=sys.stderr)
         return 2
-    YAML().dump(tariff, sys.stdout)
     return 0
 
 

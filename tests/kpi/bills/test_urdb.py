@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
+import typer.testing
+from hypothesis import given
+from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from ems.app.tariffs import tariffs_app
 from ems.errors import DataError
-from ems.kpi.bills.urdb import main, urdb_tariff, windows
+from ems.kpi.bills.urdb import main, tariff_text, urdb_tariff, windows
 from ems.site.check import check_tariff
 from ems.site.tariff_build import build_tariff
 from ems.site.tariff_calendar import period_table
@@ -46,6 +51,35 @@ def test_a_rate_that_cannot_be_read_names_its_field(words: str) -> None:
     sound = {"energyratestructure": [[{"rate": 0.1}]], "energyweekdayschedule": FLAT, "energyweekendschedule": FLAT}
     with pytest.raises(DataError, match=words):
         urdb_tariff({**sound, **FAULTY[words]})
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["rate", "unit", "max", "items"]), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = ("energyratestructure", "energyweekdayschedule", "demandratestructure", "flatdemandstructure", "flatdemandmonths", "mincharge")
+MORE = ("demandwindow", "lookbackrange", "lookbackpercent", "name", "items")
+
+
+@given(st.dictionaries(st.sampled_from([*FIELDS, *MORE]), ANYTHING) | ANYTHING)
+def test_no_json_makes_the_import_say_anything_but_one_line(data: object) -> None:
+    sound = {"energyratestructure": [[{"rate": 0.1}]], "energyweekdayschedule": FLAT, "energyweekendschedule": FLAT}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rate.json"
+        path.write_text(json.dumps({**sound, **data} if isinstance(data, dict) else data))
+        try:
+            tariff_text(path)
+        except DataError as error:
+            assert str(error).startswith(str(path))
+
+
+def test_a_rate_is_imported_by_the_command_line_and_checked(tmp_path: Path) -> None:
+    (tmp_path / "rate.json").write_text(json.dumps(RATES["seasonal time of use"]))
+    run = typer.testing.CliRunner()
+    done = run.invoke(tariffs_app, ["import", str(tmp_path / "rate.json"), "--out", str(tmp_path / "mine.yaml")])
+    assert done.exit_code == 0 and check_tariff(tmp_path / "mine.yaml") == []
+    assert "us-tou-demand-ratchet        energy time of use; demand" in run.invoke(tariffs_app, ["list"]).output
 
 
 def test_a_file_that_is_no_rate_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
