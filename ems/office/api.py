@@ -28,6 +28,7 @@ from ems.office.metrics import SiteCollector, registry_of
 from ems.office.orders import OrderForm, answer, give, order_from
 from ems.office.render import Renderer
 from ems.office.stream import STREAMS_LIMIT, Feed
+from ems.program.envelope import FlexibilityEnvelope, envelope_schema
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 LONGEST = timedelta(days=31)
@@ -52,6 +53,7 @@ class Office:
     counts: Callable[[], Mapping[tuple[str, str], float]]
     is_loopback: bool = True
     hint: Hint = lambda channel, token, body: False
+    envelope: Callable[[], FlexibilityEnvelope | None] = lambda: None
 
 
 def build_app(office: Office) -> FastAPI:
@@ -108,6 +110,15 @@ def _add_data(app: FastAPI, office: Office) -> None:
         if live.plan is None:
             return _no("there is no plan yet", 404)
         return JSONResponse({"is_fresh": live.is_plan_fresh(now), "age_s": live.plan_age_s(now), "plan": live.plan_body})
+
+    @app.get("/api/flexibility")
+    async def flexibility() -> JSONResponse:
+        found = office.envelope()
+        return _no("there is no plan to reckon it from", 404) if found is None else JSONResponse(found.model_dump(mode="json"))
+
+    @app.get("/api/flexibility/schema")
+    async def flexibility_schema() -> Response:
+        return Response(envelope_schema(), media_type="application/schema+json")
 
     @app.get("/api/history")
     def history(

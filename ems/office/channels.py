@@ -23,21 +23,27 @@ from ems.errors import ConfigError, DataError
 from ems.mailbox import Mailbox
 from ems.obligation import Obligation
 from ems.office.figures import OfficeFigures
+from ems.office.gateway import GatewayDesk
 from ems.office.lines import Counterpart, Line
 from ems.office.meter import HalfMinutes, floor_to
 from ems.office.programs import HOSTILE, METER_LAG, Programs
 from ems.program.channel import FILE_NAME, ChannelFile, ChannelsFile, load_channels, secret_from
-from ems.program.connection import Connection
+from ems.program.connection import Connection, binding
 from ems.program.desk import Desk, Message, is_closed
+from ems.program.envelope import FlexibilityEnvelope, envelope
 from ems.program.heard import Ask, Heard, Look, Telemetry
+from ems.program.ledger import Ledger
+from ems.program.library import find_program
 from ems.program.states import State
 from ems.program.status import EventStatus, decode_obligation
+from ems.program.terms import terms_on
 from ems.signals.prices import PriceRow
 
 OUTAGE = "grid outage"  # the guard's name of it
 PRICE_MEMORY = timedelta(days=8)
 MINUTE = timedelta(minutes=1)
 MOST_REMARKS = 20
+ENVELOPE_EVERY = timedelta(seconds=60)
 TELEMETRY_LAG, MINUTES_LAG = timedelta(seconds=2), timedelta(seconds=90)  # until the last means are there
 TELEMETRY_KEPT, TELEMETRY_NOTED = timedelta(hours=24), timedelta(minutes=15)
 ROWS_AT_ONCE = 120
@@ -74,6 +80,9 @@ class Channels:
         self.connections: dict[str, Connection] = {}
         self.remarks: deque[str] = deque(maxlen=MOST_REMARKS)
         self._programs, self._mailbox, self._clock, self._make = programs, mailbox, clock, make
+        self.gateway: GatewayDesk | None = None
+        self.envelope: FlexibilityEnvelope | None = None  # the newest
+        self._reckoned_at: datetime | None = None
         self._opened: tuple[float, Desk] | None = None
         self._asks: dict[str, tuple[Ask, ...]] = {}  # by our event id
         self._reported: set[str] = set()
@@ -104,11 +113,31 @@ class Channels:
             self._hand_in_telemetry(line, now)
         self._report(desk, now)
         self._answer(desk)
+        if self.gateway is not None:
+            self.gateway.deliver(now, self.envelope, binding(self.gateway.connection.obligations(now), now))
 
     def obligations(self, now: datetime) -> Iterator[Obligation]:
         """What the connections ask of the site."""
-        for connection in self.connections.values():
+        for connection in self._connections():
             yield from connection.obligations(now)
+
+    def reckon(self, now: datetime) -> None:
+        """The flexibility envelope, anew when the last is older than ENVELOPE_EVERY; none while there is no plan."""
+        if self._reckoned_at is not None and now - self._reckoned_at < ENVELOPE_EVERY:
+            return
+        self._reckoned_at = now
+        ports = self._programs.ports
+        plan = ports.plan(now)
+        if plan is None:
+            self.envelope = None
+            return
+        ledger = self._programs.desk().ledger if self._programs.is_needed else Ledger()
+        terms = terms_on(find_program("manual", self.path), now.date())
+        self.envelope = envelope(ports.site, plan, ports.reserve_kwh(plan, now), ledger, terms, now)
+
+    def _connections(self) -> tuple[Connection, ...]:
+        gateway = () if self.gateway is None else (self.gateway.connection,)
+        return (*self.connections.values(), *gateway)
 
     def hint(self, channel: str, token: str, body: bytes = b"") -> bool:
         """A webhook came: the line looks at once. False for a wrong token or a channel without webhook."""
@@ -123,14 +152,16 @@ class Channels:
     def notes(self, now: datetime) -> Iterator[str]:
         """The channels' troubles, for eyes."""
         yield from (f"channel {line.trouble}" for line in self.lines.values() if line.trouble)
-        yield from (f"channel {name}: communication lost" for name, c in self.connections.items() if c.book(now).is_lost(now))
+        yield from (f"channel {c.name}: communication lost" for c in self._connections() if c.book(now).is_lost(now))
         yield from list(self.remarks)[-1:]
 
     def close(self) -> None:
         """Stops the lines."""
         for line in self.lines.values():
             line.stop()
-        self.lines, self.connections, self._opened = {}, {}, None
+        if self.gateway is not None:
+            self.gateway.close()
+        self.lines, self.connections, self.gateway, self._opened = {}, {}, None, None
 
     # -- opening --------------------------------------------------------------------------------------------------------------------
 
@@ -168,6 +199,12 @@ class Channels:
                 connection.resume(sent)
                 self.connections[channel.id] = connection
             line.start()
+        if file.gateway is not None:
+            try:
+                self.gateway = GatewayDesk.started(file.gateway, self._programs.site, desk, self._mailbox, self._clock.now)
+                self.gateway.connection.resume(sent)
+            except DataError as error:
+                self.remarks.append(str(error))
 
     def _sent_before(self, now: datetime) -> Iterator[Obligation]:
         """What an office before this one sent and is not over."""
@@ -282,9 +319,9 @@ class Channels:
             return
         self._was_outage = outage
         self._seen = {}
-        for name, connection in self.connections.items():
+        for connection in self._connections():
             connection.outage(now)
-            if line := self.lines.get(name):
+            if line := self.lines.get(connection.name):
                 line.brought.clear()  # what was told before the grid came back counts no more
                 line.hint()
 

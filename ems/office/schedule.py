@@ -88,6 +88,7 @@ class Schedule:
     def move_events(self) -> None:
         """Moves grid events and sends what they ask of the site."""
         self._prepare_once()
+        self.channels.reckon(self._clock.now())
         self._counts["ems_obligations", "sent"] += self.programs.tick(self._clock.now())
         self.trouble.pop("programs", None)
 

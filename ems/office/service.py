@@ -89,7 +89,16 @@ class Service:
         history = HistoryReader(self.engine)
         self.app = build_app(
             Office(
-                self.live, self.mailbox, clock.now, self.judged, renderer, self.feed, history, self.counts, hint=self.schedule.channels.hint
+                self.live,
+                self.mailbox,
+                clock.now,
+                self.judged,
+                renderer,
+                self.feed,
+                history,
+                self.counts,
+                hint=self.schedule.channels.hint,
+                envelope=lambda: self.schedule.channels.envelope,
             )
         )
         self._server: uvicorn.Server | None = None

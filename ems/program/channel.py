@@ -106,7 +106,7 @@ def load_channels(path: Path, enrolled: set[str]) -> ChannelsFile:
         if ours not in enrolled
     ]
     ids = [c.id for c in found.channels]
-    complaints += [source.complaint(("channels", n, "id"), "an id of its own") for n, i in enumerate(ids) if i in ids[:n]]
+    complaints += [source.complaint(("channels", n, "id"), "an id of its own") for n, i in enumerate(ids) if i in ("gateway", *ids[:n])]
     if found.gateway is not None and found.gateway.program not in enrolled:
         complaints.append(
             source.complaint(("gateway", "program"), "a programme of enrolments.yaml" + near_miss(found.gateway.program, enrolled))

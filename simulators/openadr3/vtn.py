@@ -115,9 +115,9 @@ class Vtn:
             client = self._who(request)
             if request.method == "GET":
                 return JSONResponse(self._listed(c, client, request))
+            self._may_write(c, client)
             body = await _body(request)
             with self._lock:
-                self._may_write(c, client)
                 made = self._store(c, self._checked(c, body, client, None), client.id, None)
             self._tell(c, "CREATE", made)
             return JSONResponse(made, 201)
@@ -129,13 +129,12 @@ class Vtn:
             client, name = self._who(request), request.path_params["id"]
             if not OBJECT_ID.fullmatch(name):
                 raise Problem(400, "an id of letters, digits, - and _")
+            if request.method != "GET":
+                self._may_write(c, client)
+            self._seen(c, client, name, request)
             body = await _body(request) if request.method == "PUT" else None
             with self._lock:
-                found = self.stored[c.path].get(name)
-                if request.method != "GET":
-                    self._may_write(c, client)
-                if found is None or not self._is_visible(c, client, found, self._targets(request), by_id=True):
-                    raise Problem(404, f"no {c.kind.lower()} {name}")
+                found = self._seen(c, client, name, request)
                 if request.method == "PUT":
                     found = self._store(c, self._checked(c, body, client, name), str(found.get("clientID", "")), name)
                 elif request.method == "DELETE":
@@ -145,6 +144,13 @@ class Vtn:
             return JSONResponse(found)
 
         return answer
+
+    def _seen(self, c: Collection, client: Client, name: str, request: Request) -> dict[str, Any]:
+        """The object, where there is one that this client may see."""
+        found = self.stored[c.path].get(name)
+        if found is None or not self._is_visible(c, client, found, self._targets(request), by_id=True):
+            raise Problem(404, f"no {c.kind.lower()} {name}")
+        return found
 
     async def _server(self, request: Request) -> Response:
         self._up(request)

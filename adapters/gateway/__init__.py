@@ -1,0 +1,1 @@
+"""The register map served to a substation gateway (RTU)."""
