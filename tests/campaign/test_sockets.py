@@ -1,0 +1,94 @@
+"""A sample of the campaign's faults over real sockets: the real control process, real Modbus/TCP, and a proxy that spoils the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ems.app.rerun import rerun_journal
+from ems.app.runfile import RunFile
+from ems.journal.read import read_journal, verify_journal
+from ems.messages import Mode
+from ems.plan.plan import encode_plan
+from simulators.proxy import FaultProxy, ProxyFault
+from tests.app.rig import Rig, until
+from tests.control.plans import flat_plan
+
+SPEED = 10.0
+SPOILT_S, CLEAN_S = 3.0, 6.0  # wall: a fault, and the longest until the device counts again
+VICTIMS = ("hall-b", "bess-1")
+UNSEEN = {ProxyFault.STALE}  # a well-formed answer with old values cannot be told from a true one within a second
+
+
+@contextmanager
+def proxies(rig: Rig) -> Iterator[dict[str, FaultProxy]]:
+    """A proxy before each victim, in a thread with a loop of its own; the run's site file points at them."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    links = rig.run_file.site.links
+    made = {asset: FaultProxy(links[asset].port, random.Random(asset)) for asset in VICTIMS}
+    try:
+        for proxy in made.values():
+            asyncio.run_coroutine_threadsafe(proxy.start(), loop).result(5.0)
+        redirected(rig.run_file, {asset: proxy.port for asset, proxy in made.items()}).save(rig.state.site)
+        yield made
+    finally:
+        for proxy in made.values():
+            asyncio.run_coroutine_threadsafe(proxy.stop(), loop).result(5.0)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(5.0)
+
+
+def redirected(run_file: RunFile, ports: dict[str, int]) -> RunFile:
+    site = run_file.site
+    assets = {a: replace(x, link=replace(x.link, port=ports[a])) if a in ports else x for a, x in site.assets.items()}  # type: ignore[union-attr,call-arg]
+    return replace(run_file, site=replace(site, assets=assets))
+
+
+SAMPLE = (ProxyFault.DELAY, ProxyFault.CUT, ProxyFault.HALF_OPEN, ProxyFault.CROSSED)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("faults", [SAMPLE, pytest.param(tuple(ProxyFault), marks=pytest.mark.slow)], ids=["sample", "all"])
+def test_a_spoilt_wire_is_named_never_believed_and_costs_neither_limit_nor_reserve(tmp_path: Path, faults: tuple[ProxyFault, ...]):
+    with Rig(tmp_path, SPEED, Mode.CONTROL) as rig, proxies(rig) as wires:
+        rig.start_control()
+        plan = flat_plan(rig.run_file.site, rig.clock.now(), 20.0)
+        rig.mailbox.post("plan", encode_plan(plan), rig.clock.now(), plan.valid_until)
+        until(lambda: not any(a["problem"] for a in (rig.snapshot() or {"assets": [{"problem": "-"}]})["assets"]), 10, "all is well")
+        time.sleep(0.5)
+        named: dict[tuple[str, str], str] = {}
+        for fault in faults:
+            for wire in wires.values():
+                wire.fault = fault
+                if fault in (ProxyFault.CUT, ProxyFault.HALF_OPEN):
+                    wire.reset()
+            ends_s = time.perf_counter() + SPOILT_S
+            while time.perf_counter() < ends_s:
+                for asset in VICTIMS:
+                    if rig.asset(asset).get("problem"):
+                        named.setdefault((fault, asset), rig.asset(asset)["problem"])
+                time.sleep(0.05)
+            for wire in wires.values():
+                wire.fault = None
+            until(lambda: not any(rig.asset(a).get("problem") for a in VICTIMS), CLEAN_S, f"the devices count again after {fault}")
+        plant = rig.plant()
+        assert rig.control is not None
+        rig.control.terminate()
+        assert rig.control.wait(12) == 0
+    missing = [f"{fault} {asset}" for fault in faults for asset in VICTIMS if fault not in UNSEEN and (fault, asset) not in named]
+    assert missing == [], named
+    assert plant["excursions"]["seconds"] == 0 and plant["reserve_shortfall_s"] == 0
+    assert verify_journal(tmp_path) is None and rerun_journal(tmp_path).differing == 0
+    cycles = [entry.body["image"]["readings"].get("hall-b", {}).get("power_kw") for entry in read_journal(tmp_path, "cycle")]
+    powers = [reading[0] for reading in cycles if reading is not None]
+    assert len(powers) > 50 and all(kw is None or 100.0 < kw < 620.0 for kw in powers), "a value that the hall never drew was believed"
