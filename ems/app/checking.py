@@ -10,7 +10,7 @@ from ems.errors import ConfigError
 from ems.resources import is_bare, resolve
 from ems.site.source import read_source
 
-KINDS = ("site", "scenario", "device", "tariff", "feed", "programme")
+KINDS = ("site", "scenario", "device", "tariff", "feed", "programme", "enrolments", "channels")
 FOLDERS = ("sites", "scenarios", "tariffs", "feeds", "devices", "programs")
 
 
@@ -54,6 +54,8 @@ def _checker(data: Any) -> Callable[[Path], object] | None:
         return _check_scenario
     if "rules" in keys and "counterparty" in keys:
         return _check_program
+    if {"channels", "gateway", "enrolments"} & keys:
+        return _check_enrolments
     if "asset_kind" in keys or "points" in keys:
         return _check_page
     if {"kind", "columns", "per"} & keys and {"format", "columns"} & keys:
@@ -67,6 +69,19 @@ def _check_site(path: Path) -> None:
     from ems.site.load import load_site
 
     load_pages(load_site(path), path)
+
+
+def _check_enrolments(path: Path) -> None:
+    """enrolments.yaml, or channels.yaml against the enrolments beside it."""
+    from ems.program.channel import ChannelsFile, load_channels
+    from ems.program.enrolment import FILE_NAME, load_enrolments
+    from ems.program.library import program_paths
+
+    known = {p.stem for p in program_paths()}
+    if set(read_source(path).data) & set(ChannelsFile.model_fields):
+        load_channels(path, {e.program for e in load_enrolments(path.parent / FILE_NAME, known)})
+    else:
+        load_enrolments(path, known)
 
 
 def _check_scenario(path: Path) -> None:

@@ -16,37 +16,30 @@ from pathlib import Path
 from typing import Any
 
 from adapters.aggregator.client import Aggregator
-from adapters.openadr3.reports import Report, body_of, due
 from adapters.openadr3.ven import Ven
 from ems.clock import Clock
 from ems.errors import ConfigError, DataError
 from ems.mailbox import Mailbox
 from ems.obligation import Obligation
-from ems.office.figures import OfficeFigures
 from ems.office.gateway import GatewayDesk
 from ems.office.lines import Counterpart, Line
-from ems.office.meter import HalfMinutes, floor_to
-from ems.office.programs import HOSTILE, METER_LAG, Programs
+from ems.office.programs import HOSTILE, Programs
+from ems.office.replies import Replies
 from ems.program.channel import FILE_NAME, ChannelFile, ChannelsFile, load_channels, secret_from
-from ems.program.connection import Connection, binding
+from ems.program.connection import Connection
 from ems.program.desk import Desk, Message, is_closed
 from ems.program.envelope import FlexibilityEnvelope, envelope
-from ems.program.heard import Ask, Heard, Look, Telemetry
+from ems.program.heard import Heard, Look
 from ems.program.ledger import Ledger
 from ems.program.library import find_program
-from ems.program.states import State
-from ems.program.status import EventStatus, decode_obligation
+from ems.program.status import decode_obligation
 from ems.program.terms import terms_on
 from ems.signals.prices import PriceRow
 
 OUTAGE = "grid outage"  # the guard's name of it
 PRICE_MEMORY = timedelta(days=8)
-MINUTE = timedelta(minutes=1)
 MOST_REMARKS = 20
 ENVELOPE_EVERY = timedelta(seconds=60)
-TELEMETRY_LAG, MINUTES_LAG = timedelta(seconds=2), timedelta(seconds=90)  # until the last means are there
-TELEMETRY_KEPT, TELEMETRY_NOTED = timedelta(hours=24), timedelta(minutes=15)
-ROWS_AT_ONCE = 120
 
 
 def counterpart_for(channel: ChannelFile, path: Path) -> Counterpart:
@@ -84,14 +77,10 @@ class Channels:
         self.envelope: FlexibilityEnvelope | None = None  # the newest
         self._reckoned_at: datetime | None = None
         self._opened: tuple[float, Desk] | None = None
-        self._asks: dict[str, tuple[Ask, ...]] = {}  # by our event id
-        self._reported: set[str] = set()
+        self._replies = Replies(programs, mailbox)
         self._seen: dict[str, str] = {}  # hash by our id
-        self._answers: dict[str, Heard] = {}  # what wants an answer, by our id
-        self._meter = HalfMinutes(programs.ports.minute_kw)
-        self._telemetry: dict[str, Telemetry] = {}  # by channel
-        self._metered_until: dict[str, datetime] = {}  # what was handed in
-        self._noted_until: dict[str, datetime] = {}
+        self._wanted: tuple[Obligation, ...] = ()
+        self._lost: tuple[str, ...] = ()
         self._was_outage: str = ""
         self._tokens: dict[str, str] = {}
 
@@ -110,16 +99,15 @@ class Channels:
             while line.brought:
                 self._take(line, line.brought.popleft(), desk, now)
             line.expected = tuple(self._standing(line, desk, now))
-            self._hand_in_telemetry(line, now)
-        self._report(desk, now)
-        self._answer(desk)
+        self._replies.hand_in(self.lines, desk, now, self.remarks)
         if self.gateway is not None:
-            self.gateway.deliver(now, self.envelope, binding(self.gateway.connection.obligations(now), now))
+            self.gateway.deliver(now, self.envelope)
+        self._wanted = tuple(o for c in self._connections() for o in c.obligations(now))
+        self._lost = tuple(c.name for c in self._connections() if c.book(now).is_lost(now))
 
     def obligations(self, now: datetime) -> Iterator[Obligation]:
-        """What the connections ask of the site."""
-        for connection in self._connections():
-            yield from connection.obligations(now)
+        """What the connections ask of the site, as of the last `deliver`."""
+        yield from self._wanted
 
     def reckon(self, now: datetime) -> None:
         """The flexibility envelope, anew when the last is older than ENVELOPE_EVERY; none while there is no plan."""
@@ -152,7 +140,7 @@ class Channels:
     def notes(self, now: datetime) -> Iterator[str]:
         """The channels' troubles, for eyes."""
         yield from (f"channel {line.trouble}" for line in self.lines.values() if line.trouble)
-        yield from (f"channel {c.name}: communication lost" for c in self._connections() if c.book(now).is_lost(now))
+        yield from (f"channel {name}: communication lost" for name in self._lost)
         yield from list(self.remarks)[-1:]
 
     def close(self) -> None:
@@ -172,10 +160,8 @@ class Channels:
             return
         self.close()
         self._opened = (stamp, desk)
-        self._seen, self._asks, self._answers = {}, {}, {}
-        notes = [r.body for r in desk.store.since() if r.kind == "note"]
-        self._reported = {n["report"] for n in notes if "report" in n}
-        self._metered_until = {n["telemetry"]: datetime.fromisoformat(n["until"]) for n in notes if "telemetry" in n}
+        self._seen = {}
+        self._replies.resume(desk)
         try:
             file = load_channels(self.path, set(desk.enrolments))
         except ConfigError as error:
@@ -222,10 +208,7 @@ class Channels:
     def _take(self, line: Line, look: Look, desk: Desk, now: datetime) -> None:
         for remark in look.remarks:
             self.remarks.append(remark)
-        for key, raw in look.sent:
-            self._note_sent(desk, line, key, raw, now)
-        if look.telemetry is not None:
-            self._telemetry[line.channel.id] = look.telemetry
+        self._replies.take(line, look, desk, now)
         if look.trouble or (not look.heard and not look.is_full):
             return
         connection = self.connections.get(line.channel.id)
@@ -240,10 +223,7 @@ class Channels:
         """One object. The text that was seen last is not looked at again, except for limits: a loop without end goes on."""
         is_known = self._seen.get(heard.id) == heard.sha256
         self._seen[heard.id] = heard.sha256
-        if heard.asks:
-            self._asks[heard.id] = heard.asks
-        if heard.answer is not None:
-            self._answers[heard.id] = heard
+        self._replies.remember(heard)
         source = f"channel {line.channel.id}"
         if heard.problem and not is_known:
             desk.keep(Message(source, heard.raw, None, heard.problem), "refused", heard.problem, now)
@@ -308,7 +288,7 @@ class Channels:
         try:
             standing = [d["since"] for d in snapshot.body.get("degraded", ()) if d["name"] == OUTAGE]
             if snapshot.body.get("is_metered", True) and "import_kw" in snapshot.body:
-                self._meter.add(datetime.fromisoformat(snapshot.body["at"]), float(snapshot.body["import_kw"]))
+                self._replies.meter.add(datetime.fromisoformat(snapshot.body["at"]), float(snapshot.body["import_kw"]))
         except HOSTILE:
             return
         self._follow_outage(str(standing[0]) if standing else "", now)
@@ -324,97 +304,6 @@ class Channels:
             if line := self.lines.get(connection.name):
                 line.brought.clear()  # what was told before the grid came back counts no more
                 line.hint()
-
-    # -- reporting ------------------------------------------------------------------------------------------------------------------
-
-    def _report(self, desk: Desk, now: datetime) -> None:
-        figures = OfficeFigures(self._programs.ports, desk, self._mailbox, now)
-        for event, asks in self._asks.items():
-            line = self.lines.get(event.split(":", 1)[0])
-            status = desk.events.get(event)
-            version = 0 if status is None else status.event.modification
-            for ask in asks if line is not None else ():
-                for report in due(ask, version, now):
-                    key = f"{event}/{report.key}"
-                    if line is None or key in self._reported or not self._is_measured(report, now):
-                        continue
-                    self._reported.add(key)
-                    body = body_of(report, line.channel, figures, event)
-                    if body is None:
-                        self.remarks.append(f"{event}: a report of {ask.descriptor.get('payloadType')} is not something we have")
-                        self._note_sent(desk, line, key, "", now)
-                    else:
-                        line.hand_in({key: body})
-
-    def _answer(self, desk: Desk) -> None:
-        """Tells a head-end that wants to know whether the site takes part, once per version and once more when that changes."""
-        for event, heard in self._answers.items():
-            line, status = self.lines.get(event.split(":", 1)[0]), desk.events.get(event)
-            opt = opt_of(heard, status)
-            if line is None or not opt or heard.answer is None:
-                continue
-            base = f"{event}/{heard.answer['modification_number']}/{heard.answer.get('registration', '')}/opt"
-            key = f"{base}/{opt}"
-            if key not in self._reported:
-                is_changed = any(k.startswith(f"{base}/") for k in self._reported)
-                self._reported.add(key)
-                line.hand_in({key: {**heard.answer, "opt": opt, "changed": is_changed}})
-
-    def _hand_in_telemetry(self, line: Line, now: datetime) -> None:
-        """Means since the last time, whole steps; what a head-end that is down misses waits in the line, what we missed comes late."""
-        wanted = self._telemetry.get(line.channel.id)
-        if wanted is None:
-            return
-        lag = TELEMETRY_LAG if wanted.interval_s < 60 else MINUTES_LAG
-        until = floor_to(now - lag, wanted.interval_s)
-        since = self._metered_until.get(line.channel.id, until - timedelta(seconds=wanted.every_s))
-        since = max(since, until - TELEMETRY_KEPT)
-        if until - since < timedelta(seconds=wanted.every_s):
-            return
-        rows = list(self._meter.rows(since, until, wanted.interval_s))
-        self._metered_until[line.channel.id] = until
-        for n in range(0, len(rows), ROWS_AT_ONCE):
-            part = rows[n : n + ROWS_AT_ONCE]
-            line.hand_in({f"{line.channel.id}/telemetry/{part[0][0].isoformat()}": {"rows": part}})
-
-    def _note_telemetry(self, desk: Desk, line: Line, key: str, now: datetime) -> None:
-        """How far the head-end has our telemetry, written now and then: after a restart it goes on from there."""
-        until = datetime.fromisoformat(key.rsplit("/", 1)[1])
-        if until - self._noted_until.get(line.channel.id, until - TELEMETRY_NOTED) >= TELEMETRY_NOTED:
-            self._noted_until[line.channel.id] = until
-            desk.note("", {"telemetry": line.channel.id, "until": until.isoformat()}, now)
-
-    def _is_measured(self, report: Report, now: datetime) -> bool:
-        """True when history holds the last minute of what is reported, or will not any more."""
-        start, end = report.ask.intervals[report.last - 1]
-        if report.ask.descriptor.get("historical", True) is False or now >= end + METER_LAG:
-            return True
-        return any(kw is not None for kw in self._programs.ports.minute_kw(max(start, end - MINUTE), end))
-
-    def _note_sent(self, desk: Desk, line: Line, key: str, raw: str, now: datetime) -> None:
-        """A report that was taken (or never will be) is written, so that it is not sent again."""
-        if "/telemetry/" in key:
-            self._note_telemetry(desk, line, key, now)
-            return
-        event = key.split("/", 1)[0]
-        known = event if event in desk.events else ""
-        desk.note(
-            known, {"report": key, "to": f"channel {line.channel.id}", "raw": raw, "why": "report sent" if raw else "report not taken"}, now
-        )
-
-
-def opt_of(heard: Heard, status: EventStatus | None) -> str:
-    """optIn or optOut as 2.0b says it; "" while it is not decided. What asks nothing of the site but to know is taken part in."""
-    if heard.problem or (heard.event is not None and status is None):
-        return "optOut"
-    if heard.event is None or heard.event.is_cancelled:
-        return "optIn"
-    assert status is not None
-    if status.event.modification != heard.event.modification:
-        return "optOut"  # this version was refused
-    if status.state in (State.REJECTED, State.EXPIRED):
-        return "optOut"
-    return {"in": "optIn", "partial": "optIn", "out": "optOut"}.get(status.opt, "")
 
 
 def _encoded(row: PriceRow) -> Mapping[str, Any]:

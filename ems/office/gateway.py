@@ -11,7 +11,6 @@ from typing import Any
 from adapters.gateway.map import VERSION
 from adapters.gateway.server import Gateway, Written
 from ems.mailbox import Mailbox
-from ems.obligation import Obligation
 from ems.office.programs import HOSTILE
 from ems.program.channel import GatewayFile
 from ems.program.connection import Connection
@@ -48,13 +47,13 @@ class GatewayDesk:
         server.start()
         return GatewayDesk(server, site, desk, mailbox)
 
-    def deliver(self, now: datetime, envelope: FlexibilityEnvelope | None, in_force: Obligation | None) -> None:
+    def deliver(self, now: datetime, envelope: FlexibilityEnvelope | None) -> None:
         """Takes what was written, then shows what is known."""
         while self.server.written:
             self._take(self.server.written.popleft(), now)
         if self.lease_s and self._held and self._is_silent(now, self.lease_s):
             self._withdraw("no heartbeat for the lease it asked for", now)
-        shown = dict(self._values(now, envelope, in_force))
+        shown = dict(self._values(now, envelope))
         self.server.values = {name: value for name, value in shown.items() if math.isfinite(value)}  # the others read as NaN
 
     def close(self) -> None:
@@ -86,7 +85,7 @@ class GatewayDesk:
         last = self.connection.last_contact
         return last is None or now - last > timedelta(seconds=after_s)
 
-    def _values(self, now: datetime, envelope: FlexibilityEnvelope | None, in_force: Obligation | None) -> Iterator[tuple[str, float]]:
+    def _values(self, now: datetime, envelope: FlexibilityEnvelope | None) -> Iterator[tuple[str, float]]:
         snapshot = self._snapshot(now)
         age_s = (now - datetime.fromisoformat(snapshot["at"])).total_seconds() if snapshot else math.inf
         if snapshot and snapshot["at"] != self._cycle:
@@ -97,7 +96,7 @@ class GatewayDesk:
         yield "map_version", VERSION
         yield "heartbeat", self._beats
         yield "ladder", int(ladder) if ladder.isdigit() else 9
-        yield "status", self._status(now, age_s, in_force)
+        yield "status", self._status(now, age_s)
         yield from (("import_kw", import_kw), ("limit_kw", limit_kw), ("headroom_kw", limit_kw - import_kw))
         yield "age_s", min(age_s, 1e6)
         yield "ramp_kw_per_min", _or_nan(self._site.point_of_connection.ramp_limit_kw_per_min)
@@ -109,14 +108,14 @@ class GatewayDesk:
         yield from ((name, known[h].kw["p90"] if h in known else UNKNOWN) for h, name in WINDOWS.items())
         yield "response_s", max((r.response_s for r in known.values()), default=UNKNOWN)
 
-    def _status(self, now: datetime, age_s: float, in_force: Obligation | None) -> int:
+    def _status(self, now: datetime, age_s: float) -> int:
         if math.isinf(age_s):
             return 0
         if age_s > CONTROL_SILENT_S:
             return 4
         if self.connection.book(now).is_lost(now):
             return 3
-        return 2 if in_force is not None and self._held else 1
+        return 2 if self._held else 1
 
     def _snapshot(self, now: datetime) -> dict[str, Any]:
         message = self._mailbox.latest("snapshot", now)

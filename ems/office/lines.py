@@ -16,7 +16,7 @@ from ems.program.channel import ChannelFile
 from ems.program.heard import Look
 
 HOSTILE = (KeyError, ValueError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError)
-TICK_S = 0.5  # wall
+TICK_S = 0.25  # wall
 MOST_WAITING = 1_000
 SHORTEST_WALL_S = 1.0  # between two looks, however fast the site's clock runs
 PATIENCE = (1.0, 2.0, 4.0, 8.0)  # times the poll period after so many failures
@@ -60,7 +60,7 @@ class Line(threading.Thread):
         """Until stopped."""
         while not self._end.is_set():
             self.step()
-            self._hint.wait(TICK_S)
+            self._end.wait(TICK_S)
         self._counterpart.close()
 
     def step(self) -> None:
@@ -91,7 +91,6 @@ class Line(threading.Thread):
     def stop(self) -> None:
         """Ends the thread; it closes its connections itself."""
         self._end.set()
-        self._hint.set()
 
     def _look(self, now: datetime) -> None:
         try:

@@ -21,6 +21,7 @@ from ems.obligation import Obligation
 from ems.plan.plan import Plan, decode_plan
 from ems.plan.state import PlanState
 from ems.program.baseline import Period
+from ems.program.channel import FILE_NAME as CHANNELS
 from ems.program.decide import Feasibility
 from ems.program.desk import UNENROLLED, Desk
 from ems.program.enrolment import FILE_NAME as ENROLMENTS
@@ -181,8 +182,8 @@ class Programs:
 
     @property
     def is_needed(self) -> bool:
-        """True when the site is enrolled anywhere or has events."""
-        return any((self.state_dir / name).exists() for name in (ENROLMENTS, STORE))
+        """True when the site is enrolled anywhere, has events or channels."""
+        return any((self.state_dir / name).exists() for name in (ENROLMENTS, STORE, CHANNELS))
 
     def tick(self, now: datetime) -> int:
         """Moves the events and sends what changed; the number of obligations sent."""

@@ -18,6 +18,7 @@ from ems.program.store import EventStore, Record
 from ems.signals.capacity import OPEN_END, CapacityBook, CapacityInterval
 
 KIND = "capacity"  # of its records
+TOLD_FOR = timedelta(minutes=10)  # that a limit is withdrawn
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Connection:
         self.last_contact: datetime | None = None
         self.must_poll = True
         self._sent: dict[str, Obligation] = {}
+        self._ended: dict[str, Obligation] = {}
         for record in store.since():
             self._take(record)
 
@@ -142,8 +144,3 @@ class Connection:
 def _interval(data: Sequence[Any]) -> CapacityInterval:
     start, end, kw = data
     return CapacityInterval(datetime.fromisoformat(start), datetime.fromisoformat(end), float(kw))
-
-
-def binding(limits: Iterable[Obligation], now: datetime) -> Obligation | None:
-    """The limit that holds now, the smallest."""
-    return min((o for o in limits if o.is_in_force(now)), key=lambda o: o.kw, default=None)

@@ -52,7 +52,7 @@ class Rig:
         self.now += after
         body = {"at": self.now.isoformat(), "import_kw": import_kw, "is_metered": True, "limit_kw": 1450.0, "level": "L0", "assets": []}
         self.mailbox.post("snapshot", body, self.now, self.now + 600 * SECOND)
-        self.gateway.deliver(self.now, ENVELOPE, self.in_force())
+        self.gateway.deliver(self.now, ENVELOPE)
 
     def in_force(self) -> Any:
         known = [o for o in self.gateway.connection.obligations(self.now) if o.is_in_force(self.now)]
