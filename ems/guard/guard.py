@@ -33,6 +33,7 @@ from ems.state.estimate import SiteState
 WARM_K = 1.0  # above its commissioned supply a plant is catching up
 HOT_C = 42.0  # outdoor temperature where none is known
 SUPPLY_MARGIN_K = 0.3  # error of a supply temperature
+OVERDRAWN = 0.02  # of the rating: what a cluster may draw above its cap before it counts as not obeying
 EXPORT_MARGIN = 0.98  # of the load that storage may serve: meter error and the load's own steps
 
 
@@ -69,6 +70,7 @@ class Verdict:
     carried_kw: dict[str, float]  # per UPS: the largest load its store can carry for the promised minutes now
     followers: dict[str, Envelope]  # what nobody commands: where cooling and fixed loads can be before the next answer
     confirmed_it_kw: float  # sum of the ceilings the clusters have now
+    overdrawn_kw: dict[str, float]  # per cluster that draws more than any cap it was given: its power
     storage_now_kw: dict[str, float]  # per store: the larger of the power measured and the power last sent
     storage_high_kw: float  # the sum of all storage may not exceed this until narrower caps are read back
     storage_high_rule: str
@@ -115,6 +117,7 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
         carried_kw={u.id: _carried_kw(u, state) for u in site.upses},
         followers=_followers(site, state, confirmed_kw),
         confirmed_it_kw=confirmed_kw,
+        overdrawn_kw={c.id: state.clusters[c.id].power_kw for c in site.clusters if _is_overdrawn(c, state, ceilings[c.id])},
         storage_now_kw=_storage_now(state, observed),
         storage_high_kw=high_kw,
         storage_high_rule=rule,
@@ -130,14 +133,31 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
 
 def share_caps(site: Site, verdict: Verdict, it_kw: float, fresh_kw: Mapping[str, float], want_kw: Mapping[str, float]) -> dict[str, float]:
     """Caps in kW that sum to at most `it_kw` (or to the idle power, where the limit lies under it), feeders respected: fresh work first,
-    then what recovery wants on top of it, then room for the next rise."""
+    then what recovery wants on top of it, then room for the next rise. What a cluster draws above its cap the others do not get."""
     floor = {k: e.low_kw for k, e in verdict.caps.items()}
     ceiling = {k: e.high_kw for k, e in verdict.caps.items()}
     ceiling = _under_feeders(site, verdict, ceiling, floor, fresh_kw)
     fresh = {k: min(max(fresh_kw[k], floor[k]), ceiling[k]) for k in floor}
+    caps = _shared(it_kw, floor, fresh, want_kw, ceiling)
+    overdrawn = {k: kw for k, kw in verdict.overdrawn_kw.items() if kw > caps[k]}
+    if not overdrawn:
+        return caps
+    others = [k for k in floor if k not in overdrawn]
+    left = _shared(it_kw - sum(overdrawn.values()), *({k: part[k] for k in others} for part in (floor, fresh, want_kw, ceiling)))
+    return {**caps, **left}
+
+
+def _shared(
+    it_kw: float, floor: Mapping[str, float], fresh: Mapping[str, float], want_kw: Mapping[str, float], ceiling: Mapping[str, float]
+) -> dict[str, float]:
     if it_kw <= sum(fresh.values()):
         return share_total(it_kw, floor, fresh, ceiling)
     return share_total(it_kw, fresh, want_kw, ceiling)
+
+
+def _is_overdrawn(cluster: Cluster, state: SiteState, ceiling_kw: float) -> bool:
+    seen = state.clusters[cluster.id]
+    return seen.is_fresh and not seen.is_local and seen.power_kw > ceiling_kw + OVERDRAWN * cluster.rating_kw
 
 
 def loss_fraction(site: Site, state: SiteState) -> float:

@@ -67,6 +67,8 @@ def asked(kind: str, command: str, value_kw: float) -> str:
         return f"give {kw(value_kw)}"
     if command == "generation_limit_kw":
         return f"give at most {kw(value_kw)}"
+    if command == "supply_setpoint_c":
+        return f"supply water at {value_kw:.1f} °C"
     if command == "power_cap_kw":
         return f"stay below {kw(value_kw)}"
     return f"{command.removesuffix('_limit_kw').replace('_', ' ')} below {kw(value_kw)}"

@@ -94,6 +94,7 @@ class Oracle:
         self._breach_kwh: dict[str, float] = {}
         self._reserve_kwh: dict[str, float] = {}
         self._stored: dict[str, float] = {}
+        self._was_normal: dict[str, bool] = {}
         self._peak_it_kw = 0.0
         self._level_changes: list[float] = []
         self._level = ""
@@ -292,7 +293,8 @@ class Oracle:
     def _month_agrees(self) -> None:
         """I17: it is at least the highest mean of the intervals in which nobody was away and the meter told the truth, and where it always
         did, at most the highest of all."""
-        whole = [(k, kws / INTERVAL_S) for k, (seconds, kws) in enumerate(self._means) if seconds == INTERVAL_S]
+        ended = [k for k in range(len(self._means)) if (k + 1) * INTERVAL_S < self.tally.seconds - 2.0]
+        whole = [(k, self._means[k][1] / INTERVAL_S) for k in ended]
         clean = [kw for k, kw in whole if not self._is_disturbed(k * INTERVAL_S, (k + 1) * INTERVAL_S)]
         at_s = float(self.tally.seconds)
         if clean and self._month_peak_kw < max(clean) * (1.0 - METER_CLASS) - 1.0:
@@ -337,7 +339,8 @@ class Oracle:
             before, after = self._stored.get(ups.id, ups.energy_kwh), ups.energy_kwh
             taken = max(0.0, min(before, floor_kwh) - after)
             self._stored[ups.id] = after
-            if taken > 0.0 and not self._is_stranger(ups.id, second.at_s):
+            was_normal, self._was_normal[ups.id] = self._was_normal.get(ups.id, True), ups.mode == "normal"
+            if taken > 0.0 and was_normal and ups.mode == "normal" and not self._is_stranger(ups.id, second.at_s):
                 self._reserve_kwh[ups.id] = self._reserve_kwh.get(ups.id, 0.0) + taken
                 if self._reserve_kwh[ups.id] > NOTHING_KWH:
                     self._broken("I3", second.at_s, f"{ups.id}: {1000 * self._reserve_kwh[ups.id]:.0f} Wh below the reserve by command")

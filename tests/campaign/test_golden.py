@@ -55,6 +55,11 @@ CASES = {
         "flips",
         [Fault(600.0, "offset", "poc", 100.0, 60.0)],
     ),
+    "29 a hall that ignores its cap while a hostile planner moves power between the halls": (
+        Setting(101, 1250.0, "hostile", 2.0, 118800.0),
+        "hostile",
+        [Fault(60.0, "ignores", "hall-a", 120.0)],
+    ),
     "22 a frozen meter": (LIMITED, "honest", [Fault(60.0, "frozen meter", "poc", 80.0)]),
 }
 
