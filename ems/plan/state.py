@@ -87,6 +87,6 @@ def _instant(text: str) -> datetime:
 
 
 def _class_state(demand_kw: object, backlog_kwh: object, due_kwh: Sequence[object]) -> ClassState:
-    if len(due_kwh) != len(DUE_HOURS):
-        raise ValueError(f"{len(due_kwh)} amounts of due work: expected {len(DUE_HOURS)}")
+    if len(due_kwh) not in (0, len(DUE_HOURS)):  # a class that cannot wait has none
+        raise ValueError(f"{len(due_kwh)} amounts of due work: expected {len(DUE_HOURS)} or none")
     return ClassState(_number(demand_kw), _number(backlog_kwh), tuple(map(_number, due_kwh)))

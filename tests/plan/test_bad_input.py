@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from ems.app.planner import HOSTILE
 from ems.assets.workload.model import DUE_HOURS, ClassState
+from ems.control.snapshot import encode_snapshot
 from ems.errors import EmsError, PlanInfeasible
 from ems.messages import MinuteFrame
 from ems.obligation import Obligation, ObligationKind
@@ -24,6 +26,7 @@ from ems.plan.state import PlanState
 from ems.plan.verify import verify
 from ems.signals.prices import PriceRow
 from ems.site.load import load_site
+from tests.control.loop import Loop, even
 from tests.plan.given import MONDAY, backlog
 from tests.plan.test_loop import state
 from tests.site.conftest import DEMO
@@ -132,6 +135,16 @@ def test_a_zero_rating_is_a_named_error_at_load(key: tuple[str, ...], value: flo
         change = {part: change}
     with pytest.raises(EmsError, match=f"{'.'.join(key)} = {value}: expected a number >"):
         load_site(DEMO, change)
+
+
+def test_the_snapshot_of_a_real_cycle_is_understood() -> None:
+    """Classes that cannot wait have no due work; whoever reads strictly must read what control writes."""
+    loop = Loop(SITE)
+    loop.cycle({"hall-a": even(500.0), "hall-b": even(200.0)})
+    body = encode_snapshot(loop.controller, loop.decisions[-1], loop.images[-1], {})["plan_state"]
+    decoded = PlanState.decode(json.loads(json.dumps(body)))
+    assert decoded.encode() == body and decoded.clusters["hall-a"]["interactive"].due_kwh == ()
+    planned(new_loop(), decoded, loop.now)
 
 
 # -- anything ------------------------------------------------------------------------------------------------------------------------
