@@ -79,10 +79,11 @@ class Link:
         self._rng = rng
         self._lock = asyncio.Lock()
         self._client: AsyncModbusTcpClient | None = None
-        self._lost: asyncio.Future[None] | None = None
+        self._lost: asyncio.Future[str] | None = None  # why the exchange cannot end well
         self._wait_s = 0.0
         self._next_try_s = 0.0
         self._received = b""
+        self._last_tid = rng.randrange(1, 65000)  # of pymodbus; a restarted process does not begin where the one before did
 
     async def open(self) -> int:
         """Connects where needed; the number of the connection. Raises DeviceSilent."""
@@ -147,6 +148,7 @@ class Link:
         except ModbusException as error:
             raise self._doubt(DeviceSilent(f"{where}: {error}")) from None
         self._check(answer, where, unit_id, function)
+        self._check_alone(answer.transaction_id, where)
         self._wait_s = 0.0
         return answer
 
@@ -160,10 +162,17 @@ class Link:
         if answer.function_code != function:
             raise self._doubt(DeviceLied(f"{where}: answered function {answer.function_code} to function {function}"))
 
+    def _check_alone(self, transaction: int, where: str) -> None:
+        """There is one question at a time, so what arrived must be one frame and nothing else: the head of a frame that broke off and
+        the beginning of the next make one with a good head and wrong values."""
+        data = self._received
+        if int.from_bytes(data[:2], "big") != transaction or len(data) != 6 + int.from_bytes(data[4:6], "big"):
+            raise self._doubt(DeviceLied(f"{where}: answer does not belong to this question alone ({len(data)} bytes)"))
+
     def _why_no_answer(self, where: str, unit_id: int, client: AsyncModbusTcpClient) -> FieldError:
         data = self._received
         if self._lost is not None and self._lost.done():
-            return DeviceSilent(f"{where}: connection lost while waiting")
+            return DeviceSilent(f"{where}: {self._lost.result()} while waiting")
         if not data:
             return DeviceSilent(f"{where}: no answer within {self.deadline_s} s")
         if len(data) < 7 or len(data) < 6 + int.from_bytes(data[4:6], "big"):
@@ -197,8 +206,23 @@ class Link:
         if not await client.connect():
             self._drop()
             raise DeviceSilent(f"{self.host}:{self.port} does not accept a connection")
+        self._guard(client)
+        client.ctx.next_tid = self._last_tid  # numbers go on: an answer of the connection before never fits a question of this one
         self.generation += 1
         return client
+
+    def _guard(self, client: AsyncModbusTcpClient) -> None:
+        """What cannot be decoded ends the exchange, quietly: pymodbus would let it escape into the event loop, a traceback per frame."""
+        decode = client.ctx.callback_data
+
+        def decoded(data: bytes, addr: tuple[Any, ...] | None = None) -> int:
+            try:
+                return decode(data, addr)
+            except ModbusException:
+                self._note_lost("an answer that cannot be decoded")
+                return len(data)
+
+        client.ctx.callback_data = decoded  # type: ignore[method-assign]
 
     def _schedule_next_try(self) -> None:
         first_s, longest_s = self._backoff_s
@@ -212,6 +236,7 @@ class Link:
     def _drop(self) -> None:
         client, self._client, self._lost = self._client, None, None
         if client is not None:
+            self._last_tid = client.ctx.next_tid or self._last_tid
             client.close()
 
     def _see(self, is_sending: bool, data: bytes) -> bytes:
@@ -220,5 +245,9 @@ class Link:
         return data
 
     def _note_connection(self, is_up: bool) -> None:
-        if not is_up and self._lost is not None and not self._lost.done():
-            self._lost.set_result(None)
+        if not is_up:
+            self._note_lost("connection lost")
+
+    def _note_lost(self, why: str) -> None:
+        if self._lost is not None and not self._lost.done():
+            self._lost.set_result(why)

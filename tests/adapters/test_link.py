@@ -254,3 +254,24 @@ async def test_no_single_wrong_byte_before_the_data_makes_a_wrong_value():
                 outcomes["error"] += 1
         assert outcomes["error"] > 25
         link.close()
+
+
+async def test_an_answer_of_the_connection_before_never_fits_a_question_of_the_next():
+    """A gateway that hands the answers of a dead session to the next one: the numbers of the questions go on, so none of them fits."""
+    tids: list[int] = []
+
+    async def script(request: Request, writer: asyncio.StreamWriter) -> None:
+        tids.append(request.tid)
+        if request.number % 2:
+            writer.close()  # the answer is lost with the connection
+        else:
+            writer.write(good_answer(request))
+
+    async with fake_device(script) as port:
+        link = Link("127.0.0.1", port, random.Random(3), deadline_s=0.3, backoff_s=(0.0, 0.0))
+        for _ in range(4):
+            with pytest.raises(DeviceSilent):
+                await link.read(1, "holding", 40, 4)
+            assert await link.read(1, "holding", 40, 4) == [40, 41, 42, 43]
+        link.close()
+    assert len(set(tids)) == len(tids) == 8 and min(tids) > 0
