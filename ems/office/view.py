@@ -142,7 +142,9 @@ def view_of(live: Live, now: datetime, health: Health) -> SiteView | None:
         orders=tuple(_order(o, snapshot["assets"], zone) for o in snapshot["orders"]),
         health=health,
         standing=tuple(_alarm(a, zone) for a in live.standing),
-        feeds=tuple((f["name"], feed_words(f, now, partial(words.clock, time_zone=zone)), bool(f["is_stale"])) for f in live.feeds),
+        feeds=tuple(
+            (f["name"], feed_words(f, now, partial(words.clock, time_zone=zone)), bool(f["is_stale"] or f["problem"])) for f in live.feeds
+        ),
     )
 
 
