@@ -11,13 +11,13 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
+from scipy.stats.qmc import Sobol
 
 from ems.site.tariff import CoincidentPeak, Tariff
 from ems.site.tariff_calendar import LocalTimes, month_start
 
 Array = NDArray[np.float64]
-POINTS = 257  # of the integral over the height of the peak
 GRID_S = 900.0
 LEAST_ERROR = 0.1  # of the stationary one: even the next interval is not known exactly
 
@@ -54,15 +54,23 @@ class CalendarPredictor:
 
 
 class SystemLoadPredictor:
-    """From a forecast of the system's load: the chance that a step's load, forecast with a normal error, is the highest of its month.
+    """From a forecast of the system's load: the chance that an interval's load turns out to be the highest of its month.
 
-    It must exceed what the month has seen and what the days beyond the horizon may bring; those are like the daily peaks seen so far (at
-    least `MIN_DAYS`, months outside the season count), each an independent draw. The last error is expected to fade by `error_memory` an
-    hour. P = integral over x of phi_h(x) x product of Phi_j(x), j all other steps, x rest(x). Asked every hour on a summer of ERCOT's
-    day-ahead load forecast with generated errors (AR(1), 0.9, 3 %): tests/plan/test_tariff_peaks.py says how many intervals are hit.
+    The load is its forecast plus an AR(1) error; the last error seen fades by `error_memory` an hour. Of a fixed set of `PATHS` courses of
+    that error over a day, the interval must be the highest of its day, and the day's peak x must exceed what the month has seen, every
+    other day that is forecast (each by its own courses) and all days beyond the forecast (each like the daily peaks of the last
+    `LIKE_DAYS` days and of the days forecast, independent):
+
+        P(i) = mean over courses of [i is the day's highest] [x > seen] x product over days j of P(peak_j <= x) x P(peak beyond <= x)^days
+
+    The courses are quasi-random (Sobol), so that the same knowledge gives the same chance. Hours of one day belong together: taken as
+    independent draws, tomorrow looks higher than it will be, and today is not acted in. tests/plan/test_tariff_peaks.py says how many
+    intervals of generated summers are hit, and on how many days.
     """
 
     MIN_DAYS = 5
+    LIKE_DAYS = 30
+    PATHS = 1024
 
     def __init__(self, tariff: Tariff, rule: CoincidentPeak, time_zone: str, error_share: float = 0.03, error_memory: float = 0.9) -> None:
         self.tariff, self.rule, self.time_zone = tariff, rule, time_zone
@@ -70,6 +78,7 @@ class SystemLoadPredictor:
         self._error: tuple[float, float] | None = None  # when the load was last seen, and by how much it exceeded its forecast
         self._forecast: tuple[Array, Array] = (np.zeros(0), np.zeros(0))
         self._daily: dict[int, float] = {}  # local day -> highest load seen
+        self._normal = np.zeros((self.PATHS, 0))
 
     def add_forecast(self, at_s: Array, load_kw: Array) -> None:
         """The newest forecast of the system's load: starts of its intervals, seconds since 1970, and means."""
@@ -96,18 +105,51 @@ class SystemLoadPredictor:
 
     def _of_intervals(self, now: datetime, begin: Array, length_s: float) -> Array:
         """Chance of each interval of the system's meter."""
-        times = LocalTimes(begin, self.time_zone, self.tariff)
-        highest = np.array([_highest(*self._forecast, at, at + length_s) for at in begin.tolist()])
-        can_peak = np.isfinite(highest) & eligible(self.rule, times)
         chance = np.zeros(len(begin))
+        reach_s = self._forecast[0][-1] if len(self._forecast[0]) else begin[0]
+        at_s = np.arange(begin[0], max(begin[-1], reach_s) + length_s, length_s)  # days that are forecast beyond those asked for count too
+        times = LocalTimes(at_s, self.time_zone, self.tariff)
+        highest = np.array([_highest(*self._forecast, at, at + length_s) for at in at_s.tolist()])
+        can_peak = np.isfinite(highest) & eligible(self.rule, times)
         for month in np.unique(times.month_index[can_peak]):
             inside = np.flatnonzero(can_peak & (times.month_index == month))
-            sigma = self.error_share * max(float(highest[inside].max()), 1e-9)
-            fades = self._fades(begin[inside], now)
-            expected = highest[inside] + fades * (0.0 if self._error is None else self._error[1])
-            spread = np.maximum(sigma * np.sqrt(1.0 - fades**2), LEAST_ERROR * sigma)
-            chance[inside] = self._of_month(int(month), expected, spread, int(times.day_number[inside].max()))
+            asked = inside[inside < len(begin)]
+            if len(asked):
+                found = self._of_month(int(month), at_s[inside], highest[inside], times.day_number[inside], now)
+                chance[asked] = found[: len(asked)]
         return chance
+
+    def _of_month(self, month: int, at_s: Array, load_kw: Array, day: NDArray[np.int64], now: datetime) -> Array:
+        sigma = self.error_share * max(float(load_kw.max()), *self._daily.values(), 1e-9)
+        courses = {d: load_kw[day == d] + sigma * self._errors(at_s[day == d], now, sigma) for d in np.unique(day).tolist()}
+        peaks = {d: np.sort(course.max(axis=1)) for d, course in courses.items()}
+        seen_kw = max((kw for d, kw in self._daily.items() if self._month_of(d) == month), default=0.0)
+        chance = np.zeros(len(load_kw))
+        for d, course in courses.items():
+            x = course.max(axis=1)
+            weight = (x > seen_kw) * self._rest(month, x, max(courses), [float(p.mean()) for p in peaks.values()])
+            for other, peak in peaks.items():
+                if other != d:
+                    weight = weight * np.searchsorted(peak, x) / len(peak)
+            chance[day == d] = np.bincount(course.argmax(axis=1), weights=weight, minlength=course.shape[1]) / len(x)
+        return chance * (self.rule.per_month or self.rule.per_year)
+
+    def _errors(self, at_s: Array, now: datetime, sigma: float) -> Array:
+        """Courses of the error over one day's intervals, in units of its deviation: from what is left of the last one on."""
+        fades = self._fades(at_s, now)
+        last = 0.0 if self._error is None else self._error[1] / sigma
+        step = self.error_memory ** (np.diff(at_s, prepend=at_s[0]) / 3600.0)
+        noise, error = self._draws(len(at_s)), np.empty((self.PATHS, len(at_s)))
+        error[:, 0] = fades[0] * last + max(np.sqrt(1.0 - fades[0] ** 2), LEAST_ERROR) * noise[:, 0]
+        for k in range(1, len(at_s)):
+            error[:, k] = step[k] * error[:, k - 1] + np.sqrt(1.0 - step[k] ** 2) * noise[:, k]
+        return error
+
+    def _draws(self, n: int) -> Array:
+        if self._normal.shape[1] < n:
+            points = Sobol(n, scramble=False).random(2 * self.PATHS)[self.PATHS :]  # the first one is the corner
+            self._normal = np.asarray(ndtri(points + 0.5 / (2 * self.PATHS)), float)
+        return self._normal[:, :n]
 
     def _fades(self, begin_s: Array, now: datetime) -> Array:
         """What is left of the last error at each instant; nothing when it is older than a day."""
@@ -116,22 +158,12 @@ class SystemLoadPredictor:
         lead_h = np.maximum(begin_s - self._error[0], 0.0) / 3600.0
         return np.asarray(self.error_memory**lead_h, float)
 
-    def _of_month(self, month: int, load_kw: Array, sigma: Array, last_day: int) -> Array:
-        seen = [kw for d, kw in self._daily.items() if self._month_of(d) == month]
-        floor = max(seen, default=0.0)
-        x = np.linspace(max(floor, (load_kw - 5 * sigma).max()), max(floor, (load_kw + 5 * sigma).max()) + 1e-9, POINTS)
-        z = (x[:, None] - load_kw[None, :]) / sigma[None, :]
-        log_below = np.log(np.maximum(ndtr(z), 1e-300))
-        others = np.exp(log_below.sum(axis=1, keepdims=True) - log_below)
-        density = np.exp(-0.5 * z**2) / (sigma[None, :] * np.sqrt(2 * np.pi))
-        chance = np.trapezoid(density * others * self._rest(month, x, last_day)[:, None], x, axis=0)
-        return np.asarray(np.clip(chance, 0.0, 1.0), float) * (self.rule.per_month or self.rule.per_year)
-
-    def _rest(self, month: int, x: Array, last_day: int) -> Array:
+    def _rest(self, month: int, x: Array, last_day: int, forecast_kw: Sequence[float]) -> Array:
         """Chance that no day of the month after `last_day` exceeds x."""
         days_left = max(0, self._last_day(month) - last_day)
-        peaks = np.array([kw for d, kw in self._daily.items() if d > last_day - 60])
-        if len(peaks) < self.MIN_DAYS or not days_left:
+        seen = [kw for d, kw in self._daily.items() if d > last_day - len(forecast_kw) - self.LIKE_DAYS]
+        peaks = np.array([*seen, *forecast_kw])
+        if len(seen) < self.MIN_DAYS or not days_left:
             return np.ones(len(x))
         spread = max(float(peaks.std()), self.error_share * float(peaks.mean()))
         return np.asarray(ndtr((x - peaks.mean()) / spread) ** days_left, float)

@@ -3,11 +3,11 @@
 The planner, the guard and the rules go on believing the site file; the simulated plant, the accounts and the bound have these ratings.
 Of a share m (0.1 = 10 %), better or worse:
 
-- capacity: energy of every battery and UPS x (1 + m) or (1 - m)
+- capacity: energy of every battery and UPS, and the water of chilled loops, x (1 + m) or (1 - m)
 - efficiency: round trip of every store and fuel to power of every generator x (1 + m) or (1 - m), a store at most `MOST_ONE_WAY` each way;
   losses of a UPS x (1 - m) or (1 + m)
 - cop: of cooling x (1 + m) or (1 - m), so that power per heat is divided by that
-- lag: of cooling, of converters (their ramps) and of starting generators x (1 - m) or x (1 + m)
+- lag: of cooling and of chillers' restart, of converters (their ramps) and of starting generators x (1 - m) or x (1 + m)
 - idle: idle power of every cluster x (1 - m) or x (1 + m); what the trace asks for in all stays, less or more of it can be moved
 
 The seed draws each sign by itself; one seed in three (seed % 3 == 0) is worse in all five.
@@ -21,7 +21,7 @@ import numpy as np
 
 from ems.assets.battery.model import Battery
 from ems.assets.catalogue import Asset
-from ems.assets.cooling.model import Cooling
+from ems.assets.cooling.model import Cooling, CoolingPlant
 from ems.assets.generator.model import Generator
 from ems.assets.ups.model import Ups
 from ems.assets.workload.model import Cluster
@@ -101,7 +101,7 @@ def _ups(ups: Ups, off: Mismatch) -> Ups:
 
 
 def _cooling(cooling: Cooling, off: Mismatch) -> Cooling:
-    plant = None if cooling.plant is None else replace(cooling.plant, cop_reference=cooling.plant.cop_reference * off.cop)
+    plant = None if cooling.plant is None else _plant(cooling.plant, off)
     return replace(
         cooling,
         fraction_at_10c=cooling.fraction_at_10c / off.cop,
@@ -109,6 +109,13 @@ def _cooling(cooling: Cooling, off: Mismatch) -> Cooling:
         rating_kw=cooling.rating_kw / off.cop,
         lag_s=cooling.lag_s * (2.0 - off.lag),
         plant=plant,
+    )
+
+
+def _plant(plant: CoolingPlant, off: Mismatch) -> CoolingPlant:
+    times = 2.0 - off.lag
+    return replace(
+        plant, cop_reference=plant.cop_reference * off.cop, loop_m3=plant.loop_m3 * off.capacity, restart_s=plant.restart_s * times
     )
 
 

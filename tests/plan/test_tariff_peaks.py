@@ -84,7 +84,7 @@ def test_nothing_forecast_is_no_chance() -> None:
 
 
 SUMMER = (datetime(2024, 6, 1, 5, tzinfo=UTC), datetime(2024, 10, 1, 5, tzinfo=UTC))
-ACTS_ABOVE = 0.0025  # chosen on seeds 0 to 7
+ACTS_ABOVE = 0.008  # chosen on seeds 0 to 7
 
 
 def summer_of_ercot(data_dir: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -127,9 +127,27 @@ def hits_and_days(at_s: np.ndarray, forecast: np.ndarray, seed: int) -> tuple[in
 
 
 @pytest.mark.slow
-def test_nearly_all_coincident_peaks_of_a_summer_are_acted_in_on_about_25_days(data_dir: Path) -> None:
-    """Seeds 8 to 15, none of which the threshold was chosen on."""
-    found = [hits_and_days(*summer_of_ercot(data_dir), seed) for seed in range(8, 16)]
+def test_all_coincident_peaks_of_a_summer_are_acted_in_on_at_most_25_days(data_dir: Path) -> None:
+    """Seeds 24 to 31, none of which the threshold was chosen on."""
+    found = [hits_and_days(*summer_of_ercot(data_dir), seed) for seed in range(24, 32)]
     print(found)
-    assert sum(hits for hits, _ in found) >= 29 and min(hits for hits, _ in found) >= 3
-    assert np.mean([days for _, days in found]) <= 25
+    assert all(hits == 4 and days <= 25 for hits, days in found)
+
+
+def generated_summer(seed: int) -> np.ndarray:
+    """Hourly forecasts in MW of 122 days: afternoons, the heat of July and August, hot and cool spells of some days."""
+    rng, spell, days = np.random.default_rng([seed, 1]), 0.0, []
+    hour = np.arange(24)
+    for day in range(-7, 122):
+        spell = 0.8 * spell + rng.normal(0.0, 2500.0)
+        level = 62e3 + 12e3 * np.exp(-(((day - 70) / 45) ** 2)) + spell
+        days.append(level - 20e3 * (1.0 - np.exp(-(((hour - 16.3) / 6) ** 2))))
+    return np.concatenate(days)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_peaks_of_a_generated_summer_are_acted_in_and_most_days_are_left_alone(seed: int) -> None:
+    forecast = generated_summer(seed)
+    at_s = SUMMER[0].timestamp() + 3600.0 * (np.arange(len(forecast)) - 7 * 24)
+    hits, days = hits_and_days(at_s, forecast, seed)
+    assert hits == 4 and days <= 25
