@@ -29,7 +29,7 @@ def meaning_of(raw: Any, text: str, channel: ChannelFile) -> Heard:
 
 def _event(raw: Mapping[str, Any], mine: str, channel: ChannelFile) -> GridEvent:
     program = raw.get("program")
-    if program not in channel.programs:
+    if not isinstance(program, str) or program not in channel.programs:
         raise DataError(f"programme {str(program)[:60]!r} is not among those of channel {channel.id}")
     number = raw.get("modification_number")
     if isinstance(number, bool) or not isinstance(number, int) or number < 0:

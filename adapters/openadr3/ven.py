@@ -25,6 +25,7 @@ class Ven:
         self.channel, self._path = channel, path
         self._client = HeadEndClient(channel, path)
         self._versions: dict[str, tuple[str, int]] = {}  # by event: its text, and the version we gave where the VTN gives none
+        self._bound: dict[str, str] = {}
         self._is_registered = False
 
     def look(self, now: datetime, expected: Collection[str]) -> Look:
@@ -35,6 +36,7 @@ class Ven:
             programs = {object_id(p): p for p in self._client.listed("programs", now)}
             events = self._client.listed("events", now)
             heard = tuple(self._heard(events, programs, now))
+            remarks += tuple(self._broken_words(events, programs))
             shown = {h.id for h in heard}
             gone = tuple(e for e in expected if e not in shown and self._is_gone(e, now))
         except DataError as error:
@@ -77,6 +79,16 @@ class Ven:
                 yield Heard(f"{self.channel.id}:?", text, problem=str(error))
                 continue
             yield meaning_of(notice, text)
+
+    def _broken_words(self, events: list[dict[str, Any]], programs: Mapping[str, Any]) -> Iterator[str]:
+        """Events that changed though their programme says that they do not (BINDING_EVENTS): they are followed, and it is told."""
+        for raw in events:
+            text, name = json.dumps(raw, sort_keys=True), str(raw.get("id"))
+            attributes = programs.get(str(raw.get("programID")), {}).get("attributes") or []
+            is_binding = {"type": "BINDING_EVENTS", "values": [True]} in (attributes if isinstance(attributes, list) else [])
+            if is_binding and self._bound.get(name, text) != text:
+                yield f"{self.channel.id}:{name} changed, though its programme says that events do not"
+            self._bound[name] = text
 
     def _version(self, name: str, raw: Mapping[str, Any], text: str, now: datetime) -> int:
         """A number that grows with each version: the VTN's stamp in milliseconds, else when we saw the change."""

@@ -92,3 +92,13 @@ def test_the_site_makes_itself_known_once(grid: HeadEnd, tmp_path):
     for _ in range(2):
         grid.ven(tmp_path, ven_name="hall-1").look(NOW, ())
     assert [v["venName"] for v in grid.vtn.stored["vens"].values()] == ["hall-1"]
+
+
+def test_a_binding_event_that_changes_all_the_same_is_followed_and_told(grid: HeadEnd, tmp_path):
+    program, ven = grid.program(attributes=[{"type": "BINDING_EVENTS", "values": [True]}]), grid.ven(tmp_path)
+    event = grid.event(program, "DISPATCH_SETPOINT", [800])
+    assert ven.look(NOW, ()).remarks == () == ven.look(NOW, ()).remarks
+    grid.wait(timedelta(seconds=5))
+    grid.business.update_event(event["id"], event_body(program, "DISPATCH_SETPOINT", [600]))
+    look = ven.look(grid.now, ())
+    assert "though its programme says" in look.remarks[0] and look.heard[0].event and look.heard[0].event.intervals[0].kw == 600.0
