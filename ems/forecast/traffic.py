@@ -2,8 +2,12 @@
 
 Shape and prior: idle, joules per prompt and output token of each class, and one concave part of the total (the four-parameter logistic of
 decode power over log2 of the batch, arXiv 2602.05116: H100 P0 = 300 W, R = 300 W, k = 1.0, x0 = 4.2). Recursive least squares with
-forgetting moves the coefficients. Two-sided CUSUM of the residual notices another model, batch or firmware: the memory is opened and
-the new behaviour is followed within the hour; joules per token against what was learnt before is the regression alarm.
+forgetting moves the coefficients.
+
+Changes are judged by what the same load took before, bin by bin, not by the regression's residual, which a curve it does not fit keeps
+away from zero for hours. Two-sided CUSUM against the last hours notices another model, batch or firmware: the memory is opened and the new
+behaviour is followed within the hour. Against the last weeks more joules per token are the regression alarm. A load never seen before
+accuses nobody.
 """
 
 from __future__ import annotations
@@ -20,13 +24,17 @@ LOGISTIC_K, LOGISTIC_X0, LOGISTIC_BATCHES = 1.0, 4.2, 8.0  # log2 of the batch a
 CONCAVE_SHARE = 0.5  # prior: of the dynamic power in the concave part
 PRIOR_WEIGHT = 50.0  # observations the prior counts as
 MEMORY = 2880.0  # observations after which an old one weighs 1/e: two days of minutes
-DRIFT, THRESHOLD = 0.75, 12.0  # of CUSUM, in residual deviations
-LEAST_DEVIATION = 0.005  # of the rating
+DRIFT, THRESHOLD = 1.0, 15.0  # of CUSUM, in usual deviations from what the same load took
+LEAST_DEVIATION = 0.01  # of the power
 OPENED = 0.05  # of the prior's uncertainty that a noticed change gives back to the coefficients
-LEAST_CHANGE = 0.04  # of the power; a smaller drift is followed without an alarm
+LEAST_CHANGE = 0.04  # of the power; a smaller change is followed without an alarm
 SETTLING = 60  # observations after a change in which no other is looked for
-REGRESSION_SHARE = 0.05  # more joules per token than before by this much is an alarm
+REGRESSION_SHARE = 0.05  # more joules per token than in the last weeks by this much is an alarm
 ALARM_MEMORY = 15.0  # observations over which joules per token are averaged for it
+MOST_RATIO = 1.5  # of one observation, so that none alone is an alarm
+BINS_PER_LOAD, MOST_LOAD = 20, 1.5  # bins of the load, which is 1 at capacity
+LEAST_SEEN = 20  # observations before a bin says what its load takes
+HOURS, WEEKS = 300.0, 5000.0  # observations of one bin after which an old one weighs 1/e
 
 
 @dataclass(frozen=True)
@@ -58,11 +66,12 @@ class TrafficPower:
         size = len(self._theta)
         self._uncertainty = np.eye(size) / PRIOR_WEIGHT * 10.0
         self._most = float(np.trace(self._uncertainty))
-        self._deviation = 0.05 * rating_kw
+        self._shape = self._theta.copy()  # what the bins are relative to: how power shares between classes and load, as assumed
+        self._hours, self._weeks = _ByLoad(HOURS), _ByLoad(WEEKS)
+        self._deviation, self._residual = 0.05, 0.05 * rating_kw
         self._up = self._down = 0.0
         self._since_change = 0
-        self._intensity = 1.0  # measured over expected of the model held as reference
-        self._reference = self._theta.copy()
+        self._intensity = 1.0  # measured over what the load took in the last weeks
         self._is_told = False
         self.alarms: list[PowerAlarm] = []
 
@@ -72,7 +81,7 @@ class TrafficPower:
 
     def deviation_kw(self) -> float:
         """Typical size of the residual."""
-        return self._deviation
+        return self._residual
 
     def quantiles(self, traffic_by_level: list[Traffic]) -> Floats:
         """Power per level of traffic (levels moving together), widened by nothing: the caller's conformal correction does that."""
@@ -84,7 +93,8 @@ class TrafficPower:
         if power_kw is None or not math.isfinite(power_kw) or not np.isfinite(x).all():
             return
         residual = power_kw - float(x @ self._theta)
-        self._watch(at, residual, x, power_kw)
+        self._residual += 0.01 * (min(abs(residual), 4.0 * self._residual) - self._residual)
+        self._watch(at, x, power_kw)
         self._learn(x, residual)
         self._since_change += 1
 
@@ -101,37 +111,62 @@ class TrafficPower:
         is_bounded = float(np.trace(shrunk)) / keep < self._most
         self._uncertainty = 0.5 * (shrunk + shrunk.T) * (1.0 / keep if is_bounded else 1.0)
 
-    def _watch(self, at: datetime, residual: float, x: Floats, power_kw: float) -> None:
-        """CUSUM of the residual; after a change the coefficients are free to move."""
-        score = float(np.clip(residual / max(self._deviation, LEAST_DEVIATION * self.rating_kw), -4.0, 4.0))
-        settled = self._since_change >= SETTLING
-        self._up = max(0.0, self._up + score - DRIFT) if settled else 0.0
-        self._down = max(0.0, self._down - score - DRIFT) if settled else 0.0
-        if max(self._up, self._down) > THRESHOLD:
-            self._open(at, x, power_kw)
-        else:
-            self._deviation += (min(abs(residual), 4.0 * self._deviation) - self._deviation) * 0.01
-        self._compare(at, x, power_kw)
+    def _watch(self, at: datetime, x: Floats, power_kw: float) -> None:
+        """CUSUM of how far the power stands from what this load took in the last hours; a change frees the coefficients to move."""
+        load = float(x[1:-1].sum())
+        ratio = power_kw / max(float(x @ self._shape), 1e-9)
+        self._compare(at, load, ratio)
+        usual = self._hours.usual(load)
+        if usual is not None and self._since_change >= SETTLING:
+            apart = ratio / usual - 1.0
+            score = float(np.clip(apart / max(self._deviation, LEAST_DEVIATION), -4.0, 4.0))
+            self._up, self._down = max(0.0, self._up + score - DRIFT), max(0.0, self._down - score - DRIFT)
+            self._deviation += 0.01 * (min(abs(apart), 4.0 * self._deviation) - self._deviation)
+            if max(self._up, self._down) > THRESHOLD:
+                self._open(at, apart)
+        self._hours.take(load, ratio)
+        self._weeks.take(load, ratio)
 
-    def _open(self, at: datetime, x: Floats, power_kw: float) -> None:
-        share = power_kw / max(float(x @ self._theta), 1e-9) - 1.0
-        if abs(share) >= LEAST_CHANGE:
-            self.alarms.append(PowerAlarm("model change", at, share))
-            self._reference, self._intensity, self._is_told = self._theta.copy(), 1.0, False
-        self._uncertainty = self._uncertainty + np.eye(len(x)) * OPENED
+    def _open(self, at: datetime, change: float) -> None:
+        if abs(change) >= LEAST_CHANGE:
+            self.alarms.append(PowerAlarm("model change", at, change))
+        self._uncertainty = self._uncertainty + np.eye(len(self._theta)) * OPENED
+        self._hours = _ByLoad(HOURS)
         self._up = self._down = 0.0
         self._since_change = 0
 
-    def _compare(self, at: datetime, x: Floats, power_kw: float) -> None:
-        """Energy per token now against the reference from before the last change."""
-        expected = max(float(x @ self._reference), 1e-9)
-        self._intensity += (power_kw / expected - self._intensity) / ALARM_MEMORY
-        if self._since_change > SETTLING and not self.alarms:
-            self._reference = self._reference + 1e-3 * (self._theta - self._reference)
+    def _compare(self, at: datetime, load: float, ratio: float) -> None:
+        """Energy per token now against what the same load took in the last weeks."""
+        usual = self._weeks.usual(load)
+        if usual is None:
+            return
+        self._intensity += (min(ratio / usual, MOST_RATIO) - self._intensity) / ALARM_MEMORY
         is_worse = self._intensity > 1.0 + REGRESSION_SHARE
-        if is_worse and not self._is_told and self._since_change > ALARM_MEMORY:
+        if is_worse and not self._is_told:
             self.alarms.append(PowerAlarm("tokens per joule", at, self._intensity - 1.0))
-        self._is_told = is_worse and (self._is_told or self._since_change > ALARM_MEMORY)
+        self._is_told = is_worse if not self._is_told else self._intensity > 1.0 + 0.5 * REGRESSION_SHARE
+
+
+class _ByLoad:
+    """Running means of a ratio by load; `memory` observations of one bin after which an old one weighs 1/e."""
+
+    def __init__(self, memory: float) -> None:
+        bins = int(BINS_PER_LOAD * MOST_LOAD)
+        self._mean, self._count, self._memory = np.ones(bins), np.zeros(bins), memory
+
+    def usual(self, load: float) -> float | None:
+        """The mean at a load, None where too little was seen."""
+        i = self._bin(load)
+        return float(self._mean[i]) if self._count[i] >= LEAST_SEEN else None
+
+    def take(self, load: float, ratio: float) -> None:
+        """One observation."""
+        i = self._bin(load)
+        self._count[i] += 1.0
+        self._mean[i] += (ratio - self._mean[i]) / min(self._count[i], self._memory)
+
+    def _bin(self, load: float) -> int:
+        return min(int(load * BINS_PER_LOAD), len(self._mean) - 1)
 
 
 def concave(load: float) -> float:

@@ -13,7 +13,6 @@ from ems.forecast.exogenous import Ahead
 from ems.forecast.frequency import droop_throughput
 from ems.forecast.peaks import PeakForecaster
 from ems.forecast.price import RealTime, usual_day
-from ems.forecast.price_dayahead import next_day
 from ems.forecast.protocol import MEDIAN, history_of
 from ems.forecast.renewable import Irradiance
 from ems.forecast.validators import LOAD, screened
@@ -61,10 +60,9 @@ def test_trees_are_fitted_to_the_past_alone():
 
 
 HOURLY = np.array([1, 6, 24])
-MARKETS = {
+MARKETS = {  # the next day's prices are tried in test_price_dayahead.py
     "usual day": lambda: usual_day(HOURLY, 3600.0),
     "real time": lambda: RealTime(HOURLY, 3600.0),
-    "next day": lambda: next_day(np.arange(1, 25)),
     "carbon": lambda: carbon(HOURLY, 3600.0),
     "temperature": lambda: temperature(HOURLY, 3600.0),
     "wet bulb": lambda: wet_bulb(HOURLY, 3600.0),
