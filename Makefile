@@ -12,7 +12,7 @@ export OMP_NUM_THREADS := 1
 RUN := .venv/.installed-run
 DEV := .venv/.installed-dev
 
-.PHONY: demo test lint slow bench sweep forecast-results campaign mutants lock clean
+.PHONY: demo test lint slow bench sweep results forecast-results campaign mutants lock clean
 .DEFAULT_GOAL := test
 
 # With a terminal the demo gets a process group of its own, so Ctrl-C ends the demo (exit 0) and not make.
@@ -45,6 +45,10 @@ mutants: $(DEV)
 
 sweep: $(DEV)
 	$(BIN)/python tests/campaign/sweep.py
+
+# The named scenarios under several seeds and weeks, every plant 10 % off its file: tests/campaign/results.md. Goes on where it was stopped.
+results: $(DEV)
+	$(BIN)/python -m tests.campaign.results $(if $(ONLY),--only $(ONLY)) $(if $(KEEP),--keep)
 
 # The load section of tests/benchmarks/forecast.md, from the folder of real data.
 forecast-results: $(DEV)
