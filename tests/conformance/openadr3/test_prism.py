@@ -23,6 +23,8 @@ from simulators.openadr3.serve import BUSINESS
 from tests.adapters.openadr3.headend import HOUR, NOW, HeadEnd, event_body, head_end
 from tests.conformance.openadr3.prism import interface, prism
 
+pytestmark = pytest.mark.timeout(300)  # the first run installs Prism
+
 
 class Fixed:
     """Figures that are all known."""
