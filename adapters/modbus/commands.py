@@ -176,7 +176,17 @@ def _shown(reading: Reading) -> str:
 def _judged(sent: Sent, shown_kw: float | None) -> str:
     """What must have happened: a value from before, or none, is the device's own doing; any other is somebody else's."""
     if not sent.was_seen:
+        if sent.is_acknowledged and shown_kw is not None and _is_elsewhere(sent, shown_kw):
+            return "another master writes"
         return "acknowledged but not applied" if sent.is_acknowledged else "not acknowledged, not applied"
     if shown_kw is None or shown_kw == 0.0 or (sent.before_kw is not None and abs(shown_kw - sent.before_kw) < SAME_KW):
         return "reverted by the device"
     return "another master writes"
+
+
+def _is_elsewhere(sent: Sent, shown_kw: float) -> bool:
+    """True for a value that is neither what was told, nor what stood there before, nor on the way: no device comes to it by itself."""
+    if sent.before_kw is None:
+        return False
+    low, high = sorted((sent.before_kw, sent.write.value_kw))
+    return not low - SAME_KW <= shown_kw <= high + SAME_KW and shown_kw != 0.0

@@ -21,6 +21,7 @@ from ems.state.image import SiteImage
 STRIKES = 3  # disobediences after which a device is quarantined
 STRIKES_WITHIN = timedelta(hours=4)
 ONE_EPISODE = timedelta(seconds=60)  # what comes and goes within it is one disobedience
+LONG_EPISODE = timedelta(minutes=10)  # one that lasts counts again
 TOLD = "told "  # in the words of every disobedience, of the field as of response.py
 CHECKS = (" charge", " energy", " cap")  # checks beside the device's own problem: image key asset + one of these
 
@@ -122,9 +123,10 @@ class TrustBook:
                 record.strikes = deque(map(datetime.fromisoformat, kept["strikes"]))
 
     def _count(self, record: Record, problem: str, now: datetime) -> None:
-        """Strikes begin with a disobedience, not with each cycle of it."""
+        """A strike is the beginning of a disobedience, or ten minutes of it."""
         is_disobeying = TOLD in problem
-        begins, record.is_disobeying = is_disobeying and not record.is_disobeying, is_disobeying
+        lasts = bool(record.strikes) and now - record.strikes[-1] >= LONG_EPISODE
+        begins, record.is_disobeying = is_disobeying and (lasts or not record.is_disobeying), is_disobeying
         while record.strikes and now - record.strikes[0] > STRIKES_WITHIN:
             record.strikes.popleft()
         if begins and not record.quarantine and (not record.strikes or now - record.strikes[-1] > ONE_EPISODE):

@@ -70,6 +70,12 @@ def test_what_flickers_within_a_minute_is_one_disobedience_and_old_ones_are_forg
     assert state_after(book, [row for at, problem in hours for row in ((at, problem), (at + 5, ""))]) is Trust.ACTIVE
 
 
+def test_a_disobedience_that_does_not_end_is_quarantine_after_twenty_minutes():
+    book = TrustBook(SITE)
+    assert state_after(book, [(float(k), TOLD) for k in range(1199)]) is Trust.SUSPECT
+    assert state_after(book, [(float(k), TOLD) for k in range(1199, 1202)]) is Trust.QUARANTINED
+
+
 def test_silence_and_doubt_beside_the_device_are_no_disobedience():
     book = TrustBook(SITE)
     for k in range(10):
