@@ -21,8 +21,9 @@ from ems.plan.generation import fuel_cost
 from ems.plan.inputs import PlanInputs
 from ems.plan.plan import ClassPlan, Plan
 from ems.plan.problem import PlanProblem
-from ems.plan.tariff import tariff_commitments
+from ems.plan.tariff import RAMP, tariff_commitments
 from ems.plan.tariff_goals import goal_lines, window_goals
+from ems.plan.tariff_terms import ramp_means
 from ems.plan.values import PlanValues
 from ems.plan.verify import verify
 from ems.plan.worth_of import Worths
@@ -172,6 +173,8 @@ class Planner:
         """The tariff's other charges by name; absent at a site whose tariff has none."""
         paid_h, peaks = values.duration_h * values.open_share, self.problem.charges.peaks
         powers = {name: self._values(term.reach_kw, solution) for name, term in peaks.items()}
+        if (ramp := self.site.tariff.ramp) is not None:
+            powers[RAMP] = ramp_means(inputs, ramp.interval_min, import_kw)
         return {c.name: commitment_cost(c, paid_h, powers.get(c.name, import_kw)) for c in inputs.commitments}
 
     def _ramp_cost(self, solution: Solution) -> dict[str, float]:

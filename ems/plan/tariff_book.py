@@ -20,6 +20,7 @@ from ems.plan.tariff_peaks import CalendarPredictor, PeakPredictor
 from ems.site.model import Site
 from ems.site.tariff import DemandCharge, Window
 from ems.site.tariff_calendar import LocalTimes, month_hours, month_number, month_start
+from ems.timegrid import interval_columns, interval_rows
 
 Array = NDArray[np.float64]
 GRID = timedelta(minutes=30)
@@ -165,16 +166,18 @@ class TariffBook:
         ramp = self.tariff.ramp
         if ramp is None:
             return
-        hours = np.array(horizon.duration_h)
-        free_kw = ramp.free_kw_per_min * 30.0 * (hours[1:] + hours[:-1])  # from the middle of one step to that of the next
-        price = np.full(horizon.n - 1, ramp.price_per_kw)
-        yield Commitment(RAMP, Per.CHANGE, tuple(free_kw.tolist()), tuple(price.tolist()), (0.0,) * len(price))
+        interval_s = ramp.interval_min * 60
+        hours = np.array(horizon.duration_h[interval_columns(interval_s) :])
+        between_min = 30.0 * (hours[1:] + hours[:-1])  # from the middle of one longer step to that of the next
+        minutes = np.r_[np.full(interval_rows(interval_s), float(ramp.interval_min)), between_min]
+        none, price = (0.0,) * len(minutes), (ramp.price_per_kw,) * len(minutes)
+        yield Commitment(RAMP, Per.CHANGE, tuple((ramp.free_kw_per_min * minutes).tolist()), price, none, ramp.interval_min)
 
     # -- metering -------------------------------------------------------------------------------------------------------------------
 
     def _intervals(self) -> set[int]:
         t = self.tariff
-        parts = [*t.demand_charges, t.contract_capacity, t.utilisation_hours]
+        parts = [*t.demand_charges, t.contract_capacity, t.utilisation_hours, t.ramp]
         return {t.demand_interval_min, *(p.interval_min for p in parts if p is not None)}
 
     def _meter(self, minutes: int, start: datetime, kwh: float) -> None:

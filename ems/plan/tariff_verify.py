@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from ems.commitment import Commitment, Per
 from ems.plan.inputs import PlanInputs
 from ems.plan.plan import Plan
+from ems.timegrid import interval_rows
 
 MONEY_TOLERANCE = 1e-4  # relative, at least of one unit of money
 ROUNDING_KW = 0.01
@@ -36,11 +38,39 @@ def _money(c: Commitment, inputs: PlanInputs, plan: Plan) -> tuple[float, float]
         money = c.down_price[0] * taken + (c.up_price[0] - c.down_price[0]) * max(0.0, taken - c.baseline_kw[0])
         return money, money
     if c.per is Per.CHANGE:
-        changes = [abs(b - a) for a, b in zip(plan.import_kw[:-1], plan.import_kw[1:], strict=True)]
-        money = sum(p * max(0.0, d - free) for p, d, free in zip(c.up_price, changes, c.baseline_kw, strict=True))
+        means = list(_interval_means(c, inputs, plan))
+        direct = list(plan.import_kw[len(plan.import_kw) - _longer(c) :])
+        changes = [abs(b - a) for a, b in pairwise((*means, *direct))]
+        free = [c.baseline_kw[0]] * len(means) + list(c.baseline_kw[len(c.baseline_kw) - len(direct) + 1 :])
+        money = c.up_price[0] * sum(max(0.0, d - f) for d, f in zip(changes, free, strict=True))
         return money, money
     surely, perhaps = _highest_kw(c, inputs, plan)
     return c.up_price[0] * max(0.0, surely - c.baseline_kw[0]), c.up_price[0] * max(0.0, perhaps - c.baseline_kw[0])
+
+
+def _longer(c: Commitment) -> int:
+    """How many steps stand for themselves: the changes between them are the last of the commitment's."""
+    return len(c.baseline_kw) - interval_rows(60 * c.interval_min) + 1
+
+
+def _interval_means(c: Commitment, inputs: PlanInputs, plan: Plan) -> Iterator[float]:
+    """Means of the billing intervals from the running one up to the first step that stands for itself."""
+    length_s = 60 * c.interval_min
+    at_s = plan.starts[0].timestamp() // length_s * length_s
+    last = len(plan.starts) - _longer(c)
+    while at_s < plan.starts[last].timestamp() - 1e-3:
+        steps = zip(plan.starts, plan.duration_h, plan.import_kw, strict=True)
+        covered = [(_overlap_s(s.timestamp(), 3600 * h, at_s, length_s), kw) for s, h, kw in steps]
+        kws, seconds = sum(o * kw for o, kw in covered), sum(o for o, _ in covered)
+        is_running = at_s < plan.starts[0].timestamp()
+        if is_running and c.interval_min in inputs.interval_energy_kwh:
+            kws, seconds = kws + 3600 * max(0.0, inputs.interval_energy_kwh[c.interval_min]), length_s
+        yield kws / (seconds if is_running else length_s)
+        at_s += length_s
+
+
+def _overlap_s(begin_s: float, lasts_s: float, from_s: float, length_s: float) -> float:
+    return max(0.0, min(begin_s + lasts_s, from_s + length_s) - max(begin_s, from_s))
 
 
 def _highest_kw(c: Commitment, inputs: PlanInputs, plan: Plan) -> tuple[float, float]:

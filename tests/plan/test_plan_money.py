@@ -16,6 +16,7 @@ from ems.plan.planner import Planner
 from ems.plan.tariff_book import TariffBook
 from ems.site.load import load_site
 from ems.site.tariff_prices import step_prices
+from ems.timegrid import interval_columns
 from tests.plan.given import plan_inputs
 from tests.site.conftest import DEMO
 
@@ -72,3 +73,33 @@ def test_each_charge_of_a_plan_costs_what_its_bill_says(tariff: str, of_the_bill
     if site.tariff.coincident_peak is not None:
         at = next(k for k, s in enumerate(horizon.starts) if s <= PEAK < s + timedelta(hours=horizon.duration_h[k]))
         assert plan.cost["coincident peak"] == pytest.approx(67.0 / 4 * plan.import_kw[at], rel=1e-6)
+
+
+@pytest.mark.parametrize(("interval_min", "metered_kwh"), [(15, 60.0), (15, None), (30, 250.0)])
+def test_ramps_of_a_plan_cost_what_its_bill_says_on_the_meters_means(interval_min: int, metered_kwh: float | None) -> None:
+    """Up to the hourly steps, where a plan does not know what happens within the hour."""
+    ramp = {"free_kw_per_min": 0.001, "price_per_kw": 0.002, "interval_min": interval_min}
+    tariff = {"energy": "fixed", "energy_price_per_kwh": 0.05, "demand_price_per_kw_month": 0.0, "ramp": ramp}
+    site = load_site(DEMO, {"tariff": tariff, "plan": {"horizon_h": 9}})
+    given, book = plan_inputs(site, NOW, seed=4), TariffBook(site)
+    horizon = given.horizon
+    metered = {} if metered_kwh is None else {interval_min: metered_kwh}
+    commitments = book.commitments(NOW, horizon, lambda windows: 0.0)
+    inputs = replace(given, commitments=commitments, interval_energy_kwh=metered)
+    plan = Planner(site).plan(inputs)
+    hourly = interval_columns(1800) - (interval_min == 15)  # the filler before the hours still has whole half hours
+    minutes = np.round(np.array(horizon.duration_h[:hourly]) * 60).astype(int)
+    passed_min = NOW.minute % interval_min
+    before_kw = plan.import_kw[0] if metered_kwh is None else metered_kwh * 60.0 / max(passed_min, 1)
+    if metered_kwh is None:  # what is not metered is taken as the rest of its interval
+        first = np.repeat(plan.import_kw[:hourly], minutes)[: interval_min - passed_min]
+        before_kw = float(first.mean())
+    import_kw = np.r_[np.full(passed_min, before_kw), np.repeat(plan.import_kw[:hourly], minutes)]
+    (bill,) = make_bills(site.tariff, "USD", site.time_zone, Metered(NOW - timedelta(minutes=passed_min), 1, import_kw))
+    billed = next(float(line.amount) for line in bill.lines if line.name == "ramps")
+    late = np.diff(plan.import_kw[hourly - 1 :])
+    between_min = 30.0 * (np.array(horizon.duration_h[hourly:]) + np.array(horizon.duration_h[hourly - 1 : -1]))
+    between_min[0] = between_min[0] if interval_min == 15 else interval_min
+    beyond = 0.002 * float(np.maximum(0.0, np.abs(late) - 0.001 * between_min).sum())
+    assert metered_kwh is None or billed > 0.1
+    assert plan.cost["ramps"] == pytest.approx(billed + beyond, rel=1e-4, abs=1e-4)
