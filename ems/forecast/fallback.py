@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 
@@ -19,7 +21,7 @@ GROWTH_PER_DAY = 0.5  # of the spread, by which the width grows with the age of 
 class Fallback:
     """The level and spread of what is known, wider the older it is; `low … high` where nothing is known and both are finite.
 
-    Reasons: `no history`, `history shorter than …`, `no value for …`, `constant`.
+    Reasons: `no history`, `history shorter than …`, `no value for …` (a day of refused values), `constant`, `time zone … is not known`.
     """
 
     name = "fallback"
@@ -31,7 +33,7 @@ class Fallback:
         """Quantiles of the last week's values around the newest, with the reason for serving."""
         known = known_values(history)
         if not len(known):
-            return issue(history, self.name, self.leads, self._unknown(), reason="no history")
+            return issue(history, self.name, self.leads, self._unknown(), reason=reason(history))
         newest, spread = float(known[-1]), self._spread(known)
         above, below = np.sqrt(1.0 + age_s(history) / DAY_S * GROWTH_PER_DAY), LEVEL_ARRAY - 0.5
         values = newest + np.outer(2.0 * spread * above * below, np.sqrt(1.0 + 0.1 * np.arange(len(self.leads))))
@@ -64,7 +66,7 @@ class Guarded:
 
     def update(self, history: History) -> Forecast:
         """The inner forecast within `low … high`, or the fallback with its reason."""
-        if not len(known_values(history)):
+        if not len(known_values(history)) or not is_zone_known(history.time_zone):
             return self._fallback.update(history)
         answer = self.inner.update(history)
         why = reason(history)
@@ -79,6 +81,8 @@ class Guarded:
 def reason(history: History) -> str:
     """Why the models cannot be asked, empty when they can."""
     known = known_values(history)
+    if not is_zone_known(history.time_zone):
+        return f"time zone {history.time_zone} is not known"
     if not len(known):
         return "no history"
     if len(known) < LEAST_CELLS:
@@ -88,14 +92,25 @@ def reason(history: History) -> str:
     return "constant" if len(known) >= LEAST_CELLS and float(np.ptp(known)) == 0.0 else ""
 
 
+@lru_cache(maxsize=64)
+def is_zone_known(name: str) -> bool:
+    """Whether the calendar of a zone can be looked up here."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
 def known_values(history: History) -> Floats:
-    """Finite values of the last week."""
-    values = history.values[-int(7 * DAY_S / history.step_s) :]
-    finite: Floats = values[np.isfinite(values)]
-    return finite
+    """Finite values of the last week that no validator refused."""
+    week = slice(-int(7 * DAY_S / history.step_s), None)
+    values = history.values[week]
+    true: Floats = values[np.isfinite(values) & ~history.is_estimate[week]]
+    return true
 
 
 def age_s(history: History) -> float:
-    """Seconds since the end of the newest known cell."""
-    known = np.flatnonzero(np.isfinite(history.values))
+    """Seconds since the end of the newest cell that is known and no estimate."""
+    known = np.flatnonzero(np.isfinite(history.values) & ~history.is_estimate)
     return (len(history.values) - 1 - int(known[-1])) * history.step_s if len(known) else float("inf")

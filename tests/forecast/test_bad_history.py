@@ -1,12 +1,16 @@
 """Histories that cannot be forecast from: a forecast of honest width, and a reason with a name."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ems.forecast.catalogue import NAMES, load_forecaster, usual_leads
 from ems.forecast.measures import Q10, Q90
+from ems.forecast.protocol import history_of
+from ems.forecast.tenants import TenantForecaster
 from ems.forecast.validators import LOAD, screened
-from tests.forecast.series_maker import STEP_S, daily, known
+from tests.forecast.series_maker import DAY, STEP_S, daily, known
 
 LEADS = usual_leads(STEP_S)
 
@@ -64,16 +68,43 @@ def test_a_change_of_unit_is_refused_named_and_forecast_around():
 
 
 def test_a_calendar_in_another_zone_moves_the_weekend_and_breaks_nothing():
-    from dataclasses import replace
-
     history = known(daily(2))
     forecaster = load_forecaster("linear", LEADS)
     assert np.isfinite(forecaster.update(replace(history, time_zone="Australia/Melbourne")).values).all()
 
 
-def test_a_clock_that_jumps_far_ahead_is_survived():
-    from dataclasses import replace
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "", "../etc/passwd"])
+def test_a_zone_nobody_knows_is_named_and_the_fallback_serves(zone):
+    for name in ("linear", "ensemble"):
+        f = load_forecaster(name, LEADS, 0.0, 1000.0).update(replace(known(daily(2)), time_zone=zone))
+        assert f.source == "fallback" and f.reason == f"time zone {zone} is not known"
+        assert np.isfinite(f.values).all() and (f.values[-1] - f.values[0] > 45.0).all()
 
+
+def test_after_a_day_of_refused_values_the_fallback_serves_and_says_so():
+    values = daily(4)
+    values[2 * DAY :] *= 1000.0
+    history, alarms = screened(values, STEP_S, LOAD)
+    assert "unit change" in {a.name for a in alarms}
+    forecaster = load_forecaster("ensemble", LEADS, 0.0, 1000.0)
+    for end in range(DAY, len(values) + 1, 6):
+        f = forecaster.update(history.until(history.first + end))
+    assert f.source == "fallback" and f.reason == "no value for 48 h"
+    assert np.isfinite(f.values).all() and (f.values[Q90] - f.values[Q10] > 200.0).all() and f.values.max() <= 1000.0
+
+
+def test_a_history_with_a_thousand_tenants_of_half_a_day_is_forecast_from_their_total():
+    rng = np.random.default_rng(3)
+    parts = rng.gamma(0.3, 1.0, (DAY // 2, 1000))
+    forecaster = TenantForecaster(LEADS, 0.0)
+    forecaster.tenants.tell(0, parts)
+    for end in range(1, len(parts) + 1):
+        f = forecaster.update(history_of(parts.sum(axis=1)[:end], STEP_S))
+    assert f.reason == "history shorter than a day" and np.isfinite(f.values).all()
+    assert (f.values[Q90] - f.values[Q10] > 0.02 * f.values[6]).all()
+
+
+def test_a_clock_that_jumps_far_ahead_is_survived():
     history = known(daily(2))
     forecaster = load_forecaster("ensemble", LEADS)
     forecaster.update(history)
