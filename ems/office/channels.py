@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -26,7 +26,7 @@ from ems.office.lines import Counterpart, Line
 from ems.office.programs import HOSTILE, Programs
 from ems.office.replies import Replies
 from ems.program.channel import FILE_NAME, ChannelFile, ChannelsFile, load_channels, secret_from
-from ems.program.connection import Connection
+from ems.program.connection import TOLD_FOR, Connection, name_in, withdrawn
 from ems.program.desk import Desk, Message, is_closed
 from ems.program.envelope import FlexibilityEnvelope, envelope
 from ems.program.heard import Heard, Look
@@ -80,19 +80,13 @@ class Channels:
         self._replies = Replies(programs, mailbox)
         self._seen: dict[str, str] = {}  # hash by our id
         self._wanted: tuple[Obligation, ...] = ()
+        self._orphans: tuple[Obligation, ...] = ()  # limits of connections that are no more, ended
         self._lost: tuple[str, ...] = ()
         self._was_outage: str = ""
         self._tokens: dict[str, str] = {}
 
-    @property
-    def is_needed(self) -> bool:
-        """True when the site has channels."""
-        return self.path.exists() or self._opened is not None
-
     def deliver(self, desk: Desk, now: datetime) -> None:
         """Hands to the desk what the lines brought, and to the lines what is to be reported."""
-        if not self.is_needed:
-            return
         self._open(desk, now)
         self._look_at_cycle(now)
         for line in self.lines.values():
@@ -102,7 +96,8 @@ class Channels:
         self._replies.hand_in(self.lines, desk, now, self.remarks)
         if self.gateway is not None:
             self.gateway.deliver(now, self.envelope)
-        self._wanted = tuple(o for c in self._connections() for o in c.obligations(now))
+        self._orphans = tuple(o for o in self._orphans if o.end > now - TOLD_FOR)
+        self._wanted = (*self._orphans, *(o for c in self._connections() for o in c.obligations(now)))
         self._lost = tuple(c.name for c in self._connections() if c.book(now).is_lost(now))
 
     def obligations(self, now: datetime) -> Iterator[Obligation]:
@@ -167,10 +162,12 @@ class Channels:
         except ConfigError as error:
             self.remarks.append(f"channels: {error}".splitlines()[0])
             return
-        self._connect(file, desk, now)
-
-    def _connect(self, file: ChannelsFile, desk: Desk, now: datetime) -> None:
         sent = list(self._sent_before(now))
+        self._connect(file, desk, sent)
+        names = {"", *(c.name for c in self._connections())}
+        self._orphans = tuple(withdrawn(o, now) for o in sent if name_in(o.id) not in names)
+
+    def _connect(self, file: ChannelsFile, desk: Desk, sent: Sequence[Obligation]) -> None:
         for channel in file.channels:
             try:
                 line = Line(channel, self._make(channel, self.path), self._clock)

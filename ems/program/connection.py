@@ -18,6 +18,7 @@ from ems.program.store import EventStore, Record
 from ems.signals.capacity import OPEN_END, CapacityBook, CapacityInterval
 
 KIND = "capacity"  # of its records
+PREFIX = "capacity:"  # of the ids of its obligations
 TOLD_FOR = timedelta(minutes=10)  # that a limit is withdrawn
 
 
@@ -54,7 +55,7 @@ class Connection:
 
     def resume(self, sent: Iterable[Obligation]) -> None:
         """What a process before this one sent: it is taken back where it no longer holds."""
-        self._sent |= {o.id: o for o in sent if o.id.startswith(f"{self.name}/")}
+        self._sent |= {o.id: o for o in sent if name_in(o.id) == self.name}
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -119,7 +120,7 @@ class Connection:
     def _obligation(self, kw: float, source: str, start: datetime | None, end: datetime | None, now: datetime) -> Obligation:
         assert start is not None
         end = min(end or start + OPEN_END, start + OPEN_END)
-        name = f"{self.name}/{source}/{start:%Y%m%dT%H%M%SZ}-{end:%Y%m%dT%H%M%SZ}/{kw:g}"
+        name = f"{PREFIX}{self.name}/{source}/{start:%Y%m%dT%H%M%SZ}-{end:%Y%m%dT%H%M%SZ}/{kw:g}"
         return Obligation(name, ObligationKind.IMPORT_LIMIT, kw, start, end, now, self.program)
 
     def _write(self, now: datetime, body: Mapping[str, Any]) -> None:
@@ -139,6 +140,16 @@ class Connection:
             self.told[body["event"]] = Told.decode(body["told"])
         else:
             self.told.pop(body["event"], None)
+
+
+def name_in(obligation: str) -> str:
+    """The connection that an obligation's id belongs to, "" for others."""
+    return obligation.removeprefix(PREFIX).split("/", 1)[0] if obligation.startswith(PREFIX) else ""
+
+
+def withdrawn(o: Obligation, now: datetime) -> Obligation:
+    """An obligation that ends now."""
+    return replace(o, start=min(o.start, now), end=now, notice_at=now)
 
 
 def _interval(data: Sequence[Any]) -> CapacityInterval:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ems.app.checking import complaints_of
 from ems.history import schema
 from ems.history.engine import open_engine
 from ems.history.tables import site_minute
@@ -209,3 +210,33 @@ def test_a_webhook_only_makes_the_line_look_and_only_with_its_token(grid, tmp_pa
     assert office.limit_kw() == 500.0
     assert next(iter(grid.vtn.stored["subscriptions"].values()))["objectOperations"][0]["callbackUrl"] == webhook["callback_url"]
     office.close()
+
+
+def test_the_limits_of_a_channel_that_is_no_more_end_also_after_a_restart(grid, office, tmp_path):
+    grid.event(grid.program(), "IMPORT_CAPACITY_LIMIT", [600], length="P9999Y", start=NOW)
+    office.step()
+    office.close()
+    again = Office(tmp_path, grid)
+    (tmp_path / "channels.yaml").unlink()
+    again.step(MINUTE)
+    assert again.limit_kw() == 9999.0
+    again.close()
+
+
+def test_a_channels_file_that_is_wrong_is_told_and_changes_no_limit(grid, office, tmp_path):
+    grid.event(grid.program(), "IMPORT_CAPACITY_LIMIT", [600], length="P9999Y", start=NOW)
+    office.step()
+    (tmp_path / "channels.yaml").write_text("channels:\n  - {id: dso, profile: openadr-9}\n")
+    office.step(MINUTE)
+    assert office.limit_kw() == 600.0 and any("channels.yaml:2" in n for n in office.channels.notes(grid.now))
+
+
+def test_the_worked_enrolment_of_the_readme_is_valid(tmp_path):
+    text = (Path(__file__).parents[2] / "adapters" / "README.md").read_text()
+    enrolments, channels = (part.split("```")[0] for part in text.split("```yaml\n")[1:3])
+    (tmp_path / "enrolments.yaml").write_text(enrolments)
+    gateway = "\n" + next(line.split("`")[1] for line in text.splitlines() if line.startswith("`gateway:")) + "\n"
+    (tmp_path / "channels.yaml").write_text(channels + gateway)
+    assert complaints_of(str(tmp_path / "enrolments.yaml")) == complaints_of(str(tmp_path / "channels.yaml")) == []
+    (tmp_path / "channels.yaml").write_text(channels.replace("nonfirm-connection", "nonfirm-conection"))
+    assert "perhaps `nonfirm-connection`" in complaints_of(str(tmp_path / "channels.yaml"))[0]
