@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -102,3 +103,20 @@ def test_a_binding_event_that_changes_all_the_same_is_followed_and_told(grid: He
     grid.business.update_event(event["id"], event_body(program, "DISPATCH_SETPOINT", [600]))
     look = ven.look(grid.now, ())
     assert "though its programme says" in look.remarks[0] and look.heard[0].event and look.heard[0].event.intervals[0].kw == 600.0
+
+
+def test_the_older_profile_speaks_with_an_older_head_end(tmp_path):
+    with head_end("3.0.1") as grid:
+        program = grid.program()
+        event = grid.event(program, "IMPORT_CAPACITY_LIMIT", [900], reportDescriptors=[{"payloadType": "DEMAND"}])
+        (tmp_path / "hook").write_text("token")
+        webhook = {"callback_url": "https://site.example/hooks/dso", "token_file": "hook"}
+        ven = grid.ven(tmp_path, profile="openadr-3.0.1", targets=["group-1"], webhook=webhook)
+        look = ven.look(NOW, ())
+        assert (look.trouble, look.remarks, [i.kw for i in look.heard[0].limits]) == ("", (), [900.0])
+        ask = look.heard[0].asks[0]
+        assert (ask.event, ask.program) == (event["id"], program)
+        body = {"programID": program, "eventID": event["id"], "clientName": "site", "resources": []}
+        assert ven.send([("k", body)], NOW) == ((("k", json.dumps(body, sort_keys=True)),), "")
+        assert [s["programID"] for s in grid.vtn.stored["subscriptions"].values()] == [program]
+        assert ("GET", "/auth/server") not in grid.vtn.requests[1:]  # a 3.0.1 head-end has its token at its own place
