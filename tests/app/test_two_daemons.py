@@ -49,7 +49,7 @@ def test_each_of_two_controllers_names_the_other_and_wages_no_war(tmp_path: Path
             time.sleep(2.0)
             after = rig.plant_after(rig.clock.now())
             minutes = (rig.clock.now() - began).total_seconds() / 60.0
-            assert (after["writes"]["bess-1"] - before) / minutes < 40.0, "a war of writes"
+            assert (after["writes"]["bess-1"] - before) / minutes < 200.0, "a war of writes: both in every cycle would be 360 and more"
         finally:
             control.kill()
             control.wait()
