@@ -39,6 +39,7 @@ from ems.signals.prices import PriceRow
 OUTAGE = "grid outage"  # the guard's name of it
 PRICE_MEMORY = timedelta(days=8)
 MOST_REMARKS = 20
+MOST_NEW = 500  # objects of one look: a head-end that floods us fills no disk at once
 ENVELOPE_EVERY = timedelta(seconds=60)
 
 
@@ -209,8 +210,13 @@ class Channels:
         if look.trouble or (not look.heard and not look.is_full):
             return
         connection = self.connections.get(line.channel.id)
+        fresh = 0
         for heard in look.heard:
-            self._hear(line, connection, heard, desk, now)
+            fresh += self._seen.get(heard.id) != heard.sha256
+            if fresh <= MOST_NEW or self._seen.get(heard.id) == heard.sha256:
+                self._hear(line, connection, heard, desk, now)
+        if fresh > MOST_NEW:
+            self.remarks.append(f"channel {line.channel.id}: {fresh} new objects at once: {MOST_NEW} taken, the others at the next look")
         if connection is not None:
             connection.contact(look.at)
         for event in look.gone:

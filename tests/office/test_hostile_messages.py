@@ -188,3 +188,17 @@ def test_an_event_without_an_id_is_kept_as_refused(office: Office):
     office.grid.vtn.stored["events"]["e1"]["id"] = "../../etc"
     office.step()
     assert refusals(office) == ["an object without a usable id"]
+
+
+def test_a_flood_is_taken_in_portions(office: Office, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ems.office.channels.MOST_NEW", 5)
+    for n in range(8):
+        put(office, limit("flood", start=NOW), f"e{n}")
+    office.channels.deliver(office.programs.desk(), NOW)
+    for expected in (5, 8, 8):
+        office.grid.wait(2 * MINUTE)
+        for line in office.channels.lines.values():
+            line.step()
+        office.programs.tick(office.grid.now)
+        assert len(office.trail("message")) == expected
+    assert any("8 new objects at once" in r for r in office.channels.remarks)
