@@ -18,12 +18,20 @@ LP_OPTIONS: dict[str, bool | int | float | str] = {
     "dual_simplex_cost_perturbation_multiplier": 0.1,  # with 16 like storages a quarter less time than at 1, otherwise no difference
 }
 
+COLD_OPTIONS: dict[
+    str, bool | int | float | str
+] = {  # what HiGHS chooses itself: the campus (22,000 columns) from nothing in 1.1 s, not 4.2
+    "simplex_dual_edge_weight_strategy": -1,
+    "simplex_scale_strategy": 2,
+    "dual_simplex_cost_perturbation_multiplier": 1.0,
+}
+LARGE = 10_000  # columns; below it a solve from nothing takes as long either way
+
 
 def new_highs(options: dict[str, bool | int | float | str]) -> highspy.Highs:
     """A silent instance on one thread."""
     h = highspy.Highs()
-    for name, value in {"output_flag": False, "threads": 1, **options}.items():
-        h.setOptionValue(name, value)
+    set_options(h, {"output_flag": False, "threads": 1, **options})
     return h
 
 
@@ -58,6 +66,12 @@ def hand_over(h: highspy.Highs, old: Matrices, new: Matrices) -> None:
     column_of = np.repeat(np.arange(len(new.cost)), np.diff(new.a.indptr)) if len(k) else k
     for row, column, value in zip(new.a.indices[k].tolist(), column_of[k].tolist(), new.a.data[k].tolist(), strict=True):
         h.changeCoeff(row, column, value)
+
+
+def set_options(h: highspy.Highs, options: dict[str, bool | int | float | str]) -> None:
+    """Sets options of an instance in use."""
+    for name, value in options.items():
+        h.setOptionValue(name, value)
 
 
 def give_budget(h: highspy.Highs, budget_s: float) -> None:

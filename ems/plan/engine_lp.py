@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ems.horizon import Horizon
 from ems.plan.engine_align import Alignment, SlidingBasis
-from ems.plan.engine_highs import LP_OPTIONS, give_budget, hand_over, model_of, new_highs
+from ems.plan.engine_highs import COLD_OPTIONS, LARGE, LP_OPTIONS, give_budget, hand_over, model_of, new_highs, set_options
 from ems.plan.matrices import Matrices
 
 Array = NDArray[np.float64]
@@ -39,6 +39,7 @@ class HotSolver:
         self._last: Matrices | None = None
         self._x: Array | None = None  # what answered the last matrices, None when nothing did
         self._sliding: SlidingBasis | None = None
+        self._first: highspy.HighsBasis | None = None  # where a first solve may begin
 
     def solve(self, m: Matrices, horizon: Horizon | None = None, alignment: Alignment | None = None, retry: bool = True) -> Answer | None:
         """The optimum from the last basis, else (`retry`) from none. None when there is none within the limits or it fails the check."""
@@ -55,6 +56,11 @@ class HotSolver:
             self.forget()
         return answer
 
+    def begins_as(self, other: HotSolver) -> None:
+        """The first solve begins at the basis of another one that has just solved nearly the same; a small program needs no such help."""
+        if self._highs is None and other._highs is not None and other._last is not None and len(other._last.cost) > LARGE:
+            self._first = other._highs.getBasis()
+
     def forget(self) -> None:
         """Nothing of a failed instance is kept: the next solve starts from none."""
         self._highs = self._last = self._x = self._sliding = None
@@ -63,6 +69,8 @@ class HotSolver:
         if self._highs is None or self._last is None:
             self._highs = new_highs(LP_OPTIONS)
             self._highs.passModel(model_of(m))
+            if self._first is not None:
+                self._highs.setBasis(self._first)
         else:
             hand_over(self._highs, self._last, m)
         self._last = m
@@ -81,7 +89,13 @@ class HotSolver:
         if self.iterations is not None:
             h.setOptionValue("simplex_iteration_limit", self.iterations)
         self._x = None
+        is_large = path == COLD and len(m.cost) > LARGE and self._first is None
+        self._first = None
+        if is_large:
+            set_options(h, COLD_OPTIONS)
         h.run()
+        if is_large:
+            set_options(h, LP_OPTIONS)
         if h.getModelStatus() != highspy.HighsModelStatus.kOptimal:
             return None
         found, info = h.getSolution(), h.getInfo()

@@ -62,6 +62,7 @@ class Branching:
         relaxed = self._relaxed.solve(m, horizon, alignment)
         if relaxed is None:
             return None
+        held.begins_as(self._relaxed)
         best: Decision | None = None
         for whole in self._guesses(relaxed, horizon, alignment):
             answer = held.solve(_held(m, self.integers, whole), horizon, alignment, retry=False)
