@@ -174,9 +174,11 @@ def _prices(notice: Notice, slots: Sequence[Slot]) -> Iterator[PriceRow]:
 
 
 def _alerts(slots: Sequence[Slot]) -> Iterator[str]:
+    """What is told to people: alerts, and capacity that is on offer or priced (we do not bid for it)."""
     for s in slots:
         for kind, values in s.values.items():
-            if kind.startswith("ALERT_"):
+            is_offer = kind.startswith("IMPORT_CAPACITY_") and kind not in (LIMIT, SUBSCRIPTION, RESERVATION)
+            if kind.startswith("ALERT_") or is_offer:
                 yield f"{kind} from {s.start:%Y-%m-%d %H:%M} UTC: {' '.join(str(v) for v in values)[:200]}"
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ems.app.channels import programs_channels
 from ems.app.options import DbOption, StateOption, show
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ def programs_lint(
     if complaints:
         raise ConfigError(complaints)
     show([count_line([load_program(p) for p in paths])])
+
+
+programs_app.command("channels")(programs_channels)
 
 
 def list_lines(files: list[ProgramFile], on: str | None) -> Iterator[str]:
@@ -160,11 +164,11 @@ def offer_lines(
     if plan is None:
         raise DataError("no plan to offer from: is the planner running?")
     start = at if at is not None else interval_start(max(now, plan.starts[0]) + timedelta(minutes=15), 900)
-    reserve = programs.ports.reserve_kwh(plan, now)
+    reserve, trust = programs.ports.reserve_kwh(plan, now), programs.ports.trust(now)
     if not as_json:
         yield f"{'programme':<20} {'hours':>5} {'P50 kW':>7} {'P90 kW':>7} {'P95 kW':>7}  limited by"
     for file in files:
-        found = offer(terms_on(file, start.date()), programs.site, plan, start, reserve, desk.ledger, hours=hours)
+        found = offer(terms_on(file, start.date()), programs.site, plan, start, reserve, desk.ledger, trust, hours)
         if as_json:
             yield json.dumps(found.encode())
             continue

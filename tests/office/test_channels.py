@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ems.app.channels import channel_lines
 from ems.app.checking import complaints_of
 from ems.history import schema
 from ems.history.engine import open_engine
@@ -240,3 +241,13 @@ def test_the_worked_enrolment_of_the_readme_is_valid(tmp_path):
     assert complaints_of(str(tmp_path / "enrolments.yaml")) == complaints_of(str(tmp_path / "channels.yaml")) == []
     (tmp_path / "channels.yaml").write_text(channels.replace("nonfirm-connection", "nonfirm-conection"))
     assert "perhaps `nonfirm-connection`" in complaints_of(str(tmp_path / "channels.yaml"))[0]
+
+
+def test_a_person_sees_the_channel_and_what_it_allows(grid, office, tmp_path):
+    grid.event(grid.program(), "IMPORT_CAPACITY_LIMIT", [600], start=NOW)
+    office.step()
+    lines = list(channel_lines(tmp_path, office.programs.desk(), grid.now))
+    assert "openadr-3.1" in lines[0] and lines[1].strip() == "subscription 900 kW, heard 2027-07-15 12:00 UTC"
+    assert "2027-07-15 12:00 to 2027-07-15 13:00 UTC  600 kW  capacity limit dso:event-" in lines[2]
+    later = "\n".join(channel_lines(tmp_path, office.programs.desk(), grid.now + HOUR))
+    assert "communication lost" in later

@@ -1,5 +1,5 @@
-"""The aggregator's REST profile through the office: repeated and late webhooks, moving start and end, `authorized: false`; telemetry stamped
-with the end of each half minute and filled back after an outage."""
+"""The aggregator's REST profile through the office: repeated and late webhooks, moving start and end, `authorized: false`; telemetry
+stamped with the end of each half minute and filled back after an outage."""
 
 from __future__ import annotations
 

@@ -95,6 +95,7 @@ def test_a_subscription_without_end_and_packed_prices():
 
 def test_an_alert_is_told_in_words():
     assert heard("ALERT_GRID_EMERGENCY", ["save power"]).alerts == ("ALERT_GRID_EMERGENCY from 2027-07-15 13:00 UTC: save power",)
+    assert heard("IMPORT_CAPACITY_AVAILABLE", [300]).alerts == ("IMPORT_CAPACITY_AVAILABLE from 2027-07-15 13:00 UTC: 300",)
 
 
 JSON = st.recursive(
