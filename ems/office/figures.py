@@ -56,7 +56,8 @@ class OfficeFigures:
         if plan is None:
             return None
         try:
-            free = flexibility(self._ports.site, plan, *period, self._ports.reserve_kwh(plan, self._now), {})
+            reserve, trust = self._ports.reserve_kwh(plan, self._now), self._ports.trust(self._now)
+            free = flexibility(self._ports.site, plan, *period, reserve, {}, trust)
         except DataError:
             return None
         return free.kw_at(probability)

@@ -40,6 +40,7 @@ from ems.program.terms import Terms
 from ems.site.model import Site
 
 LATELY = timedelta(minutes=5)
+NOT_COUNTED = ("unknown", "suspect", "quarantined")  # states of trust in which a device is not promised
 METER_LAG = timedelta(minutes=5)  # after an event's end its last minutes are in the history
 METER_PATIENCE = timedelta(hours=2)  # then it is measured with what there is
 FORGOTTEN = timedelta(minutes=10)
@@ -77,7 +78,8 @@ class RunPorts:
         plan = self.plan(now)
         reserve = self.reserve_kwh(plan, now)
         ledger = Ledger() if self.desk is None else self.desk.ledger.without(event.id)
-        return judge_event(event, terms, self._enrolment(event), reference_kw, self.site, plan, reserve, ledger, now)
+        enrolment, trust = self._enrolment(event), self.trust(now)
+        return judge_event(event, terms, enrolment, reference_kw, self.site, plan, reserve, ledger, now, trust)
 
     def quiet(self, event: GridEvent, window: Period, now: datetime) -> tuple[Obligation, ...]:
         """Limits without charging, where a plan reaches over the window."""
@@ -120,6 +122,12 @@ class RunPorts:
             return None if message is None else decode_plan(message.body)
         except HOSTILE:
             return None
+
+    def trust(self, now: datetime) -> Mapping[str, float]:
+        """Assets that no longer count in what the site promises: odds of nothing for a device that is suspect, quarantined or silent."""
+        snapshot = self._mailbox.latest("snapshot", now)
+        states = {} if snapshot is None else snapshot.body.get("trust", {})
+        return {asset: 0.0 for asset, trust in states.items() if trust.get("state") in NOT_COUNTED}
 
     def reserve_kwh(self, plan: Plan | None, now: datetime) -> Mapping[str, float]:
         """Per UPS what must stay in its store for the critical load; nothing where that is not known."""

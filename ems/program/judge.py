@@ -32,6 +32,7 @@ def judge_event(
     reserve_kwh: Mapping[str, float],
     ledger: Ledger,
     now: datetime,
+    trust: Mapping[str, float] | None = None,
 ) -> Feasibility:
     """What the plan says about an event, from now on. An event beyond the plan is judged by the same hours of the plan's last day;
     without a plan nothing is known, and the chance is none."""
@@ -42,7 +43,7 @@ def judge_event(
     start, end = _inside(plan, max(event.start, now), event.end)
     try:
         sold = ledger.promised(terms, start, end)
-        free = flexibility(site, plan, start, end, reserve_kwh, sold)
+        free = flexibility(site, plan, start, end, reserve_kwh, sold, trust)
     except DataError as error:
         return Feasibility(asked_kw, 0.0, 0.0, limiting=str(error))
     value, penalty = worth(event, terms, enrolment, asked_kw, plan)
