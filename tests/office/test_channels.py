@@ -251,3 +251,32 @@ def test_a_person_sees_the_channel_and_what_it_allows(grid, office, tmp_path):
     assert "2027-07-15 12:00 to 2027-07-15 13:00 UTC  600 kW  capacity limit dso:event-" in lines[2]
     later = "\n".join(channel_lines(tmp_path, office.programs.desk(), grid.now + HOUR))
     assert "communication lost" in later
+
+
+def test_prices_feed_the_plan_only_where_the_channel_says_so(grid, tmp_path, monkeypatch):
+    monkeypatch.setattr("ems.office.lines.Line.start", lambda self: None)
+    program = grid.program()
+    grid.event(program, "PRICE", [0.08, 0.09], start=NOW)
+    for folder, more in (("without", {}), ("with", {"price_source": "real_time"})):
+        (tmp_path / folder).mkdir()
+        office = Office(tmp_path / folder, grid, **more)
+        office.step()
+        office.step(MINUTE)
+        posted = [r for m in office.mailbox.since("prices", 0) for r in m.body["rows"]]
+        assert [r["price_per_kwh"] for r in posted] == ([0.08, 0.09] if more else [])
+        assert "not used" in office.trail("message")[0]["why"] or more
+        office.close()
+
+
+def test_a_gateway_in_the_file_is_served_and_its_silence_holds_the_site_at_the_fall_back(grid, office, tmp_path):
+    gateway = {"port": 0, "capacity": {"subscription_kw": 640, "stale_after_s": 600}}
+    (tmp_path / "channels.yaml").write_text(json.dumps({"gateway": gateway}))
+    office.step(MINUTE)
+    assert office.channels.gateway is not None and office.channels.gateway.server.port > 0
+    assert office.limit_kw() == 640.0 and "channel gateway: communication lost" in office.channels.notes(grid.now)
+    office.channels.gateway.server._take("import_limit_kw", 500.0)
+    office.step(MINUTE)
+    assert office.limit_kw() == 500.0
+    (tmp_path / "channels.yaml").write_text("{}")
+    office.step(MINUTE)
+    assert office.channels.gateway is None and office.limit_kw() == 9999.0

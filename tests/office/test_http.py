@@ -328,3 +328,10 @@ async def scrape(office: Served) -> dict[tuple[str, str], float]:
     assert answer.status_code == 200
     families = text_string_to_metric_families(answer.text)
     return {(s.name, s.labels.get("asset", "")): s.value for f in families for s in f.samples}
+
+
+async def test_a_head_end_s_call_needs_the_token_of_its_channel_and_its_echo_is_answered(office: Served):
+    assert (await office.client.get("/hooks/dso", params={"echo": "a1"})).text == "a1"
+    for headers in ({}, {"Authorization": "Bearer guess"}, {"Authorization": "Basic x"}):
+        assert (await office.client.post("/hooks/dso", json={}, headers=headers)).status_code == 401
+    assert (await office.client.post("/hooks/dso", content=b"x" * 1_000_001)).status_code == 413
