@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+from ems.alarms import conditions
 from ems.office.render import Renderer
 from ems.office.service import Service
 from tests.office.given import Running
@@ -31,3 +32,12 @@ def test_feeds_stand_on_the_page_with_source_and_age(tmp_path: Path) -> None:
         running.mailbox.post("feeds", body, running.now, running.now + timedelta(days=1))
         assert "prices.example" in page_of(running, service)
     service.close()
+
+
+def test_whatever_is_wrong_with_a_price_raises_the_feeds_alarm() -> None:
+    said = (
+        "feed rt is stale: its newest value ended 2024-08-20 12:15Z (x answers 503); the plan goes on with the day-ahead price",
+        "feed rt (a page of HTML or XML (Login))",
+        "planner: no market price is known for now: the plan uses the last known price",
+    )
+    assert [c.kind.name for line in said for c in conditions([line], ["bess-1"])] == ["feed"] * 3
