@@ -272,7 +272,13 @@ _ROWS: tuple[tuple[str, Severity, str, str, str], ...] = (
         "The site is run without a fresh plan; it costs money, not safety.",
         "Look at the planner's log and its feeds.",
     ),
-    ("feed", N, r"feed|prices|market price|weather|carbon", "A feed of prices, weather or carbon is old.", "Check the feed's address and its log."),
+    (
+        "feed",
+        N,
+        r"feed|prices|market price|weather|carbon",
+        "A feed of prices, weather or carbon is old.",
+        "Check the feed's address and its log.",
+    ),
     (
         "office",
         I,
