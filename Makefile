@@ -12,7 +12,7 @@ export OMP_NUM_THREADS := 1
 RUN := .venv/.installed-run
 DEV := .venv/.installed-dev
 
-.PHONY: demo test lint slow bench sweep results forecast-results campaign mutants lock clean
+.PHONY: demo test lint slow bench sweep results forecast-results campaign kills mutants lock clean
 .DEFAULT_GOAL := test
 
 # With a terminal the demo gets a process group of its own, so Ctrl-C ends the demo (exit 0) and not make.
@@ -38,6 +38,10 @@ bench: $(DEV)
 # Seeded faults over whole simulated days: make campaign [DAYS=30] [SEED=1] [JOBS=2] [TABLE=1]. Goes on where it was interrupted.
 campaign: $(DEV)
 	$(BIN)/python tests/campaign/campaign.py --days $(or $(DAYS),30) --seed $(or $(SEED),1) --jobs $(or $(JOBS),2) $(if $(TABLE),--table)
+
+# Random kills of the real control process and one at every named point; writes tests/campaign/kills.md.
+kills: $(DEV)
+	$(BIN)/python tests/campaign/kills.py --kills $(or $(KILLS),200) --seed $(or $(SEED),1) --table
 
 # Every patch of tests/mutants is a defect of guard or field; each must be caught.
 mutants: $(DEV)
