@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ PAGE = 50  # the largest the standard allows
 MOST_PAGES = 100
 MOST_BYTES = 8_000_000
 TIMEOUT = httpx.Timeout(10.0)
+logging.getLogger("httpx").setLevel(logging.WARNING)  # a line per poll says nothing
 RENEWED_BEFORE = timedelta(seconds=60)  # a token is asked for again so long before it ends
 
 

@@ -3,7 +3,9 @@ what was delivered."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import random
 import socket
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -12,6 +14,9 @@ from typing import Any
 
 from openadr3 import OpenADRClient
 
+from adapters.gateway.map import gateway_page
+from adapters.modbus.link import Link
+from adapters.modbus.registers import decode
 from adapters.openadr3.times import written
 from ems.app.show import fresh_snapshot
 from ems.messages import Mode
@@ -23,7 +28,7 @@ LIMIT_KW, SUBSCRIPTION_KW = 700.0, 1450.0
 ENROLMENTS = "enrolments:\n  - {program: nonfirm-connection, status: active, since: 2020-01-01, level_kw: 700, constant_kw: 1450}\n"
 
 
-def enrol(rig: Rig, url: str) -> None:
+def enrol(rig: Rig, url: str, gateway_port: int) -> None:
     """The two files and the secret that a site needs."""
     (rig.state.path / "secret").write_text(SITE.secret)
     channel = {
@@ -36,7 +41,8 @@ def enrol(rig: Rig, url: str) -> None:
         "poll_s": 10,
         "capacity": {"subscription_kw": SUBSCRIPTION_KW, "stale_after_s": 3600},
     }
-    (rig.state.path / "channels.yaml").write_text(json.dumps({"channels": [channel]}))
+    gateway = {"port": gateway_port, "capacity": {"subscription_kw": SUBSCRIPTION_KW, "stale_after_s": 3600}}
+    (rig.state.path / "channels.yaml").write_text(json.dumps({"channels": [channel], "gateway": gateway}))
     (rig.state.path / "enrolments.yaml").write_text(ENROLMENTS)
 
 
@@ -69,21 +75,35 @@ def import_kw(rig: Rig) -> float:
     return float(fresh_snapshot(rig.state)["import_kw"])
 
 
+async def registers(port: int) -> list[float]:
+    """Import and limit as the substation's gateway reads them."""
+    link = Link("127.0.0.1", port, random.Random(1))
+    words = await link.read(1, "holding", 4, 4)
+    link.close()
+    return [decode(p, words[p.address - 4 : p.end - 4]) or 0.0 for p in gateway_page().points if p.address in (4, 6)]
+
+
 def test_an_independent_client_limits_the_site_and_reads_back_what_it_drew(tmp_path: Path):
-    with Rig(tmp_path, 20, Mode.CONTROL) as rig, AppServer(Vtn([BUSINESS, SITE], rig.clock.now).app) as server:
+    with Rig(tmp_path, 20, Mode.CONTROL) as rig, AppServer((vtn := Vtn([BUSINESS, SITE], rig.clock.now)).app) as server:
         business = OpenADRClient(server.url)
         business.fetch_token(BUSINESS.id, BUSINESS.secret)
-        enrol(rig, server.url)
+        gateway_port = free_port()
+        enrol(rig, server.url, gateway_port)
         rig.start_control()
         replace(rig.run_file, port=free_port()).save(rig.state.site)
         office = spawn(["-m", "ems.app.office", str(rig.state.path)], rig.state.path / "log")
         try:
-            start = (rig.clock.now() + timedelta(minutes=3)).replace(second=0, microsecond=0)
+            until(lambda: ("GET", "/events") in vtn.requests, 60, "the office asks for events")
+            start = (rig.clock.now() + timedelta(minutes=2)).replace(second=0, microsecond=0)
             event = call(business, start, 3)
             until(lambda: has_limit(fresh_snapshot(rig.state)), 30, "the limit stands")
             late_s = (rig.clock.now() - start).total_seconds()
             until(lambda: import_kw(rig) <= 1.01 * LIMIT_KW, 5, "the plant is under the limit")
             print(f"limit seen {late_s:.0f} s after its start, held {(rig.clock.now() - start).total_seconds():.0f} s after it (site time)")
+            shown = until(
+                lambda: s if (s := asyncio.run(registers(gateway_port)))[1] == LIMIT_KW else None, 5, "the gateway shows the limit"
+            )
+            assert shown[0] <= 1.01 * LIMIT_KW
             reports = until(lambda: business.reports(eventID=event), 40, "the report")
         finally:
             office.terminate()
