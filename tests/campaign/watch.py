@@ -17,11 +17,14 @@ from simulators.devices.cluster import ClassWork
 from simulators.plant import PlantStep
 
 NOTHING_KW = 0.5
+WARM_K = (
+    0.5  # a loop this much above its commissioned supply is short of cooling: only then is work shed by tiers, else it is moved by price
+)
 HIT_SHARE, DISPATCH_SHARE = 0.5, 0.05  # of the battery's rating: given in the peak interval; given in any quarter hour of a dispatch day
 
 
 class Watch:
-    """Looks at every plant step of a run."""
+    """Looks at every plant step of a run. The order of shedding counts while a loop is short of cooling."""
 
     def __init__(self, run: Run) -> None:
         self.run, self.step = run, run.plant.step
@@ -31,21 +34,24 @@ class Watch:
     def _watched(self, dt_s: float, at: datetime, *rest: Any) -> PlantStep:
         truth = self.step(dt_s, at, *rest)
         self.least_it_kw = min(self.least_it_kw, truth.it_kw)
-        for device in self.run.plant.coolings:
-            if isinstance(device, ChilledWaterDevice):
-                self.warmest_c = max(self.warmest_c, device.supply_temp_c)
+        self.warmest_c = max([self.warmest_c, *(d.supply_temp_c for d in self.chilled)])
+        is_warm = any(d.supply_temp_c > d.unit.supply_temp_c + WARM_K for d in self.chilled)
         for work in truth.work.values():
             cut = any(w.throttled_kwh or w.deferred_kwh for w in work.values())
             self.cut_s += dt_s * cut
-            self.out_of_order_s += dt_s * (cut and out_of_order(work, NOTHING_KW * dt_s / 3600.0))
+            self.out_of_order_s += dt_s * (cut and is_warm and out_of_order(work, NOTHING_KW * dt_s / 3600.0))
         return truth
+
+    @property
+    def chilled(self) -> list[ChilledWaterDevice]:
+        """The plants with a loop."""
+        return [d for d in self.run.plant.coolings if isinstance(d, ChilledWaterDevice)]
 
     def found(self, folder: Path) -> dict[str, Any]:
         """Everything, as plain numbers."""
-        chilled = [d for d in self.run.plant.coolings if isinstance(d, ChilledWaterDevice)]
         result: dict[str, Any] = {"least_it_kw": self.least_it_kw, "cut_s": self.cut_s, "out_of_order_s": self.out_of_order_s}
-        if chilled:
-            result |= {"warmest_c": self.warmest_c, "allowed_c": min(d.unit.supply_limit_c for d in chilled)}
+        if self.chilled:
+            result |= {"warmest_c": self.warmest_c, "allowed_c": min(d.unit.supply_limit_c for d in self.chilled)}
         return result | (peaks_met(self.run, folder) if self.run.world.site.tariff.coincident_peak is not None else {})
 
 
