@@ -1,5 +1,5 @@
 """A budget of turns for what an adviser wants of all storage: who flips his mind every cycle is heard six times, and then not until an
-hour has fewer turns than that.
+hour has fewer turns than that. A site that sells at a market's price has a larger one: each settlement may ask for another direction.
 
 A turn is a move of the sum by more than half of the storage power, against the direction of the last such move. When the budget of the last
 hour is used up, storage is wanted idle; what the limits need of it, and what a person orders, is not touched.
@@ -14,11 +14,14 @@ from datetime import datetime, timedelta
 
 from ems.dispatch.advice import Advice, Wish
 from ems.site.model import Site
+from ems.site.tariff import MARKET
 
 PER_HOUR = 6
 MOVE = 0.5  # of all storage power
 HOUR = timedelta(hours=1)
 WHY = "turned round six times within the hour: idle"
+TRADES_PER_HOUR = 30  # twelve settlements of five minutes, each perhaps begun by the plan before, and some more
+WHY_TRADING = f"turned round {TRADES_PER_HOUR} times within the hour: idle"
 
 
 class Turns:
@@ -26,16 +29,18 @@ class Turns:
 
     def __init__(self, site: Site) -> None:
         self._move_kw = MOVE * (sum(b.power_kw for b in site.batteries) + sum(u.charge_kw for u in site.upses))
-        self._turns: deque[datetime] = deque(maxlen=PER_HOUR)
+        trades = site.tariff.export_energy in MARKET
+        self._per_hour, self._why = (TRADES_PER_HOUR, WHY_TRADING) if trades else (PER_HOUR, WHY)
+        self._turns: deque[datetime] = deque(maxlen=self._per_hour)
         self._extreme_kw = 0.0  # the furthest the sum went in the present direction
         self._direction = 0
 
     def settled(self, now: datetime, advice: Advice) -> Advice:
         """The advice, or without wishes for storage while the budget is used up."""
         self._follow(now, sum(w.kw for w in advice.storage.values()))
-        if len(self._turns) < PER_HOUR or now - self._turns[0] >= HOUR:
+        if len(self._turns) < self._per_hour or now - self._turns[0] >= HOUR:
             return advice
-        idle = {asset: w if w.is_ordered or w.kw == 0.0 else Wish(0.0, f"{advice.name} {WHY}") for asset, w in advice.storage.items()}
+        idle = {asset: w if w.is_ordered or w.kw == 0.0 else Wish(0.0, f"{advice.name} {self._why}") for asset, w in advice.storage.items()}
         return replace(advice, storage=idle)
 
     def encode(self) -> list[str]:

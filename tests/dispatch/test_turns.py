@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from ems.dispatch.advice import Advice, Wish
 from ems.dispatch.turns import PER_HOUR, Turns
 from ems.plan.plan import encode_plan
+from ems.site.load import load_site
 from tests.control.loop import START, Loop, demo_site, texture
 from tests.control.plans import flat_plan
 
@@ -36,6 +38,19 @@ def test_who_flips_every_second_is_heard_six_times_and_again_after_an_hour_of_ca
 def test_who_changes_his_mind_every_quarter_of_an_hour_is_always_heard():
     powers = [400.0 if k % 2 else -400.0 for k in range(200)]
     assert heard(Turns(demo_site()), powers, 900.0) == powers
+
+
+def test_a_storage_that_trades_may_turn_at_every_settlement_of_five_minutes_and_is_still_not_flipped_every_second():
+    site = load_site(Path("config/sites/battery-1mw.yaml"))
+    powers = [1000.0 if k % 2 else -1000.0 for k in range(200)]
+
+    def left(every_s: float) -> list[float]:
+        book = Turns(site)
+        asked = (Advice("plan", {"bess-1": Wish(kw, "why")}) for kw in powers)
+        return [book.settled(START + timedelta(seconds=k * every_s), advice).storage["bess-1"].kw for k, advice in enumerate(asked)]
+
+    assert left(300.0) == powers
+    assert set(left(1.0)[40:]) == {0.0}
 
 
 def test_small_moves_are_no_turns():
