@@ -26,7 +26,7 @@ from ems.app.health import HEALTH_EVERY, HEALTH_VALID, health_body
 from ems.app.inbox import ACK_VALID, MailboxInbox
 from ems.app.log import log_line
 from ems.app.opened import Opened, open_control
-from ems.app.resume import versions
+from ems.app.resume import MEMORY_FORMAT, versions
 from ems.app.statedir import StateDir, hold_lock
 from ems.control.controller import Controller
 from ems.control.cycle import run_cycle
@@ -258,7 +258,8 @@ class ControlLoop:
             self.journal.append("memory", now, self._memory())
 
     def _memory(self) -> dict[str, Any]:
-        return {"site": self.site.name, "controller": self.controller.memory(), "positions": dict(self.inbox.positions)}
+        memory, positions = self.controller.memory(), dict(self.inbox.positions)
+        return {"format": MEMORY_FORMAT, "site": self.site.name, "controller": memory, "positions": positions}
 
     def _tell(self, image: SiteImage, decision: Decision, now: datetime) -> None:
         counted = {**self.counts.encode(), **encode_counts(self.outcomes.counts)}

@@ -8,7 +8,7 @@ from typing import Any
 
 from adapters.field import ModbusField
 from ems.app.fence import Fence
-from ems.app.resume import last_cycle, remembered
+from ems.app.resume import last_cycle, refuse_newer_state, remembered
 from ems.app.runfile import RunFile
 from ems.app.statedir import StateDir, shared_clock
 from ems.clock import Clock
@@ -37,6 +37,7 @@ def open_control(state: StateDir) -> Opened:
     run_file, clock = RunFile.load(state.site), shared_clock(state)
     mailbox = Mailbox(state.mailbox, checkpoints=False)
     journal = Journal(state.journal, clock.wall_s)
+    refuse_newer_state(state)
     memory = remembered(state, run_file.site.name)
     fence = Fence(state.epoch, clock.wall_s, run_file.site.control.cycle_s / clock.speed)
     equipment = ModbusField(run_file.site, run_file.pages, clock, {}, may_write=fence.may_write)

@@ -12,7 +12,10 @@ from ems.app.statedir import StateDir
 from ems.errors import DataError
 from ems.journal.entry import Entry
 from ems.journal.read import last_entry
+from ems.journal.segments import NewerVersion
 from ems.site.model import Site
+
+MEMORY_FORMAT = 1  # of what control remembers; raised when an older version would misread it
 
 
 def versions() -> dict[str, str]:
@@ -32,6 +35,20 @@ def last_cycle(state: StateDir, site: Site) -> Entry | None:
         log_line("control", "last cycle not read", fields={"error": str(error)})
         return None
     return cycle if start is not None and start.body.get("site_hash") == site.hash() else None
+
+
+def refuse_newer_state(state: StateDir) -> None:
+    """NewerVersion in one line when a newer version has run on this state directory: nothing is changed, that version can go on with it."""
+    try:
+        memory = last_entry(state.path, "memory")
+    except NewerVersion:
+        raise
+    except DataError:
+        return  # there is none, or it cannot be read: a new one is begun
+    found = int(memory.body.get("format", 1)) if memory is not None else 1
+    if found > MEMORY_FORMAT:
+        said = f"written by a newer version (state format {found}, this one knows up to {MEMORY_FORMAT})"
+        raise NewerVersion(f"{state.path}: {said}; start that version, or give another --state-dir")
 
 
 def remembered(state: StateDir, site: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from setproctitle import setproctitle
 
 from ems.app.child import Child, ChildSpec
 from ems.app.log import log_line
+from ems.app.resume import refuse_newer_state
 from ems.app.runfile import RunFile
 from ems.app.statedir import StateDir, hold_lock, prepare, shared_clock, write_whole
 from ems.clock import Clock
@@ -34,6 +35,7 @@ def supervise(state: StateDir, resolve_run: Callable[[], RunFile], clock: Clock 
     run_file = resolve_run()
     prepare(state)
     hold_lock(state, "run")
+    refuse_newer_state(state)
     setproctitle("ems supervisor")
     run_file.save(state.site)
     (clock or shared_clock(state)).save(state.clock)

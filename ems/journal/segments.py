@@ -20,6 +20,10 @@ PATTERN = "journal-*.db"
 _ANCHOR = "create table if not exists anchor (first_sequence integer not null, previous blob not null, identity text not null)"
 
 
+class NewerVersion(DataError):
+    """The file was written by a version that came after this one; it was left as it is."""
+
+
 @dataclass(frozen=True)
 class Anchor:
     """Where the chain stood before a file's first entry. `identity` is the same for all files of one journal."""
@@ -35,10 +39,11 @@ def segment_paths(folder: Path) -> list[Path]:
 
 
 def refuse_newer(db: sqlite3.Connection, path: Path) -> None:
-    """DataError when the file was written by a newer version than this one."""
+    """NewerVersion when the file was written by a newer version than this one."""
     found = int(db.execute("pragma user_version").fetchone()[0])
     if found > FORMAT:
-        raise DataError(f"{path}: written by a newer version (journal format {found}, this one knows up to {FORMAT}); nothing was changed")
+        said = f"written by a newer version (journal format {found}, this one knows up to {FORMAT})"
+        raise NewerVersion(f"{path}: {said}; nothing was changed")
 
 
 def read_anchor(db: sqlite3.Connection) -> Anchor:

@@ -40,7 +40,7 @@ def run_ems(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 
 
 COMMANDS = ("demo", "run", "simulate", "status", "why", "stop", "hold", "release", "mode", "override", "replay", "check", "verify-journal")
-GROUPED = ("db upgrade", "db downgrade", "db current", "db check", "devices list", "devices probe")
+GROUPED = ("db upgrade", "db downgrade", "db current", "db check", "devices list", "devices probe", "devices self-test")
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, *GROUPED])
@@ -198,6 +198,36 @@ def test_verify_journal_prints_the_first_break(run_ems, tmp_path: Path):
     db.close()
     status, _, err = run_ems("verify-journal", str(tmp_path))
     assert status == 1 and "entry 2 was changed" in err
+
+
+@pytest.mark.parametrize("newer", ["journal", "memory"])
+def test_a_state_directory_of_a_newer_version_is_refused_in_one_line_and_left_alone(run_ems, tmp_path: Path, newer: str):
+    journal = Journal(StateDir(tmp_path).journal, lambda: 0.0)
+    journal.append("memory", NOON, {"site": "demo-2mw", "format": 99 if newer == "memory" else 1})
+    journal.close()
+    import sqlite3
+
+    if newer == "journal":
+        db = sqlite3.connect(StateDir(tmp_path).journal)
+        db.execute("pragma user_version = 99")
+        db.close()
+    before = StateDir(tmp_path).journal.read_bytes()
+    status, _, err = run_ems("run", str(DEMO_SITE), "--state-dir", str(tmp_path))
+    assert status == 1 and "written by a newer version" in err and len(err.splitlines()) == 1
+    assert StateDir(tmp_path).journal.read_bytes() == before and not (tmp_path / "site.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (["--by", "Ada"], 2, "--device ID together"),
+        (["--device", "bess-1"], 2, "--device ID together"),
+        ([], 0, "dry run: nothing was written"),
+    ],
+)
+def test_a_self_test_needs_a_name_and_a_device_and_is_dry_without(run_ems, tmp_path: Path, words: list[str], status: int, says: str):
+    found, out, err = run_ems("devices", "self-test", str(DEMO_SITE), "--state-dir", str(tmp_path), *words)
+    assert found == status and says in out + err
 
 
 def test_an_order_nobody_answers_says_so_and_fails(run_ems, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
