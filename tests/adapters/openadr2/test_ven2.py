@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from openleadr.messaging import create_message, validate_xml_schema
 from openleadr.utils import certificate_fingerprint
@@ -199,3 +200,32 @@ def test_tls_with_certificates_on_both_sides_and_signed_messages(tmp_path: Path)
         other = {**own, "cert_file": stranger.certificate.name, "key_file": stranger.key.name}
         assert ven(vtn, tmp_path, **other).look(datetime.now(UTC), ()).trouble != ""
         assert e_id(vtn.events[0]) == "e1"
+
+
+BOMB = b"""<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;">]>
+<oadr:oadrPayload xmlns:oadr="http://openadr.org/oadr-2.0b/2012/07">&c;</oadr:oadrPayload>"""
+FILE = b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><oadrPayload>&a;</oadrPayload>'
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "why"),
+    [
+        (200, b"hello", "not to be trusted (XMLSyntaxError"),
+        (200, b"<a><b>", "not to be trusted (XMLSyntaxError"),
+        (200, b"<oadrPayload/>", "not to be trusted (XMLSyntaxError"),
+        (200, BOMB, "not to be trusted"),
+        (200, FILE, "not to be trusted"),
+        (200, b"\xff\xfe\x00", "not to be trusted"),
+        (200, b"", "not registered"),
+        (200, b"x" * 8_000_001, "HTTP 200"),
+        (500, b"sorry", "HTTP 500"),
+        (302, b"", "HTTP 302"),
+    ],
+    ids=["words", "cut off", "no schema", "bomb", "file", "bytes", "empty", "flood", "error", "elsewhere"],
+)
+def test_an_answer_that_is_none_is_one_line_of_trouble(tmp_path: Path, status: int, body: bytes, why: str):
+    given = {"id": "util", "profile": "openadr-2.0b", "url": "https://vtn.example", "programs": {"http://context": "pge-bip"}}
+    made = Ven2(ChannelFile.model_validate(given), tmp_path / "channels.yaml")
+    made._http = httpx.Client(transport=httpx.MockTransport(lambda request: httpx.Response(status, content=body)))
+    found = made.look(datetime.now(UTC), ("util:e1",))
+    assert why in found.trouble and "\n" not in found.trouble and "root:" not in found.trouble and found.gone == found.heard == ()
