@@ -117,7 +117,7 @@ class Channels:
             return
         ledger = self._programs.desk().ledger if self._programs.is_needed else Ledger()
         terms = terms_on(find_program("manual", self.path), now.date())
-        self.envelope = envelope(ports.site, plan, ports.reserve_kwh(plan, now), ledger, terms, now)
+        self.envelope = envelope(ports.site, plan, ports.reserve_kwh(plan, now), ledger, terms, now, ports.trust(now))
 
     def _connections(self) -> tuple[Connection, ...]:
         gateway = () if self.gateway is None else (self.gateway.connection,)

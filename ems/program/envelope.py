@@ -48,16 +48,24 @@ class FlexibilityEnvelope(FileModel):
     reductions: list[Reduction]
 
 
-def envelope(site: Site, plan: Plan, reserve_kwh: Mapping[str, float], ledger: Ledger, terms: Terms, now: datetime) -> FlexibilityEnvelope:
-    """The envelope from the plan's step at `now` on. `terms`: of a programme that nests with no other. Windows that the plan does not reach
-    over are left out."""
+def envelope(
+    site: Site,
+    plan: Plan,
+    reserve_kwh: Mapping[str, float],
+    ledger: Ledger,
+    terms: Terms,
+    now: datetime,
+    trust: Mapping[str, float] | None = None,
+) -> FlexibilityEnvelope:
+    """The envelope from the plan's step at `now` on. `terms`: of a programme that nests with no other; `trust`: odds that a resource
+    delivers, 1 where it is not named. Windows that the plan does not reach over are left out."""
     reductions, promised_kw = [], 0.0
     start = max(now, plan.starts[0])
     for hours in HOURS:
         end = start + timedelta(hours=hours)
         sold = ledger.promised(terms, start, end)
         try:
-            free = flexibility(site, plan, start, end, reserve_kwh, sold)
+            free = flexibility(site, plan, start, end, reserve_kwh, sold, trust)
         except DataError:
             break
         kw = {f"p{round(100 * level)}": round(free.kw_at(level), 3) for level in LEVELS}
@@ -69,6 +77,6 @@ def envelope(site: Site, plan: Plan, reserve_kwh: Mapping[str, float], ledger: L
 
 
 def envelope_schema() -> str:
-    """The JSON schema of an envelope, as published (config/flexibility.schema.json)."""
+    """The JSON schema of an envelope, as published (config/programs/flexibility.schema.json)."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **FlexibilityEnvelope.model_json_schema()}
     return json.dumps(schema, indent=1, sort_keys=True) + "\n"

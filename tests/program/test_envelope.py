@@ -34,6 +34,11 @@ def test_what_is_promised_to_a_programme_is_not_in_it():
     assert left.promised_kw == BATTERY.power_kw and left.is_stack_safe
 
 
+def test_a_device_that_is_not_trusted_is_not_in_it():
+    sure, doubtful = (envelope(SITE, plan(), RESERVE, Ledger(), terms_of("manual"), NOW, x) for x in (None, {BATTERY.id: 0.0}))
+    assert sure.reductions[0].kw["p90"] - doubtful.reductions[0].kw["p90"] == pytest.approx(BATTERY.power_kw)
+
+
 def test_windows_beyond_the_plan_are_left_out():
     made = envelope(SITE, plan(), RESERVE, Ledger(), terms_of("manual"), NOW + 22 * HOUR + timedelta(minutes=30))
     assert [r.hours for r in made.reductions] == [0.25, 1.0]
