@@ -16,6 +16,7 @@ from ems.site.model import Site
 from ems.state.estimate import SiteState
 
 NEGLIGIBLE_KW = 0.5
+SWING_SHARE = 0.1  # of the clusters' rating, by which their load may change from one cycle to the next
 
 
 def advise_from_plan(
@@ -39,6 +40,7 @@ def advise_from_plan(
         storage |= spread_class(strings, plan.power_kw[name][k], why)
     limits = {c.id: _class_limits(c, plan, k, state, trends[c.id], why) for c in site.clusters if c.id in plan.classes}
     aim = 1.0 - site.control.import_margin  # else each small overshoot raises the next goal
+    late_kw = _late_kw(site)
     free_kw = plan.peak_kw if plan.free_peak_kw is None else plan.free_peak_kw
     return Advice(
         name=level,
@@ -46,12 +48,19 @@ def advise_from_plan(
         limits=limits,
         generation={name: Wish(kw, why) for name, kw in _generation_kw(site, plan, k).items()},
         supply={name: SupplyWish(_supply_c(course, plan, state.now), why) for name, course in plan.supply_temp_c.items()},
-        goal_kw=_lower(max(plan.peak_kw, month_peak_kw), plan.window_goal_kw, k) * aim,
-        free_goal_kw=_lower(max(free_kw, month_peak_kw), plan.window_free_kw, k) * aim,
+        goal_kw=_lower(max(plan.peak_kw, month_peak_kw), plan.window_goal_kw, k) * aim - late_kw,
+        free_goal_kw=_lower(max(free_kw, month_peak_kw), plan.window_free_kw, k) * aim - late_kw,
         planned_kw=_planned_rest_kw(plan, state.now, site.tariff.demand_interval_min * 60),
         relieve="demand" in plan.binding[k],
         spend_storage_at_limit=True,
     )
+
+
+def _late_kw(site: Site) -> float:
+    """What the last cycle of a billing interval, which no later one makes good, may add to its mean: nothing to speak of with a cycle of
+    seconds, several kW with one of a minute."""
+    interval_s = 60.0 * site.tariff.demand_interval_min
+    return SWING_SHARE * sum(c.rating_kw for c in site.clusters) * min(1.0, site.control.cycle_s / interval_s)
 
 
 def _lower(kw: float, window_kw: tuple[float | None, ...], k: int) -> float:

@@ -90,9 +90,11 @@ class PeakTerm:
             "covers the longer steps": self.reach_kw >= intervals.direct_kw - self.lift_direct_kw,
         }
 
-    def update(self, commitment: Commitment, averaged_in_group: Mask, direct_in_group: Mask) -> None:
-        """Sets price and baseline, and which intervals (True) belong to the group."""
-        self.price.value = commitment.spread()[0]
+    def update(self, commitment: Commitment, averaged_in_group: Mask, direct_in_group: Mask, probability: float = 1.0) -> None:
+        """Sets price and baseline, and which intervals (True) belong to the group; `probability` is that of the course planned for, where
+        branches price the peaks of others."""
+        self.full_price = commitment.spread()[0]
+        self.price.value = probability * self.full_price
         self.baseline_kw.value = max(0.0, commitment.baseline_kw[0])
         self.lift_averaged_kw.value = np.where(averaged_in_group, 0.0, OUT_OF_GROUP_KW)
         self.lift_direct_kw.value = np.where(direct_in_group, 0.0, OUT_OF_GROUP_KW)

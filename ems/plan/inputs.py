@@ -39,6 +39,14 @@ class ImportEnvelope:
 
 
 @dataclass(frozen=True)
+class LoadBranch:
+    """A course the load may take: its probability and the demand per cluster in kW of IT, one value per step."""
+
+    probability: float
+    load_kw: Mapping[str, Array]
+
+
+@dataclass(frozen=True)
 class DemandMeter:
     """The billing peak as metered: highest interval mean of this month, and the energy imported so far in the running interval.
 
@@ -78,12 +86,14 @@ class PlanInputs:
     generation: GenerationInputs = field(default_factory=GenerationInputs)
     commitments: tuple[Commitment, ...] = ()  # of the tariff, besides energy and the demand charge of every hour
     interval_energy_kwh: Mapping[int, float] = field(default_factory=dict)  # metered so far, by interval length in min, for those
+    branches: tuple[LoadBranch, ...] = ()  # courses the load may take beside the median's
     settle_at: datetime | None = None  # accounts close here: later steps have no price, and work still waiting then is lost
 
     def faults(self) -> list[str]:
         """What cannot be planned with: a row of the wrong length, a number that is not finite. Missing is not zero: it is named."""
         rows: dict[str, Array] = {f"load of {k}": np.asarray(v) for k, v in self.load_q50_kw.items()}
         rows |= {f"upper load of {k}": np.asarray(v) for k, v in self.load_q90_kw.items()}
+        rows |= {f"branch {i} of {k}": np.asarray(v) for i, b in enumerate(self.branches) for k, v in b.load_kw.items()}
         rows |= {"price": self.import_price_per_kwh, "export price": self.export_price_per_kwh, "temperature": self.outdoor_temp_c}
         rows["import limit"] = self.envelope.kw
         rows |= self.generation.rows()

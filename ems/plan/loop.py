@@ -22,7 +22,7 @@ from ems.messages import MinuteFrame
 from ems.obligation import Obligation
 from ems.plan.envelope import import_envelope
 from ems.plan.generation import GenerationInputs, ordered_shares
-from ems.plan.inputs import DemandMeter, PlanInputs, is_worn_out, stores_of
+from ems.plan.inputs import DemandMeter, LoadBranch, PlanInputs, is_worn_out, stores_of
 from ems.plan.peak import PeakExpectation
 from ems.plan.plan import Plan
 from ems.plan.planner import Planner
@@ -42,6 +42,8 @@ from ems.timegrid import TimeGrid, interval_start
 
 Array = NDArray[np.float64]
 FRAME_S = 60.0
+Courses = tuple[tuple[float, float], ...]  # probability and quantile of each
+COURSES: Courses = ()  # in closed loop branches were no cheaper than the reserve for the upper quantile (tests/benchmarks/uncertainty.md)
 REFILL_H = 2.0  # within this the UPS store can be refilled to its reserve: the load until then is what the reserve must carry
 
 
@@ -50,7 +52,7 @@ class PlanLoop:
 
     `loads` (per cluster id), `prices` and `weather` may be given, e.g. the true future for an oracle. `budget_s` is the solver's wall
     time; None limits iterations instead (replay). `settle_at`: when the accounts close, if that is known. `system_peaks`: says when the
-    system peaks, where the tariff asks.
+    system peaks, where the tariff asks. `courses`: the branches of the load beside the median's, each a probability and a quantile.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class PlanLoop:
         weather: WeatherSource | None = None,
         settle_at: datetime | None = None,
         system_peaks: PeakPredictor | None = None,
+        courses: Courses = COURSES,
     ) -> None:
         self.classes = storage_classes(site)
         site = self.site = planned_site(site)
@@ -73,6 +76,8 @@ class PlanLoop:
         self.prices: PriceSource = prices if prices is not None else PriceBook(site.tariff.market_fallback_per_kwh)
         self.weather: WeatherSource = weather if weather is not None else WeatherBook()
         self.settle_at = settle_at
+        is_peak_priced = site.tariff.demand_price_per_kw_month > 0.0 and bool(site.clusters)
+        self.courses = courses if is_peak_priced else ()
         self.carbon = CarbonBook()
         self.book = TariffBook(site, system_peaks)
         self.peak = PeakExpectation(site)
@@ -85,7 +90,7 @@ class PlanLoop:
     @cached_property
     def planner(self) -> Planner:
         """Compiled when the first plan is made."""
-        return Planner(self.site, self.budget_s)
+        return Planner(self.site, self.budget_s, len(self.courses))
 
     def observe(self, frame: MinuteFrame) -> None:
         """Takes the means of one minute."""
@@ -172,8 +177,13 @@ class PlanLoop:
             generation=self._generation(now, horizon, state),
             commitments=self._commitments(now, horizon, state.peak_so_far_kw),
             interval_energy_kwh=self.book.interval_energy_kwh(now),
+            branches=self._branches(),
             settle_at=self.settle_at,
         )
+
+    def _branches(self) -> tuple[LoadBranch, ...]:
+        """Courses in which every cluster follows one upper quantile all along; none where no peak has a price."""
+        return tuple(LoadBranch(p, {name: f.q(level) for name, f in self.forecasts.items()}) for p, level in self.courses)
 
     def _generation(self, now: datetime, horizon: Horizon, state: PlanState) -> GenerationInputs:
         """Where the generators stand, what orders name them for, and what sun and wind are expected to give."""
@@ -231,7 +241,8 @@ class PlanLoop:
         since_h = max(0.0, (now - state.at).total_seconds()) / 3600
         metered_kwh = state.interval_kwh + max(0.0, state.poc_kw) * since_h if state.interval_start == running else 0.0
         next_month_at = next_month_start(now, self.site.time_zone)
-        days_left = (next_month_at - now) / timedelta(days=1)
+        closes_at = next_month_at if self.settle_at is None else min(next_month_at, self.settle_at)  # the peak counts until then
+        days_left = max(0.0, (closes_at - now) / timedelta(days=1))
         return DemandMeter(
             peak_so_far_kw=state.peak_so_far_kw,
             expected_peak_kw=self.peak.expected_kw(now, self.prices, self.weather, days_left),

@@ -23,6 +23,22 @@ class ClassPlan:
 
 
 @dataclass(frozen=True)
+class BranchPlan:
+    """How a branch of the load is answered after the first stage: stores as one, in deliverable kWh, and the work with the nearest deadline
+    as one queue. `reach_kw`: the billing peaks of this and of the next month."""
+
+    import_kw: tuple[float, ...]
+    charge_kw: tuple[float, ...]
+    discharge_kw: tuple[float, ...]
+    stored_kwh: tuple[float, ...]
+    defer_kw: tuple[float, ...]
+    recover_kw: tuple[float, ...]
+    drop_kwh: tuple[float, ...]
+    backlog_kwh: tuple[float, ...]
+    reach_kw: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Plan:
     """Targets per step. Powers are step means in our sign; energies have one value more than steps.
 
@@ -57,6 +73,7 @@ class Plan:
     curtailed_kw: dict[str, tuple[float, ...]] = field(default_factory=dict)  # per renewable, of what is expected to be there
     supply_temp_c: dict[str, tuple[float, ...]] = field(default_factory=dict)  # per plant whose supply is led, N+1 values
     cost: dict[str, float] = field(default_factory=dict)  # parts of the objective: energy, demand, wear, workload, other
+    branches: tuple[BranchPlan, ...] = ()  # for the check of the plan: neither sent nor journalled
 
     @property
     def horizon(self) -> Horizon:
@@ -93,7 +110,7 @@ def encode_plan(plan: Plan) -> dict[str, Any]:
     data["made_at"] = plan.made_at.isoformat()
     data["valid_until"] = plan.valid_until.isoformat()
     data["starts"] = plan.starts[0].isoformat()
-    del data["duration_h"]
+    del data["duration_h"], data["branches"]
     data["duration_s"] = [round(h * 3600) for h in plan.duration_h]
     if not plan.supply_temp_c:
         del data["supply_temp_c"]

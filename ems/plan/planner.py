@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -13,13 +14,14 @@ from ems.assets.battery.block import BatteryBlock
 from ems.assets.generator.block import EmergencyBlock, UnitBlock
 from ems.assets.grid_connection.block import RAMP_PRICE_PER_KW
 from ems.errors import PlanInfeasible
+from ems.plan.branches import Branch
 from ems.plan.commitments import commitment_cost
 from ems.plan.directions import ROUNDS, fix_directions
 from ems.plan.engine import HOT, Engine, Solution
 from ems.plan.explain import binding_sources, explain
 from ems.plan.generation import fuel_cost
 from ems.plan.inputs import PlanInputs
-from ems.plan.plan import ClassPlan, Plan
+from ems.plan.plan import BranchPlan, ClassPlan, Plan
 from ems.plan.problem import PlanProblem
 from ems.plan.tariff import RAMP, tariff_commitments
 from ems.plan.tariff_goals import goal_lines, window_goals
@@ -41,10 +43,10 @@ class Planner:
     `budget_s` limits each attempt in wall seconds; None limits iterations instead, so that a replay gives the same plans every time.
     """
 
-    def __init__(self, site: Site, budget_s: float | None = None) -> None:
+    def __init__(self, site: Site, budget_s: float | None = None, branches: int = 0) -> None:
         self.site = site
         self.grid = TimeGrid.covering(site.plan.horizon_h)
-        self.problem = PlanProblem(site, self.grid)
+        self.problem = PlanProblem(site, self.grid, branches)
         self.engine = Engine(self.problem.problem, budget_s if budget_s is not None else np.inf, FIRST_SOLVE_ITERATIONS)
         self.worths = Worths(self.problem)
         self.last_path = ""
@@ -52,6 +54,7 @@ class Planner:
     def plan(self, inputs: PlanInputs) -> Plan:
         """The best plan for these inputs, verified. Raises PlanInfeasible when the inputs cannot be planned with, no solver answers, or
         no answer stands the check."""
+        inputs = replace(inputs, branches=inputs.branches[: len(self.problem.branches)])  # a planner without branches plans the median
         faults = inputs.faults()
         if faults:
             raise PlanInfeasible(f"there is nothing to plan with: {'; '.join(faults[:3])}")
@@ -109,7 +112,21 @@ class Planner:
             supply_temp_c={name: _tuple(self._supply_c(name, solution)) for name in self.problem.blocks.colds},
             lines=(*explain(inputs, import_kw, marginal, binding, peak_kw, stored_value), *goal_lines(inputs, reach_kw)),
             cost=self._cost(inputs, values, solution, import_kw),
+            branches=tuple(self._branch(b, solution) for b in self.problem.branches),
             status="optimal" if solution.path == HOT else f"optimal ({solution.path})",
+        )
+
+    def _branch(self, branch: Branch, solution: Solution) -> BranchPlan:
+        return BranchPlan(
+            import_kw=_tuple(self._values(branch.import_kw, solution)),
+            charge_kw=_tuple(self._values(branch.charge_kw, solution)),
+            discharge_kw=_tuple(self._values(branch.discharge_kw, solution)),
+            stored_kwh=_tuple(self._values(branch.stored_kwh, solution)),
+            defer_kw=_tuple(self._values(branch.defer_kw, solution)),
+            recover_kw=_tuple(self._values(branch.recover_kw, solution)),
+            drop_kwh=_tuple(self._values(branch.drop_kwh, solution)),
+            backlog_kwh=_tuple(self._values(branch.backlog_kwh, solution)),
+            reach_kw=tuple(float(self._values(reach, solution)[0]) for reach in branch.reach_kw),
         )
 
     def _powers(self, solution: Solution) -> dict[str, tuple[float, ...]]:

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from ems.assets.grid_connection.block import GridConnectionBlock
 from ems.commitment import Per
 from ems.errors import InvariantBroken
-from ems.plan.blocks import build_blocks
+from ems.plan.blocks import build_blocks, checkpoints
+from ems.plan.branch_values import branch_values
+from ems.plan.branches import Branch
 from ems.plan.commitments import BillingIntervals, Levelling, PeakTerm, StepTerm
 from ems.plan.generation import TripReserve, update_generators
 from ems.plan.headroom import Headroom, kept_kwh
@@ -27,7 +29,7 @@ FEEDER_PRICE_PER_KWH = 20.0  # as a breach of the import limit
 class PlanProblem:
     """The compiled model of one site. Raises InvariantBroken when a term is not DPP: it would be rebuilt in every solve."""
 
-    def __init__(self, site: Site, grid: TimeGrid) -> None:
+    def __init__(self, site: Site, grid: TimeGrid, branches: int = 0) -> None:
         self.site, self.grid = site, grid
         self.duration_h = cp.Parameter(grid.n, nonneg=True)
         self.blocks = build_blocks(site, grid, self.duration_h)
@@ -40,6 +42,9 @@ class PlanProblem:
         self.levelling = Levelling(self.import_kw, self.peak.reach_kw, self.intervals.columns, self.duration_h)
         gain = lowest_gain(site)
         self.headroom = Headroom(self.blocks, self.import_kw, self.connection.import_limit_kw, self.duration_h, gain)
+        peaks = (self.peak, self.next_peak)
+        rest = (self.duration_h, grid, checkpoints(grid), gain, self.intervals)
+        self.branches = [Branch(self.blocks, self.import_kw, peaks, *rest) for _ in range(branches)]
         sources = (self.blocks.generators, self.blocks.renewables)
         self.trips = TripReserve(*sources, self.import_kw, self.connection.import_limit_kw, self.duration_h)
         self.feeder_limit_kw = {f.id: cp.Parameter(grid.n, nonneg=True) for f in site.feeders if f.limit_by_ambient_c}
@@ -59,6 +64,7 @@ class PlanProblem:
             "levelling": self.levelling,
             **self.charges.parts,
             "trips": self.trips,
+            **{f"branch {number}": branch for number, branch in enumerate(self.branches)},
         }
         return {**self.blocks.all, "point of connection": self.connection, **terms}
 
@@ -95,6 +101,7 @@ class PlanProblem:
         self._update_generation(inputs, v)
         self._update_commitments(inputs, v)
         self.headroom.update(v.extra_kw, lowest_gain(self.site) * v.deferrable_kw, kept_kwh(self.blocks), v.duration_h)
+        self._update_branches(inputs, v)
         return v
 
     def _update_stores(self, inputs: PlanInputs, v: PlanValues) -> None:
@@ -149,8 +156,16 @@ class PlanProblem:
         weights = interval_weights(inputs.horizon, self.intervals.interval_s)
         self.intervals.update(weights, inputs.meter.interval_energy_kwh)
         averaged, direct = v.months(self.intervals.interval_s, len(weights), self.intervals.columns)
-        self.peak.update(demand, averaged == 1, direct == 1)
-        self.next_peak.update(next_demand, averaged == 2, direct == 2)
+        probability = 1.0 - sum(b.probability for b in inputs.branches)
+        self.peak.update(demand, averaged == 1, direct == 1, probability)
+        self.next_peak.update(next_demand, averaged == 2, direct == 2, probability)
+
+    def _update_branches(self, inputs: PlanInputs, v: PlanValues) -> None:
+        """After everything else: branches stand on the Parameters of blocks and peaks."""
+        if len(inputs.branches) != len(self.branches):
+            raise InvariantBroken(f"{len(inputs.branches)} branches of the load for a problem with {len(self.branches)}")
+        for branch, course in zip(self.branches, inputs.branches, strict=True):
+            branch.update(branch_values(self.site, inputs, v, course, branch.deadline_h, kept_kwh(self.blocks)))
 
 
 def assets_below(feeder: Feeder, feeders: tuple[Feeder, ...]) -> list[str]:

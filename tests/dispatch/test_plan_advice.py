@@ -1,0 +1,31 @@
+"""What a plan wishes for one cycle: the billing mean it defends, less what a late cycle could add."""
+
+from dataclasses import replace
+
+import pytest
+
+from ems.dispatch.advice import Advice
+from ems.dispatch.plan_advice import advise_from_plan
+from ems.plan.planner import Planner
+from tests.control.loop import START, Loop, demo_site, even
+from tests.plan.given import plan_inputs
+
+
+def advised(cycle_s: float) -> tuple[float, Advice]:
+    """The peak of a plan and what it advises to a controller of that cycle."""
+    site = demo_site(cycle_s=cycle_s)
+    plan = Planner(site).plan(plan_inputs(site, now=START, peak_so_far_kw=1100.0))
+    loop = Loop(site)
+    loop.run(1, lambda _k: {"hall-a": even(300.0), "hall-b": even(150.0)})
+    state = replace(loop.decisions[-1].state, now=START)
+    trends = loop.controller.trend.update(state)
+    return plan.peak_kw, advise_from_plan(site, plan, "L0", state, trends, 1100.0)
+
+
+def test_the_goal_keeps_what_the_last_cycle_of_an_interval_may_add():
+    peak_kw, every_second = advised(1.0)
+    _, every_minute = advised(60.0)
+    assert every_second.goal_kw is not None and every_minute.goal_kw is not None
+    assert every_second.goal_kw == pytest.approx(0.996 * peak_kw, abs=0.5)
+    assert every_second.goal_kw - every_minute.goal_kw == pytest.approx(168.0 * 59.0 / 900.0, abs=0.01)
+    assert every_second.free_goal_kw - every_minute.free_goal_kw == pytest.approx(168.0 * 59.0 / 900.0, abs=0.01)
