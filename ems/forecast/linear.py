@@ -19,6 +19,7 @@ from ems.forecast.regression import LeadRegressions
 PROFILE_DAYS = (1, 2, 3, 7)
 FADE_H = 3.0  # the prior's fading of the present deviation from the days before
 STIFFNESS, MEMORY_DAYS = 400.0, 14.0
+LONG_CELLS = 6.0  # beyond this lead the prior weighs more with the lead: errors of overlapping leads are one error seen again
 LAGS, HARMONICS = 9, 4
 FEATURES = LAGS + HARMONICS + 1
 FURTHEST = 4.0  # a forecast stays within this many spreads of the level
@@ -41,7 +42,8 @@ class OnlineLinear:
         """Learns from the new cells and forecasts one value per lead."""
         if self._model is None:
             prior = prior_coefficients(self.leads, history.step_s)
-            self._model = LeadRegressions(prior, 0.1, STIFFNESS, MEMORY_DAYS * DAY_S / history.step_s)
+            stiffness = STIFFNESS * np.maximum(1.0, self.leads / LONG_CELLS)
+            self._model = LeadRegressions(prior, 0.1, stiffness, MEMORY_DAYS * DAY_S / history.step_s)
         for cell in self._progress.new_cells(history):
             self._learn(self._model, history.target(cell), cell)
         level, unit, x = features(history, self.leads)

@@ -11,15 +11,16 @@ Floats = NDArray[np.float64]
 class LeadRegressions:
     """Coefficients `theta[lead, feature]`; an update moves the leads that are `ok`.
 
-    `stiffness` is how many typical squared features the prior weighs; `memory` the number of updates after which an old one weighs 1/e.
+    `stiffness` is how many typical squared features the prior weighs (one number, or one per lead); `memory` the number of updates after
+    which an old one weighs 1/e.
     """
 
-    def __init__(self, prior: Floats, feature_scale: float, stiffness: float, memory: float) -> None:
+    def __init__(self, prior: Floats, feature_scale: float, stiffness: float | Floats, memory: float) -> None:
         leads, features = prior.shape
         self.prior = prior
         self.theta = prior.copy()
-        self._p = np.tile(np.eye(features) / (stiffness * feature_scale**2), (leads, 1, 1))
-        self._p_most = 1.0 / (stiffness * feature_scale**2)
+        self._p_most = 1.0 / (np.broadcast_to(stiffness, leads) * feature_scale**2)
+        self._p = self._p_most[:, None, None] * np.eye(features)
         self._keep = 1.0 - 1.0 / memory
 
     def update(self, x: Floats, error: Floats, ok: NDArray[np.bool_]) -> None:
