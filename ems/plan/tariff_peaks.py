@@ -86,7 +86,7 @@ class SystemLoadPredictor:
 
     def observe(self, at_s: float, load_kw: float) -> None:
         """A load that was measured over the interval from `at_s` on."""
-        forecast_kw = _highest(*self._forecast, at_s, at_s + 1.0)
+        forecast_kw = float(_highest(*self._forecast, np.array([at_s]), 1.0)[0])
         if np.isfinite(forecast_kw):
             self._error = (at_s, load_kw - forecast_kw)
         times = LocalTimes(np.array([at_s]), self.time_zone, self.tariff)
@@ -109,7 +109,7 @@ class SystemLoadPredictor:
         reach_s = self._forecast[0][-1] if len(self._forecast[0]) else begin[0]
         at_s = np.arange(begin[0], max(begin[-1], reach_s) + length_s, length_s)  # days that are forecast beyond those asked for count too
         times = LocalTimes(at_s, self.time_zone, self.tariff)
-        highest = np.array([_highest(*self._forecast, at, at + length_s) for at in at_s.tolist()])
+        highest = _highest(*self._forecast, at_s, length_s)
         can_peak = np.isfinite(highest) & eligible(self.rule, times)
         for month in np.unique(times.month_index[can_peak]):
             inside = np.flatnonzero(can_peak & (times.month_index == month))
@@ -181,10 +181,16 @@ def eligible(rule: CoincidentPeak, times: LocalTimes) -> NDArray[np.bool_]:
     return np.asarray(np.isin(times.month + 1, rule.months) & (hour >= rule.from_h) & (hour < rule.to_h))
 
 
-def _highest(at_s: Array, load_kw: Array, begin_s: float, end_s: float) -> float:
-    """The highest forecast of the intervals that start within the step, else the one it lies in; NaN where there is none."""
-    inside = load_kw[(at_s >= begin_s) & (at_s < end_s)]
-    if len(inside):
-        return float(inside.max())
+def _highest(at_s: Array, load_kw: Array, begin_s: Array, length_s: float) -> Array:
+    """Per interval the highest forecast that starts within it, else the one it lies in; NaN where there is none."""
+    found = np.full(len(begin_s), np.nan)
+    if not len(at_s):
+        return found
+    first, last = np.searchsorted(at_s, begin_s), np.searchsorted(at_s, begin_s + length_s)
     before = np.searchsorted(at_s, begin_s, side="right") - 1
-    return float(load_kw[before]) if before >= 0 and begin_s - at_s[before] < 3600.0 else float("nan")
+    lies_in = (last == first) & (before >= 0) & (begin_s - at_s[before] < 3600.0)
+    found[lies_in] = load_kw[before[lies_in]]
+    found[last > first] = load_kw[first[last > first]]
+    for k in np.flatnonzero(last > first + 1).tolist():
+        found[k] = load_kw[first[k] : last[k]].max()
+    return found
