@@ -12,7 +12,7 @@ export OMP_NUM_THREADS := 1
 RUN := .venv/.installed-run
 DEV := .venv/.installed-dev
 
-.PHONY: demo test lint slow bench sweep results forecast-results campaign kills mutants lock clean
+.PHONY: demo test lint slow bench sweep results forecast-results uncertainty forecast-effect campaign kills mutants lock clean
 .DEFAULT_GOAL := test
 
 # With a terminal the demo gets a process group of its own, so Ctrl-C ends the demo (exit 0) and not make.
@@ -57,6 +57,10 @@ results: $(DEV)
 # The load section of tests/benchmarks/forecast.md, from the folder of real data.
 forecast-results: $(DEV)
 	$(BIN)/python -m ems.forecast.load_results $${EMS_DATA_DIR:-../shared/data} tests/benchmarks/forecast.md
+
+# Development weeks in closed loop on the real data, an hour or more each; they go on where they were interrupted.
+uncertainty forecast-effect: $(DEV)
+	$(BIN)/python tests/benchmarks/$(subst -,_,$@).py
 
 # The development lock holds all of the other, so an environment that has it serves the demo too.
 $(RUN): requirements/lock.txt pyproject.toml
