@@ -17,6 +17,7 @@ from ems.errors import FieldError
 from tests.adapters.fake_device import Request, fake_device, frame, registers
 
 COUNT = 4
+SPOILT = 0.8  # of the answers; the others come alone
 BURST = 60  # spoilt frames before an answer, at most
 
 
@@ -61,7 +62,7 @@ async def trial(frames: int, seed: int, deadline_s: float) -> tuple[int, int, in
     async def script(request: Request, writer: asyncio.StreamWriter) -> None:
         nonlocal sent, before
         asked.append(request.number)
-        burst = [spoilt(rng, request, before) for _ in range(rng.randrange(BURST))]
+        burst = [spoilt(rng, request, before) for _ in range(rng.randrange(BURST) if rng.random() < SPOILT else 0)]
         sent += len(burst)
         before = frame(request.tid, request.unit, registers(request.function, truth(request)))
         writer.write(b"".join(burst) + before)
