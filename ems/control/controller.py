@@ -49,6 +49,7 @@ from ems.state.hold import DayHold, PeakHold, ValleyHold
 from ems.state.image import SiteImage
 from ems.state.interval import IntervalMeter
 from ems.state.run_log import RunLog
+from ems.state.throughput import DayThroughput
 
 FLOOR = {"plan": Level.L0, "rules": Level.L2, "capped": Level.L3}
 RAMP_LEAD_S = 10.0
@@ -91,6 +92,7 @@ class Controller:
         self.load_valley = ValleyHold(site.control.peak_hold_s)
         self.gross_valley = ValleyHold(site.control.peak_hold_s)
         self.run_log = RunLog(site)
+        self.throughput = DayThroughput(site)
         self.runs: dict[str, GeneratorRun] = {}
         self.import_hold = PeakHold(60.0)
         self.critical = DayHold()
@@ -152,6 +154,7 @@ class Controller:
             degraded=observed.degraded,
             exposure=exposure(self.site, verdict, self.last_storage, self.last_caps),
             runs=self.runs,
+            given_kwh=dict(self.throughput.given_kwh),
         )
 
     def _believed(self, image: SiteImage) -> tuple[SiteImage, SiteState]:
@@ -184,6 +187,7 @@ class Controller:
             "last_storage": dict(self.last_storage),
             "last_supply": dict(self.last_supply),
             "run_log": self.run_log.encode(),
+            "throughput": self.throughput.encode(),
             "obligations": [_encode_obligation(o) for o in self.obligations.values()],
             "charge": self.plausible.encode(),
             "trust": self.commissioning.encode(),
@@ -204,6 +208,8 @@ class Controller:
         self.last_supply = dict(memory.get("last_supply", {}))
         if "run_log" in memory:
             self.run_log.restore(memory["run_log"])
+        if "throughput" in memory:
+            self.throughput.restore(memory["throughput"])
         self.obligations = {o.id: o for o in map(decode_obligation, memory["obligations"])}
         self.plausible.restore(memory.get("charge", {}))
         self.commissioning.trust.restore(memory.get("trust", {}))
@@ -286,6 +292,7 @@ class Controller:
             gross_valley_kw=self.gross_valley.update(now, state.load_kw + state.generation_kw),
             correction_kw=self._correction_kw(state),
             last_supply_c=self.last_supply,
+            given_kwh=self.throughput.update(state),
             degraded=self.degraded.update(self.site, state),
             returning=self.recovery.update(state),
         )

@@ -34,3 +34,4 @@ class Decision:
     degraded: tuple[Standing, ...]  # modes in force
     exposure: Exposure  # what outlives the controller if it dies now
     runs: Mapping[str, GeneratorRun] = field(default_factory=dict)  # per generator
+    given_kwh: Mapping[str, float] = field(default_factory=dict)  # per store with a daily budget: discharged since local midnight

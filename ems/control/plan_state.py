@@ -27,6 +27,7 @@ def plan_state(site: Site, decision: Decision, interval_start: datetime | None) 
         poc_kw=state.poc_kw,
         outdoor_temp_c=state.outdoor_temp_c,
         runs=dict(decision.runs),
+        given_kwh=dict(decision.given_kwh),
         supply_temp_c=_led_supplies(decision),
     )
 

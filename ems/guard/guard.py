@@ -54,6 +54,7 @@ class Observed:
     gross_valley_kw: float = math.inf  # smallest import without storage and generation of the last seconds
     correction_kw: float = 0.0  # import above the limit that nothing explains, see correction.py
     last_supply_c: Mapping[str, float] = field(default_factory=dict)  # per plant that is led, as last sent
+    given_kwh: Mapping[str, float] = field(default_factory=dict)  # per store with a daily budget: discharged since local midnight
     degraded: tuple[Standing, ...] = ()  # modes in force
     returning: frozenset[str] = frozenset()  # stores that are back, but not for long enough
 
@@ -95,9 +96,19 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
     limit_kw, source = _limit(site, state, obligations, observed)
     room = _room(site, state, limit_kw, observed)
     exposure_s = _exposure_s(site)
-    storage = {b.id: battery_envelope(b, state.batteries[b.id], exposure_s, state.outdoor_temp_c) for b in site.batteries}
+    storage = {
+        b.id: battery_envelope(b, state.batteries[b.id], exposure_s, state.outdoor_temp_c, observed.given_kwh.get(b.id, 0.0))
+        for b in site.batteries
+    }
     for ups in site.upses:
-        storage[ups.id] = ups_envelope(ups, state.upses[ups.id], observed.critical_kw[ups.id], exposure_s, observed.since_normal_s[ups.id])
+        storage[ups.id] = ups_envelope(
+            ups,
+            state.upses[ups.id],
+            observed.critical_kw[ups.id],
+            exposure_s,
+            observed.since_normal_s[ups.id],
+            observed.given_kwh.get(ups.id, 0.0),
+        )
     storage = _hold_feeders(site, state, _hold_export(site, _hold_degraded(storage, observed), observed))
     caps = {c.id: _degraded_cap(c, cap_envelope(c, state.clusters[c.id]), state, observed.degraded) for c in site.clusters}
     for asset, kw in observed.fixed_kw.items():

@@ -80,6 +80,7 @@ class PlanInputs:
     it_now_kw: float | None = None
     import_now_kw: float | None = None  # measured at the meter; None where it is unknown
     supply_temp_c: Mapping[str, float] = field(default_factory=dict)  # measured, per plant whose supply may be led
+    given_kwh: Mapping[str, float] = field(default_factory=dict)  # per store with a daily budget: discharged since local midnight
     unavailable: frozenset[str] = frozenset()  # stores nobody may move now (local, silent, monitored)
     critical_q99_kw: float | None = None
     present: Mapping[str, float] = field(default_factory=dict)  # share of a store's rating and energy that is there; 1 where not named
@@ -103,6 +104,7 @@ class PlanInputs:
         single |= {f"reserve of {k}": v for k, v in self.reserve_kwh.items()} | {"cooling": self.cooling_kw, "IT power": self.it_now_kw}
         single["import"] = self.import_now_kw
         single |= self.generation.numbers() | {f"supply of {k}": v for k, v in self.supply_temp_c.items()}
+        single |= {f"throughput of {k}": v for k, v in self.given_kwh.items()}
         meter = self.meter
         single |= {"peak so far": meter.peak_so_far_kw, "expected peak": meter.expected_peak_kw, "interval": meter.interval_energy_kwh}
         for cluster, classes in self.backlog.items():

@@ -171,6 +171,7 @@ class PlanLoop:
             cooling_kw=state.cooling_kw,
             supply_temp_c=state.supply_temp_c,
             import_now_kw=state.poc_kw,
+            given_kwh=self._given_kwh(state),
             unavailable=frozenset(s.id for s in stores_of(self.site) if not self._measured(s.id, state) or is_worn_out(s)),
             present=self._present(state),
             critical_q99_kw=critical_q99_kw,
@@ -228,6 +229,12 @@ class PlanLoop:
         """Energies known of a store: its own, or those of the strings planned as it."""
         members = [s.id for s in self.classes[store]] if store in self.classes else [store]
         return {m: state.energy_kwh[m] for m in members if m in state.energy_kwh}
+
+    def _given_kwh(self, state: PlanState) -> dict[str, float]:
+        """What each store has given today; of a class what its strings have given together. Only of stores somebody counts."""
+        sums = {name: [state.given_kwh[s.id] for s in strings if s.id in state.given_kwh] for name, strings in self.classes.items()}
+        alone = {k: v for k, v in state.given_kwh.items() if k in self.site.assets}
+        return {**alone, **{name: sum(given) for name, given in sums.items() if given}}
 
     def _present(self, state: PlanState) -> dict[str, float]:
         """For each class of strings the share of its rating that is measured; silent strings are planned without."""

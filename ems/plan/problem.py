@@ -110,7 +110,9 @@ class PlanProblem:
             present = inputs.present.get(name, 1.0)
             battery.update(inputs.store_energy_kwh[name], v.duration_h, available, v.stored_value[name], v.readiness, present)
             if battery.budget is not None:
-                battery.budget.update(*v.local_days, inputs.store_energy_kwh[name], battery.battery.discharge_efficiency)
+                battery.budget.update(
+                    *v.local_days, inputs.store_energy_kwh[name], battery.battery.discharge_efficiency, inputs.given_kwh.get(name)
+                )
         for name, ups in self.blocks.upses.items():
             available = v.open_share * (name not in inputs.unavailable)
             ups.update(
@@ -123,7 +125,7 @@ class PlanProblem:
                 foreseen_kw(self.site, inputs, ups.ups.carries),
             )
             if ups.budget is not None:
-                ups.budget.update(*v.local_days, inputs.store_energy_kwh[name], ups.ups.discharge_efficiency)
+                ups.budget.update(*v.local_days, inputs.store_energy_kwh[name], ups.ups.discharge_efficiency, inputs.given_kwh.get(name))
 
     def _update_loads(self, inputs: PlanInputs, v: PlanValues) -> None:
         at_h = boundaries_h(inputs.horizon)

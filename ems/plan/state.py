@@ -29,6 +29,7 @@ class PlanState:
     outdoor_temp_c: float | None
     runs: dict[str, GeneratorRun] = field(default_factory=dict)  # per generator
     supply_temp_c: dict[str, float] = field(default_factory=dict)  # measured, per plant whose supply may be led
+    given_kwh: dict[str, float] = field(default_factory=dict)  # per store with a daily budget: discharged since local midnight
 
     def encode(self) -> dict[str, Any]:
         """Plain data for the mailbox."""
@@ -46,6 +47,7 @@ class PlanState:
             "outdoor_temp_c": self.outdoor_temp_c,
             "runs": {k: asdict(r) for k, r in self.runs.items()},
             "supply_temp_c": self.supply_temp_c,
+            "given_kwh": self.given_kwh,
         }
 
     @staticmethod
@@ -66,6 +68,7 @@ class PlanState:
             outdoor_temp_c=None if outdoor_temp_c is None else _number(outdoor_temp_c),
             runs={k: GeneratorRun(**r) for k, r in data.get("runs", {}).items()},
             supply_temp_c=_numbers(data.get("supply_temp_c", {})),
+            given_kwh=_numbers(data.get("given_kwh", {})),
         )
 
 

@@ -138,8 +138,9 @@ def _charge_limits(battery: Battery, present: float, power: Array, energy: Array
 
 
 def _budget(name: str, kwh_per_day: float, inputs: PlanInputs, power: Array, hours: Array, zone: ZoneInfo) -> Iterator[str]:
-    """Net discharge per local day; what today has given already is the block's to know."""
-    days: dict[object, float] = {}
+    """Net discharge per local day, with what has been counted today already; without a count today's is the block's to know."""
+    today = inputs.horizon.starts[0].astimezone(zone).date()
+    days: dict[object, float] = {today: min(inputs.given_kwh.get(name, 0.0), kwh_per_day)}
     for start, kw, h in zip(inputs.horizon.starts, np.maximum(-power, 0.0), hours, strict=True):
         day = start.astimezone(zone).date()
         days[day] = days.get(day, 0.0) + float(kw * h)

@@ -11,7 +11,7 @@ Array = NDArray[np.float64]
 
 class DailyBudget:
     """At most `kwh_per_day` discharged (at the terminals) in each local day of the horizon. It remembers what today has given already,
-    seen as the fall of the measured energy from plan to plan."""
+    as the controller counted it; where nobody counts, seen as the fall of the measured energy from plan to plan."""
 
     def __init__(self, kwh_per_day: float, discharge_kw: cp.Variable, days: int) -> None:
         self.kwh_per_day = kwh_per_day
@@ -21,13 +21,15 @@ class DailyBudget:
         self._day, self._given_kwh = 0, 0.0
         self._last_kwh: float | None = None
 
-    def update(self, day_hours: Array, today: int, energy_kwh: float, discharge_efficiency: float) -> None:
+    def update(self, day_hours: Array, today: int, energy_kwh: float, discharge_efficiency: float, given_kwh: float | None = None) -> None:
         """`day_hours`: hours of each step in each local day, today first; `today`: any number that names the day."""
         if today != self._day:
             self._day, self._given_kwh = today, 0.0
         elif self._last_kwh is not None:
             self._given_kwh += max(0.0, self._last_kwh - energy_kwh) * discharge_efficiency
         self._last_kwh = energy_kwh
+        if given_kwh is not None:
+            self._given_kwh = given_kwh
         rows = self.hours.shape[0]
         padded = np.zeros(self.hours.shape)
         padded[: min(rows, len(day_hours))] = day_hours[:rows]

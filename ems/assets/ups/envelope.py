@@ -6,11 +6,14 @@ from ems.assets.envelope import Envelope
 from ems.assets.ups.model import Ups, UpsState
 
 
-def ups_envelope(ups: Ups, state: UpsState, critical_kw: float, exposure_s: float, since_normal_s: float) -> Envelope:
+def ups_envelope(
+    ups: Ups, state: UpsState, critical_kw: float, exposure_s: float, since_normal_s: float, given_kwh: float = 0.0
+) -> Envelope:
     """The allowed battery power in kW, charging positive.
 
     `critical_kw` is the load the reserve must carry; `exposure_s` the seconds a discharge could outlive the controller; `since_normal_s`
-    the time since the UPS came back to normal operation (nothing is commanded in the first minute after a transfer).
+    the time since the UPS came back to normal operation (nothing is commanded in the first minute after a transfer); `given_kwh` what its
+    cells have given for the grid since local midnight.
     """
     why = _closed_because(ups, state, since_normal_s)
     if why:
@@ -21,6 +24,9 @@ def ups_envelope(ups: Ups, state: UpsState, critical_kw: float, exposure_s: floa
     envelope = Envelope(ups.id, -ups.rating_kw, ups.charge_kw, "rating", "rating")
     if not ups.is_bidirectional:
         envelope = envelope.narrowed(-max(0.0, state.load_kw), ups.charge_kw, "load carried")
+    if ups.cell_kwh_per_day is not None:
+        left_kwh = max(0.0, ups.cell_kwh_per_day - given_kwh)
+        envelope = envelope.narrowed(-left_kwh / hours, ups.charge_kw, "cell throughput of today")
     if ups.is_lead_acid:
         envelope = envelope.narrowed(0.0, ups.charge_kw, "lead-acid is never offered")
     envelope = envelope.narrowed(-usable_above_kwh * ups.discharge_efficiency / hours, ups.charge_kw, "reserve")
