@@ -36,7 +36,8 @@ def test_a_job_of_the_scenario_is_in_the_quantiles_of_the_plan_from_its_announce
 
 
 def test_the_peaks_to_come_reach_the_guard_of_a_replay(tmp_path: Path, monkeypatch: Any):
-    run = Run(world_with(tmp_path, 0.0), "plan")
+    path = made.write_scenario(tmp_path, hours=0.25, control_step_s="60")
+    run = Run(build_world(load_scenario(path), 7), "plan")
     assert run.controller is not None
     taken: list[dict[str, Any]] = []
     monkeypatch.setattr(run.controller.foreseen, "take", taken.append)
