@@ -1,4 +1,4 @@
-"""What was forecast and has not come true yet, per lead, in a ring: memory is bounded by the longest lead."""
+"""What was forecast and has not come true yet, in a ring per lead: memory is bounded by the sum of the leads."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ class Pending:
 
     def __init__(self, leads: Ints, width: int) -> None:
         self.leads = leads
-        self._size = int(leads[-1]) + 1
-        self._rows = np.full((self._size, len(leads), width), np.nan)
-        self._ends = np.full(self._size, -1)
-        self._columns = np.arange(len(leads))
+        self._sizes = np.asarray(leads) + 1  # of each lead's ring; the rings lie one after the other
+        self._begins = np.cumsum(self._sizes) - self._sizes
+        self._rows = np.full((int(self._sizes.sum()), width), np.nan)
+        self._ends = np.full(len(self._rows), -1)
 
     def put(self, end: int, values: Floats) -> None:
         """Keeps `values[lead, …]` issued when the first unknown cell was `end`."""
-        self._rows[end % self._size] = values
-        self._ends[end % self._size] = end
+        places = self._begins + end % self._sizes
+        self._rows[places] = values
+        self._ends[places] = end
 
     def due(self, cell: int) -> tuple[Floats, Bools]:
         """What was issued for `cell` at each lead, and which leads issued anything for it."""
         ends = cell + 1 - self.leads
-        places = ends % self._size
-        return self._rows[places, self._columns], self._ends[places] == ends
+        places = self._begins + ends % self._sizes
+        return self._rows[places], self._ends[places] == ends
 
 
 class Progress:

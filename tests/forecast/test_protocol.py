@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from ems.forecast.pending import Pending
 from ems.forecast.protocol import LEVELS, History, history_of, issue, uncrossed
 
 
@@ -42,3 +43,20 @@ def test_an_estimate_is_never_a_target():
 
 def test_crossed_quantiles_are_put_in_order():
     assert (np.diff(uncrossed(np.array([[3.0], [1.0], [2.0]])), axis=0) >= 0).all()
+
+
+def test_what_is_pending_is_handed_back_once_its_cell_is_known_also_after_a_jump():
+    leads = np.array([1, 3, 7])
+    pending = Pending(leads, 2)
+    before = 10
+    for end in (*range(10, 16), 19, 20):
+        for cell in range(before, end):
+            rows, ok = pending.due(cell)
+            for lead, row, is_there in zip(leads, rows, ok, strict=True):
+                issued_at = cell + 1 - lead
+                assert is_there == (issued_at in (10, 11, 12, 13, 14, 15, 19) and issued_at < end)
+                if is_there:
+                    assert list(row) == [issued_at, lead]
+        before = end
+        pending.put(end, np.column_stack([np.full(3, end), leads]))
+    assert pending._rows.shape == (14, 2)
