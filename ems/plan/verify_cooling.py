@@ -68,7 +68,8 @@ def _foreseen(site: Site, cooling: Cooling, inputs: PlanInputs) -> Array:
 
 def cold_power_kw(site: Site, cooling: Cooling, inputs: PlanInputs, plan: Plan) -> Array:
     """Power per step that leading the supply takes (or saves), from the planned course and the plant's curve: heat beyond what comes in
-    at the chord above it, heat left for later at the chord below, and a colder supply at its mean."""
+    at the chord above it with the coldest supply, heat left for later at the chord below it with the commissioned one, and a colder
+    supply at its mean."""
     plant, course = cooling.plant, np.array(plan.supply_temp_c[cooling.id])
     assert plant is not None
     out_kw = -np.diff(course) * plant.loop_kwh_per_k / np.array(plan.duration_h)
@@ -81,7 +82,8 @@ def cold_power_kw(site: Site, cooling: Cooling, inputs: PlanInputs, plan: Plan) 
         span_k = plant.supply_temp_c - lowest_c
         here, wide = plant.power_kw(heat, temp), max(span_k * plant.loop_kwh_per_k, plant.capacity_kw / 20.0)
         below = max(0.0, (here - plant.power_kw(max(heat - wide, 0.0), temp)) / min(wide, max(heat, 1e-9)))
-        above = max(below, (plant.power_kw(heat + wide, temp) - here) / wide)
-        per_k = max(0.0, plant.power_kw(heat, temp, span_k) - here) / span_k if span_k > 0.0 else 0.0
+        cold = plant.power_kw(heat, temp, span_k)
+        above = max(below, (plant.power_kw(heat + wide, temp, span_k) - cold) / wide)
+        per_k = max(0.0, cold - here) / span_k if span_k > 0.0 else 0.0
         power.append(out * (above if out > 0.0 else below) + per_k * colder)
     return np.array(power)

@@ -115,10 +115,11 @@ class ColdStore:
         most_kw, least_kw = plant.loop_kwh_per_k * (plant.supply_temp_c - coldest_c), 0.05 * plant.capacity_kw
         for heat, temp, most, coldest in zip(foreseen_kw, outdoor_temp_c, most_kw, coldest_c, strict=True):
             at_kw, step_kw = plant.power_kw(heat, temp), max(most, least_kw)
-            draws = (plant.power_kw(heat + step_kw, temp) - at_kw) / step_kw
+            span_k = plant.supply_temp_c - coldest
+            at_coldest_kw = plant.power_kw(heat, temp, span_k)
+            draws = (plant.power_kw(heat + step_kw, temp, span_k) - at_coldest_kw) / step_kw  # what is made cold is made at the cold end
             saves = max(0.0, (at_kw - plant.power_kw(max(0.0, heat - step_kw), temp)) / min(step_kw, max(heat, 1e-9)))
-            colder_kw = plant.power_kw(heat, temp, plant.supply_temp_c - coldest) - at_kw
-            rows.append((max(draws, saves), saves, max(0.0, colder_kw) / most if most > 0.0 else 0.0))
+            rows.append((max(draws, saves), saves, max(0.0, at_coldest_kw - at_kw) / most if most > 0.0 else 0.0))
         return np.array(rows).T
 
 
