@@ -42,7 +42,10 @@ CASES = (
 
 
 def test_each_fault_raises_its_own_alarm_within_its_time_and_clears(tmp_path: Path):
-    rows = [f"{{at: {(BEGINS_AT + timedelta(seconds=c.at_s)).isoformat()}, device: {c.device}, fault: {c.fault}, for_s: {c.for_s}}}" for c in CASES]
+    rows = [
+        f"{{at: {(BEGINS_AT + timedelta(seconds=c.at_s)).isoformat()}, device: {c.device}, fault: {c.fault}, for_s: {c.for_s}}}"
+        for c in CASES
+    ]
     (tmp_path / "faults.yaml").write_text(f"faults: [{', '.join(rows)}]\n")
     with Rig(tmp_path, SPEED, Mode.CONTROL, tmp_path / "faults.yaml") as rig:
         rig.start_control()
