@@ -43,7 +43,7 @@ from ems.timegrid import TimeGrid, interval_start
 Array = NDArray[np.float64]
 FRAME_S = 60.0
 Courses = tuple[tuple[float, float], ...]  # probability and quantile of each
-COURSES: Courses = ()  # in closed loop branches were no cheaper than the reserve for the upper quantile (tests/benchmarks/uncertainty.md)
+COURSES: Courses = ()  # branches: cheaper in one development week, dearer in another, twice the time (tests/benchmarks/uncertainty.md)
 REFILL_H = 2.0  # within this the UPS store can be refilled to its reserve: the load until then is what the reserve must carry
 
 
