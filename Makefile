@@ -53,6 +53,7 @@ sweep: $(DEV)
 # The named scenarios under several seeds and weeks, every plant 10 % off its file: tests/campaign/results.md. Goes on where it was stopped.
 results: $(DEV)
 	$(BIN)/python -m tests.campaign.results $(if $(ONLY),--only $(ONLY)) $(if $(KEEP),--keep)
+	$(BIN)/python -m tests.campaign.results_battery $(if $(ONLY),--only $(ONLY)) $(if $(KEEP),--keep)
 
 # The load section of tests/benchmarks/forecast.md, from the folder of real data.
 forecast-results: $(DEV)

@@ -49,6 +49,7 @@ class BoundResult:
     import_kw: Array
     it_kw: dict[str, Array]
     energy_kwh: dict[str, Array]
+    export_kw: Array = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True)
@@ -100,10 +101,10 @@ def solve_bound(site: Site, inputs: BoundInputs, budget_s: float = 120.0) -> Bou
         _add_cooling(lp, cooling, site, inputs, parts)
     parts.generation = add_generation(lp, site, inputs.available_kw, inputs.ordered, inputs.starts, inputs.step_h)
     parts.power += parts.generation.power
-    import_kw, over_kw = _add_connection(lp, site, inputs, parts)
+    import_kw, export_kw, over_kw = _add_connection(lp, site, inputs, parts)
     peaks = _add_peaks(lp, site, inputs, import_kw)
     parts.charges = add_charges(lp, site, inputs.starts, import_kw, inputs.step_h)
-    return _result(site, inputs, lp.solve(budget_s), parts, import_kw, over_kw, peaks, mean_price)
+    return _result(site, inputs, lp.solve(budget_s), parts, (import_kw, export_kw, over_kw), peaks, mean_price)
 
 
 def _add_cluster(lp: LinearProgram, cluster: Cluster, demand_kw: Mapping[str, Array], n: int, parts: _Parts) -> None:
@@ -261,7 +262,7 @@ def cooling_fractions(cooling: Cooling, outdoor_temp_c: Array) -> Array:
     return np.full(len(temps), PLANT_DOUBT * least)
 
 
-def _add_connection(lp: LinearProgram, site: Site, inputs: BoundInputs, parts: _Parts) -> tuple[Columns, Columns]:
+def _add_connection(lp: LinearProgram, site: Site, inputs: BoundInputs, parts: _Parts) -> tuple[Columns, Columns, Columns]:
     connection, n = site.point_of_connection, len(inputs.starts)
     limit_kw = inputs.import_limit_kw if inputs.import_limit_kw is not None else np.full(n, connection.import_limit_kw)
     price = _price(site, inputs)
@@ -272,7 +273,7 @@ def _add_connection(lp: LinearProgram, site: Site, inputs: BoundInputs, parts: _
     fixed_kw = sum(f.power_kw for f in site.fixed_loads)
     lp.require([(import_kw, 1.0), (export_kw, -1.0), *((c, -np.asarray(k)) for c, k in parts.power)], fixed_kw, fixed_kw)
     lp.require([(import_kw, 1.0), (over_kw, -1.0)], -np.inf, limit_kw)
-    return import_kw, over_kw
+    return import_kw, export_kw, over_kw
 
 
 def _add_peaks(lp: LinearProgram, site: Site, inputs: BoundInputs, import_kw: Columns) -> list[Columns]:
@@ -297,12 +298,11 @@ def _result(
     inputs: BoundInputs,
     found: LinearSolution,
     parts: _Parts,
-    import_kw: Columns,
-    over_kw: Columns,
+    meter: tuple[Columns, Columns, Columns],
     peaks: list[Columns],
     mean_price: float,
 ) -> BoundResult:
-    imported = found.value(import_kw)
+    imported, exported, over_kw = (found.value(columns) for columns in meter)
     peak_kw = [float(found.value(p)[0]) for p in peaks]
     stores = {s.id: s for s in stores_of(site)}
     energy = {name: found.value(columns) for name, columns in parts.energy.items()}
@@ -311,7 +311,7 @@ def _result(
     charged = parts.charges.money(found)
     energy_cost = found.objective + owed - fuel - site.tariff.demand_price_per_kw_month * sum(peak_kw) - charged - parts.charges.free_money
     wear, work = (float(sum(price * found.value(c).sum() for c, price in group)) for group in (parts.throughput, parts.work))
-    breach = float(site.point_of_connection.import_breach_price_per_kwh * found.value(over_kw).sum() * inputs.step_h)
+    breach = float(site.point_of_connection.import_breach_price_per_kwh * over_kw.sum() * inputs.step_h)
     final_credit = sum(-e[-1] * mean_price * stores[name].discharge_efficiency for name, e in energy.items())
     cost = {
         "energy": energy_cost - wear - work - breach - final_credit,
@@ -324,7 +324,7 @@ def _result(
     if site.generators:
         cost["fuel"] = fuel
     it = {name: found.value(c) for name, c in parts.it.items()}
-    return BoundResult(sum(cost.values()), cost, max(peak_kw), float(found.gap), True, imported, it, energy)
+    return BoundResult(sum(cost.values()), cost, max(peak_kw), float(found.gap), True, imported, it, energy, exported)
 
 
 def _adder(site: Site) -> float:

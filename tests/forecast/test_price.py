@@ -1,5 +1,6 @@
 """Prices ahead: nothing of the future, better than the day before, honest quantiles, and an answer to every kind of bad history."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -126,11 +127,11 @@ def test_the_plan_is_given_the_books_prices_until_three_days_are_known():
 
 def test_the_plan_is_given_the_forecasts_mean_and_past_steps_their_known_price():
     source = ForecastPrices()
-    source.add(rows(8))
+    source.add(rows(5))
     starts = [NOW - QUARTER * 2, NOW - QUARTER, *hours()[0]]
     expected = source.forecast(NOW, starts, [0.25, 0.25, *hours()[1]])
     assert source.forecast_now is not None
-    assert expected[:2] == pytest.approx([r.price_per_kwh for r in rows(8)[-2:]])
+    assert expected[:2] == pytest.approx([r.price_per_kwh for r in rows(5)[-2:]])
     assert np.isfinite(expected).all()
     low, high = source.forecast_now.q(0.01).min(), source.forecast_now.q(0.99).max()
     assert ((expected[2:] >= low) & (expected[2:] <= high)).all()
@@ -142,15 +143,15 @@ def test_prices_not_yet_known_change_nothing_the_plan_is_given():
         PriceRow(NOW + timedelta(hours=h), NOW + timedelta(hours=h + 1), NOW + timedelta(seconds=1), 3.0, DAY_AHEAD) for h in range(48)
     ]
     late = [PriceRow(NOW + QUARTER * i, NOW + QUARTER * (i + 1), NOW + QUARTER * (i + 1), 4.0) for i in range(96)]
-    clean.add(rows(8))
-    poisoned.add([*rows(8), *day_ahead, *late])
+    clean.add(rows(5))
+    poisoned.add([*rows(5), *day_ahead, *late])
     assert (clean.forecast(NOW, *hours()) == poisoned.forecast(NOW, *hours())).all()
 
 
 def test_a_price_known_ahead_is_passed_on_as_it_is():
     source = ForecastPrices()
     told = [PriceRow(NOW + timedelta(hours=h), NOW + timedelta(hours=h + 1), NOW - timedelta(hours=10), 0.5 + h) for h in range(12)]
-    source.add([*rows(8), *told])
+    source.add([*rows(5), *told])
     expected = source.forecast(NOW, *hours(24))
     assert source.forecast_now is not None
     assert expected[:12] == pytest.approx(0.5 + np.arange(12.0))
@@ -159,7 +160,63 @@ def test_a_price_known_ahead_is_passed_on_as_it_is():
 
 def test_old_prices_are_left_to_the_book():
     source = ForecastPrices()
-    source.add(rows(8))
+    source.add(rows(5))
     later = NOW + timedelta(hours=9)
     starts = [later + timedelta(hours=i) for i in range(24)]
     assert (source.forecast(later, starts, [1.0] * 24) == PriceBook.forecast(source, later, starts, [1.0] * 24)).all()
+
+
+def five_minute_rows(days: int, known_early: bool):
+    """Real-time rows of the days before NOW and the one that begins at NOW, 5 min each, known when they begin or when they end."""
+    values = np.append(np.repeat(prices(days), 12), 77.0)
+    step, begin = timedelta(minutes=5), NOW - timedelta(days=days)
+    return [
+        PriceRow(begin + step * i, begin + step * (i + 1), begin + step * (i + (not known_early)), v / 1000) for i, v in enumerate(values)
+    ]
+
+
+def fine(n: int = 12):
+    return [NOW + timedelta(minutes=5 * i) for i in range(n)], [1 / 12] * n
+
+
+def test_a_market_settled_every_five_minutes_is_forecast_in_its_own_cells():
+    source = ForecastPrices()
+    source.add(five_minute_rows(5, known_early=False))
+    assert np.isfinite(source.forecast(NOW, *fine())).all()
+    assert source.forecast_now is not None and source.forecast_now.step_s == 300.0
+    assert source.forecast_now.made_at == NOW
+    assert source.basis(NOW, *fine()) == ("forecast",) * 12
+
+
+def test_a_price_known_when_its_interval_begins_is_passed_on_exactly_and_learnt_from():
+    source = ForecastPrices()
+    source.add(five_minute_rows(5, known_early=True))
+    expected = source.forecast(NOW, *fine())
+    assert expected[0] == 0.077
+    assert source.forecast_now is not None and source.forecast_now.made_at == NOW + timedelta(minutes=5)
+    assert source.basis(NOW, *fine())[:2] == ("real time known", "forecast")
+    calm = ForecastPrices()
+    calm.add(five_minute_rows(5, known_early=True)[:-1])
+    assert expected[1] > calm.forecast(NOW, *fine())[1]  # a high price lasts a while
+
+
+def test_a_day_ahead_price_published_within_the_running_interval_is_not_seen_at_its_beginning():
+    clean, poisoned = ForecastPrices(), ForecastPrices()
+    known = [replace(r, available_at=r.valid_from) for r in [*rows(5), PriceRow(NOW, NOW + QUARTER, NOW, 0.03)]]
+    later = [PriceRow(t, t + timedelta(hours=1), NOW + timedelta(minutes=5), 3.0, DAY_AHEAD) for t in hours()[0]]
+    clean.add(known)
+    poisoned.add([*known, *later])
+    assert (clean.forecast(NOW, *hours()) == poisoned.forecast(NOW, *hours())).all()
+    after = NOW + QUARTER
+    assert (clean.forecast(after, *hours()) != poisoned.forecast(after, *hours())).any()
+
+
+def test_a_year_of_published_prices_is_not_forgotten_before_its_time():
+    source = ForecastPrices()
+    told = [
+        PriceRow(NOW + h, NOW + h + timedelta(hours=1), NOW - timedelta(hours=10), 0.4, DAY_AHEAD) for h in map(timedelta, range(-9, 3))
+    ]
+    far = NOW + timedelta(days=300)
+    source.add([*rows(8), *told, PriceRow(far, far + timedelta(hours=1), far - timedelta(hours=10), 0.4, DAY_AHEAD)])
+    source.forecast(NOW, *hours())
+    assert np.isfinite(source._ahead.at(np.array([int(NOW.timestamp()) // 900]), 10**9)).all()
