@@ -248,8 +248,7 @@ class PlanLoop:
         since_h = max(0.0, (now - state.at).total_seconds()) / 3600
         metered_kwh = state.interval_kwh + max(0.0, state.poc_kw) * since_h if state.interval_start == running else 0.0
         next_month_at = next_month_start(now, self.site.time_zone)
-        closes_at = next_month_at if self.settle_at is None else min(next_month_at, self.settle_at)  # the peak counts until then
-        days_left = max(0.0, (closes_at - now) / timedelta(days=1))
+        days_left = (next_month_at - now) / timedelta(days=1)
         return DemandMeter(
             peak_so_far_kw=state.peak_so_far_kw,
             expected_peak_kw=self.peak.expected_kw(now, self.prices, self.weather, days_left),

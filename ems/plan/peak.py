@@ -7,9 +7,8 @@ Too high costs less than too low: a first guess of 0.88 of the limit did as well
 possible in a week whose load rises to its end; hence 1.15 and 0.88. With the days of the loads permuted, so that the history may already
 hold the surge, the factor alone fell to 0.39 at worst: see `tempered`.
 
-The days seen are looked at anew every day (a load that grows is followed), and the days left end where the accounts do: three development
-weeks, share of the possible: 0.76, 0.63, 0.17 with one look a month; 0.22 instead of 0.17 in the week that grows. A peak priced by tiers,
-as an expectation over what the month may still set, gave in to surges that a single one held: 0.54 and 0.16 instead of 0.63 and 0.17.
+Tried since and not kept, on three development weeks (tests/benchmarks/uncertainty.md): days seen looked at anew every day, with days left
+that end where the accounts do (0.2 % cheaper in all, a July week 1 % dearer); a peak priced by tiers as an expectation (dearer).
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ QUARTER_S = 900
 
 
 class PeakExpectation:
-    """Collects demand as 15-min means and expects the peak anew every day, and sooner while the history is short."""
+    """Collects demand as 15-min means and expects the peak once a month, earlier again while the history is short."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -61,13 +60,13 @@ class PeakExpectation:
         self._sums.pop(quarter - DAYS * 96 - 1, None)
 
     def expected_kw(self, now: datetime, prices: PriceSource, weather: WeatherSource, days_left: float = math.inf) -> float:
-        """The peak to expect in a month, or in what is left of it, in kW of import. The history is looked at when a day begins and when
+        """The peak to expect in a month, or in what is left of it, in kW of import. The history is looked at when a month begins and when
         another day of it is there."""
         hour = int(now.timestamp()) // 3600
         if hour != self._looked_at:
             self._looked_at = hour
             quarters = self._complete_quarters(now)
-            made_for = (now.astimezone(ZoneInfo(self.site.time_zone)).strftime("%Y-%m-%d"), len(quarters) // 96)
+            made_for = (now.astimezone(ZoneInfo(self.site.time_zone)).strftime("%Y-%m"), len(quarters) // 96)
             if made_for != self._made_for:
                 self._seen_kw = self._least_peak_kw(now, quarters, prices, weather)
                 self._made_for = made_for
