@@ -405,7 +405,8 @@ class Controller:
         if rung.level <= Level.L1 and self.plan is not None:
             return advise_from_plan(self.site, self.plan, rung.level.name, state, trends, self.billing.peak_kw, self.classes)
         if rung.level is Level.L2:
-            return advise_by_rules(self.site, state, verdict.limit_kw, self.billing.peak_kw)
+            limit_kw = momentary_limit(self.site.point_of_connection, self._in_force(state.now), state.now)[0]
+            return advise_by_rules(self.site, state, limit_kw, self.billing.peak_kw)  # a ramp in between is no lower limit to shave to
         return advise_limits_only(self.site)
 
     def _setpoints(self, rung: Rung, state: SiteState, verdict: Verdict, advice: Advice, trends: dict[str, ClusterTrend]) -> list[Setpoint]:

@@ -202,10 +202,9 @@ def _yield_charging(verdict: Verdict, need: Need, wishes: dict[str, Wish]) -> di
 
 def _serve_at_limit(verdict: Verdict, need: Need, wishes: dict[str, Wish]) -> dict[str, Wish]:
     """Discharges for work that the standing caps would cut, except what is cheaper to defer than to serve from storage."""
-    short_it_kw = _short_it_kw(verdict, need, wishes) - need.cheap_kw
-    if short_it_kw <= 0.0:
-        return wishes
-    return _discharge(verdict, wishes, short_it_kw * (1.0 + verdict.room.loss_fraction), "serve work at the import limit")[0]
+    short_kw = (_short_it_kw(verdict, need, wishes) - need.cheap_kw) * (1.0 + verdict.room.loss_fraction)
+    helps_kw = sum(w.kw for w in wishes.values()) - verdict.room.storage_kw(verdict.room.safe_it_kw())  # beyond it caps no longer widen
+    return _discharge(verdict, wishes, min(short_kw, helps_kw), "serve work at the import limit")[0]
 
 
 def _stay_under_load(

@@ -76,6 +76,7 @@ class Verdict:
     storage_high_kw: float  # the sum of all storage may not exceed this until narrower caps are read back
     storage_high_rule: str
     load_valley_kw: float
+    trip_kw: float  # of the largest cooling: a load that can go at once
     export_limit_kw: float
     generation: dict[str, Envelope] = field(default_factory=dict)  # generators and renewables, generating negative
     heat_allowed_kw: dict[str, float] = field(default_factory=dict)  # per chilled-water plant that says what it can remove
@@ -88,7 +89,7 @@ class Verdict:
         smallest load of the last seconds. Cooling may have begun to fall already, so only most of it is counted."""
         room = self.room
         load_kw = it_kw * (1.0 + room.loss_fraction) + room.cooling_kw * (1.0 - room.growth) + room.fixed_kw - room.unfirm_kw
-        return -(max(0.0, min(load_kw, self.load_valley_kw)) * EXPORT_MARGIN + self.export_limit_kw)
+        return -(max(0.0, min(load_kw, self.load_valley_kw) - self.trip_kw) * EXPORT_MARGIN + self.export_limit_kw)
 
 
 def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], observed: Observed) -> Verdict:
@@ -109,7 +110,7 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
             observed.since_normal_s[ups.id],
             observed.given_kwh.get(ups.id, 0.0),
         )
-    storage = _hold_feeders(site, state, _hold_export(site, _hold_degraded(storage, observed), observed))
+    storage = _hold_feeders(site, state, _hold_export(site, state, _hold_degraded(storage, observed), observed))
     caps = {c.id: _degraded_cap(c, cap_envelope(c, state.clusters[c.id]), state, observed.degraded) for c in site.clusters}
     for asset, kw in observed.fixed_kw.items():
         part = storage if asset in storage else caps
@@ -133,6 +134,7 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
         storage_high_kw=high_kw,
         storage_high_rule=rule,
         load_valley_kw=observed.load_valley_kw,
+        trip_kw=_trip_kw(state),
         export_limit_kw=site.point_of_connection.export_limit_kw,
         heat_allowed_kw=_heat_allowed(site, state),
         supply=_supplies(site, state, ceilings, observed.last_supply_c),
@@ -266,9 +268,13 @@ def _degraded_cap(cluster: Cluster, envelope: Envelope, state: SiteState, standi
     return envelope.narrowed(envelope.low_kw, max(envelope.low_kw, high_kw), name) if name else envelope
 
 
-def _hold_export(site: Site, storage: dict[str, Envelope], observed: Observed) -> dict[str, Envelope]:
-    """Discharge may not push power out beyond the export limit, even if the load falls to its recent low."""
-    lowest_kw = -(max(0.0, observed.load_valley_kw) * EXPORT_MARGIN + site.point_of_connection.export_limit_kw)
+def _trip_kw(state: SiteState) -> float:
+    return max((c.power_kw for c in state.coolings.values()), default=0.0)
+
+
+def _hold_export(site: Site, state: SiteState, storage: dict[str, Envelope], observed: Observed) -> dict[str, Envelope]:
+    """Discharge may not push power out beyond the export limit, even if the load falls to its recent low and the largest cooling trips."""
+    lowest_kw = -(max(0.0, observed.load_valley_kw - _trip_kw(state)) * EXPORT_MARGIN + site.point_of_connection.export_limit_kw)
     total_kw = sum(e.low_kw for e in storage.values())
     if total_kw >= lowest_kw or total_kw >= 0.0:
         return storage
