@@ -15,6 +15,7 @@ from ems.commitment import Commitment
 from ems.forecast.announced import AnnouncedLoad
 from ems.forecast.jobs import SourceWithJobs
 from ems.forecast.load import LoadForecaster
+from ems.forecast.price_source import ForecastPrices
 from ems.forecast.quantiles import Quantiles
 from ems.forecast.served import load_source
 from ems.horizon import Horizon
@@ -73,7 +74,7 @@ class PlanLoop:
         self.loads: dict[str, LoadSource] = (
             dict(loads) if loads is not None else {c.id: load_source(c.rating_kw, c.idle_kw) for c in site.clusters}
         )
-        self.prices: PriceSource = prices if prices is not None else PriceBook(site.tariff.market_fallback_per_kwh)
+        self.prices: PriceSource = prices if prices is not None else expected_prices(site)
         self.weather: WeatherSource = weather if weather is not None else WeatherBook()
         self.settle_at = settle_at
         is_peak_priced = site.tariff.demand_price_per_kw_month > 0.0 and bool(site.clusters)
@@ -256,6 +257,14 @@ class PlanLoop:
             interval_energy_kwh=metered_kwh,
             next_month_at=next_month_at,
         )
+
+
+def expected_prices(site: Site) -> PriceBook:
+    """Forecasts where the tariff follows a real-time market; a day-ahead price is published, and fixed prices need none."""
+    tariff = site.tariff
+    if {"indexed", "real_time"}.isdisjoint({tariff.energy, tariff.export_energy}):
+        return PriceBook(tariff.market_fallback_per_kwh)
+    return ForecastPrices(tariff.market_fallback_per_kwh, site.time_zone)
 
 
 def next_month_start(now: datetime, time_zone: str) -> datetime:
