@@ -48,7 +48,9 @@ def goals(found: Found) -> list[str]:
     over = [most(r, "import_excursion_s") for r in found.values()]
     short = [most(r, "reserve_shortfall_s") for r in found.values()]
     if found:
-        lines.append(row("seconds over the import limit, every case and policy but none", "0", f"{max(over):g}", max(over) == 0.0))
+        names = {n for r in found.values() for n, p in r["policies"].items() if n != "none" and p["limits"]["import_excursion_s"] > 0.0}
+        text = f"{max(over):g}" + (f" ({', '.join(sorted(names))})" if names else "")
+        lines.append(row("most seconds over the import limit, every case and policy but none", "0", text, max(over) == 0.0))
         lines.append(row("seconds short of reserve, likewise", "0", f"{max(short):g}", max(short) == 0.0))
     ratios = [penalty(r) for case, r in found.items() if case.scenario == "tight-limit"]
     if ratios:
