@@ -260,11 +260,13 @@ class PlanLoop:
 
 
 def expected_prices(site: Site) -> PriceBook:
-    """Forecasts where the tariff follows a real-time market; a day-ahead price is published, and fixed prices need none."""
+    """Forecasts where the site sells at a real-time market: there the price is all it lives on. Who only buys plans on the book's rule
+    (prices known, then day-ahead): over four development weeks forecasts earned it 0.1 to 0.3 %, less than a seed moves, and none of those
+    weeks was scarce."""
     tariff = site.tariff
-    if {"indexed", "real_time"}.isdisjoint({tariff.energy, tariff.export_energy}):
-        return PriceBook(tariff.market_fallback_per_kwh)
-    return ForecastPrices(tariff.market_fallback_per_kwh, site.time_zone)
+    if tariff.export_energy in ("indexed", "real_time"):
+        return ForecastPrices(tariff.market_fallback_per_kwh, site.time_zone)
+    return PriceBook(tariff.market_fallback_per_kwh)
 
 
 def next_month_start(now: datetime, time_zone: str) -> datetime:
