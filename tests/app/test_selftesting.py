@@ -16,7 +16,7 @@ from ems.journal.read import read_journal
 from ems.messages import Mode, OrderKind
 from tests.app.rig import Rig
 
-SPEED = 20.0
+SPEED = 10.0  # half a second of wall time before a reading is stale: the machine may be busy
 PAGE = "sunspec-der-battery"
 
 
