@@ -19,9 +19,7 @@ from ems.site.tariff import MARKET
 PER_HOUR = 6
 MOVE = 0.5  # of all storage power
 HOUR = timedelta(hours=1)
-WHY = "turned round six times within the hour: idle"
 TRADES_PER_HOUR = 30  # twelve settlements of five minutes, each perhaps begun by the plan before, and some more
-WHY_TRADING = f"turned round {TRADES_PER_HOUR} times within the hour: idle"
 
 
 class Turns:
@@ -30,7 +28,7 @@ class Turns:
     def __init__(self, site: Site) -> None:
         self._move_kw = MOVE * (sum(b.power_kw for b in site.batteries) + sum(u.charge_kw for u in site.upses))
         trades = site.tariff.export_energy in MARKET
-        self._per_hour, self._why = (TRADES_PER_HOUR, WHY_TRADING) if trades else (PER_HOUR, WHY)
+        self._per_hour = TRADES_PER_HOUR if trades else PER_HOUR
         self._turns: deque[datetime] = deque(maxlen=self._per_hour)
         self._extreme_kw = 0.0  # the furthest the sum went in the present direction
         self._direction = 0
@@ -40,7 +38,8 @@ class Turns:
         self._follow(now, sum(w.kw for w in advice.storage.values()))
         if len(self._turns) < self._per_hour or now - self._turns[0] >= HOUR:
             return advice
-        idle = {asset: w if w.is_ordered or w.kw == 0.0 else Wish(0.0, f"{advice.name} {self._why}") for asset, w in advice.storage.items()}
+        why = f"{advice.name} turned round {self._per_hour} times within the hour: idle"
+        idle = {asset: w if w.is_ordered or w.kw == 0.0 else Wish(0.0, why) for asset, w in advice.storage.items()}
         return replace(advice, storage=idle)
 
     def encode(self) -> list[str]:
