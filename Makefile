@@ -21,7 +21,7 @@ demo: $(RUN)
 	$$run $(BIN)/ems demo $(if $(SPEED),--speed $(SPEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(PORT),--port $(PORT)) || exit $$?
 
 test: lint
-	$(BIN)/pytest -n 2 -m "not slow and not bench"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow and not bench"
 
 lint: $(DEV)
 	$(BIN)/ruff check
