@@ -174,3 +174,59 @@ def offer_lines(
             continue
         kw = " ".join(f"{v:>7.0f}" for v in found.kw.values())
         yield f"{found.program:<20} {found.hours:>5g} {kw}  {found.limiting}{'; not offered: ' + found.refusal if found.refusal else ''}"
+
+
+@programs_app.command("statement")
+def programs_statement(
+    month: Annotated[
+        str | None, typer.Option("--month", help="A local month such as 2027-07; default this one.", show_default=False)
+    ] = None,
+    program: Annotated[str | None, typer.Option("--program", help="Only this programme; default all enrolled.", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+    state_dir: StateOption = None,
+) -> None:
+    """What each programme owes for a month: readiness scaled by performance, and its events, as low, expected and high."""
+    from ems.app.events import opened
+    from ems.errors import DataError
+    from ems.site.checks import near_miss
+
+    with opened(state_dir) as (_, desk, now):
+        if program is not None and program not in desk.enrolments:
+            raise DataError(f"the site is not enrolled in {program}{near_miss(program, desk.enrolments)}")
+        names = [program] if program is not None else sorted(desk.enrolments)
+        show(statement_lines(desk, names, month_of(month, now), as_json))
+
+
+def month_of(text: str | None, now: datetime) -> date:
+    """The first day of a month given as text, of the running one when none is."""
+    from datetime import date
+
+    from ems.app.wrong_usage import WrongUsage
+
+    if text is None:
+        return now.date().replace(day=1)
+    try:
+        return date.fromisoformat(f"{text}-01")
+    except ValueError:
+        raise WrongUsage(f"--month {text}: expected a month such as 2027-07") from None
+
+
+def statement_lines(desk: Desk, names: list[str], month: date, as_json: bool) -> Iterator[str]:
+    """Per programme a heading, a line per kind of pay and per event, and the sum."""
+    import json
+
+    from ems.program.months import month_statement
+
+    if not names:
+        yield "the site is enrolled in no programme"
+    for name in names:
+        found = month_statement(desk.programs[name], desk.enrolments[name], month, desk.events.values())
+        if as_json:
+            yield json.dumps(found.encode())
+            continue
+        low, expected, high = found.performance
+        yield f"{name}  {found.month}  {found.committed_kw:g} kW, {found.hours:g} h, rules {found.rule_version}"
+        yield f"  delivered of what was owed: {low:.1%} / {expected:.1%} / {high:.1%}"
+        yield from (f"  {x.name:<32} {x.low:>12} {x.expected:>12} {x.high:>12}" for x in found.lines)
+        yield from (f"  {c.event:<32} {c.low:>12} {c.expected:>12} {c.high:>12}  {c.note}".rstrip() for c in found.called)
+        yield f"  {'sum in ' + found.currency + ' (low, expected, high)':<32} {found.low:>12} {found.expected:>12} {found.high:>12}"

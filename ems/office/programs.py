@@ -18,6 +18,7 @@ from ems.errors import DataError
 from ems.history.read import HistoryReader
 from ems.mailbox import Mailbox
 from ems.obligation import Obligation
+from ems.office.settled_prices import settled_prices
 from ems.plan.plan import Plan, decode_plan
 from ems.plan.state import PlanState
 from ems.program.baseline import Period
@@ -104,7 +105,8 @@ class RunPorts:
         others = self.desk.events.values() if self.desk is not None else ()
         periods = [(s.event.start, min(s.event.end, s.ended_at or s.event.end)) for s in others if s.moved_at and s.event.id != event.id]
         meter = self.meter(event.start, until + reading_plan(terms)[1], terms)
-        return MeasureInputs(event, status.accepted_kw, until, meter, tuple(p for p in periods if p[1] > p[0]))
+        prices = settled_prices(self._mailbox, terms, event.start, until)
+        return MeasureInputs(event, status.accepted_kw, until, meter, tuple(p for p in periods if p[1] > p[0]), prices)
 
     def meter(self, start: datetime, end: datetime, terms: Terms) -> MeterSeries:
         """The point of connection in history, from as long before `start` as the baseline looks. DataError when there is none."""

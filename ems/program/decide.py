@@ -11,6 +11,8 @@ from ems.program.states import State
 from ems.program.status import EventStatus
 from ems.program.terms import Terms
 
+OUTSIDE = "outside the programme"  # begins the reason of a refusal that costs no performance
+
 
 @dataclass(frozen=True)
 class Feasibility:
@@ -51,7 +53,7 @@ def decide(terms: Terms, event: GridEvent, found: Feasibility, accept_probabilit
         return Decision(State.ACCEPTED, "mandatory", None, alarm)
     outside = terms.covers(event.start, event.end)
     if outside or exhausted:
-        return Decision(State.DECLINED, f"outside the programme: {outside or exhausted}")
+        return Decision(State.DECLINED, f"{OUTSIDE}: {outside or exhausted}")
     if found.chance >= accept_probability and found.net_value >= 0:
         return Decision(State.ACCEPTED, f"{found.asked_kw:.0f} kW with probability {found.chance:.2f}, net value {found.net_value:.2f}")
     if found.net_value < 0 and found.chance >= accept_probability:

@@ -93,6 +93,11 @@ def reading_plan(terms: Terms) -> tuple[timedelta, timedelta, int]:
     return before, timedelta(hours=method.after_h[1]), min(15, method.interval_min)
 
 
+def settlement_interval_min(terms: Terms) -> int:
+    """The length of the intervals in which a programme measures and pays."""
+    return 15 if terms.baseline is None else method_of(terms.baseline.method, terms.baseline.with_).interval_min
+
+
 def event_day(inputs: MeasureInputs, terms: Terms) -> EventDay:
     """What the baseline is asked for."""
     return EventDay(inputs.event.start, inputs.until, terms.zone, terms.kind_of_day, inputs.other_events)

@@ -74,6 +74,7 @@ class Settlement:
     performance: float  # delivered / obligation over the event, unclamped
     obligation_kwh: float
     delivered_kwh: float
+    performance_range: tuple[float, float] = (1.0, 1.0)  # the same in the worst and in the best case
 
     @property
     def low(self) -> Decimal:
@@ -108,6 +109,7 @@ class Settlement:
             "expected": str(self.expected),
             "high": str(self.high),
             "performance": self.performance,
+            "performance_range": list(self.performance_range),
             "obligation_kwh": self.obligation_kwh,
             "delivered_kwh": self.delivered_kwh,
             "is_compliant": self.is_compliant,
@@ -133,10 +135,11 @@ def settle(
     in_favour = _records(terms, duty, baseline, meter, loss_factor, -min(0.0, error[0]), -ESTIMATED_ERROR)
     cases = [_money(terms, duty, records, price_per_kwh) for records in (against, expected, in_favour)]
     lines = tuple(Line(name, *sorted_around(cases[0][name], cases[1][name], cases[2][name])) for name in cases[1])
+    worst, usual, best = (_delivered_share(records) for records in (against, expected, in_favour))
     obligation_kwh = sum(r.obligation_kw * r.hours for r in expected)
     delivered_kwh = sum(r.delivered_kw * r.hours for r in expected)
-    performance = delivered_kwh / obligation_kwh if obligation_kwh > 0 else 1.0
-    return Settlement(terms.program, terms.version, terms.currency, expected, lines, performance, obligation_kwh, delivered_kwh)
+    span = (min(worst, usual), max(best, usual))
+    return Settlement(terms.program, terms.version, terms.currency, expected, lines, usual, obligation_kwh, delivered_kwh, span)
 
 
 def sorted_around(low: Decimal, expected: Decimal, high: Decimal) -> tuple[Decimal, Decimal, Decimal]:
@@ -175,16 +178,19 @@ def _money(terms: Terms, duty: Duty, records: Sequence[PerformanceRecord], price
     lines: dict[str, Decimal] = {}
     for number, payment in enumerate(terms.payments):
         scale = factor if payment.scaled_by_performance else 1.0
-        lines[f"{number + 1}: paid per {payment.per}"] = _cents(scale * _paid(payment, duty, records, prices))
+        lines[f"{number + 1}: paid per {payment.per}"] = cents(scale * _paid(payment, duty, records, prices))
     for number, penalty in enumerate(terms.penalties):
-        lines[f"{number + 1}: penalty per {penalty.per}"] = -_cents(_penalty(penalty, duty, records))
+        lines[f"{number + 1}: penalty per {penalty.per}"] = -cents(_penalty(penalty, duty, records))
     return lines
 
 
 def _performance(terms: Terms, records: Sequence[PerformanceRecord]) -> float:
+    return min(max(_delivered_share(records), terms.performance.floor), terms.performance.cap)
+
+
+def _delivered_share(records: Sequence[PerformanceRecord]) -> float:
     asked = sum(r.obligation_kw * r.hours for r in records)
-    factor = sum(r.delivered_kw * r.hours for r in records) / asked if asked > 0 else 1.0
-    return min(max(factor, terms.performance.floor), terms.performance.cap)
+    return sum(r.delivered_kw * r.hours for r in records) / asked if asked > 0 else 1.0
 
 
 def _paid(payment: PaymentFile, duty: Duty, records: Sequence[PerformanceRecord], prices: Mapping[datetime, float] | None) -> float:
@@ -220,5 +226,6 @@ def _penalty(penalty: PenaltyFile, duty: Duty, records: Sequence[PerformanceReco
     return owed if penalty.stop_loss is None else min(owed, penalty.stop_loss)
 
 
-def _cents(money: float) -> Decimal:
+def cents(money: float) -> Decimal:
+    """Money in whole cents."""
     return Decimal(repr(round(money, 9))).quantize(CENT, ROUND_HALF_UP)
