@@ -14,7 +14,7 @@ from ems.app.witness import POINTS, WITNESS, export_sheets
 from ems.errors import EmsError
 from ems.journal.read import read_journal
 from ems.messages import Mode, OrderKind
-from tests.app.rig import Rig
+from tests.app.rig import Rig, until
 
 SPEED = 10.0  # half a second of wall time before a reading is stale: the machine may be busy
 PAGE = "sunspec-der-battery"
@@ -39,8 +39,7 @@ def test_a_sound_battery_passes_and_everything_is_written_down(tmp_path: Path):
         assert [e.body["asset"] for e in read_journal(tmp_path, "self_test")] == ["bess-1"]
         assert {a for a, n in rig.plant()["writes"].items() if n} == {"bess-1"}
         list(export_sheets("demo-2mw", tmp_path / "sheets", None, tmp_path))
-        snapshot = rig.snapshot()
-        assert snapshot is not None and snapshot["trust"]["bess-1"]["state"] == "proven"
+        until(lambda: (rig.snapshot() or {})["trust"]["bess-1"]["state"] == "proven", 10, "trust is proven, in the cycle after the report")
     points, witness = (list(csv.DictReader((tmp_path / "sheets" / f"{n}.csv").open())) for n in ("points", "witness"))
     assert tuple(points[0]) == POINTS and tuple(witness[0]) == WITNESS
     assert {row["asset"] for row in points} == set(rig.run_file.site.links)
