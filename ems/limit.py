@@ -16,9 +16,22 @@ class LimitKind(StrEnum):
     ORDER = "order"
 
 
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """`kw` of import that a limit allows now; `words` say where that comes from."""
+
+    kw: float
+    words: str
+
+
 @dataclass(frozen=True)
 class Limit:
-    """An upper bound on import at the point of connection (or on the flow into a feeder), in kW."""
+    """An upper bound on import at the point of connection (or on the flow into a feeder), in kW.
+
+    `kva`: the bound is on apparent power, and `kw` is what it leaves at `power_factor`, which stands where no meter shows reactive power.
+    `curve`: points (multiple of the bound, seconds it may last), multiples rising from above 1, seconds falling; a 1-s bound without a
+    curve is never exceeded.
+    """
 
     kw: float
     kind: LimitKind = LimitKind.PROTECTIVE
@@ -28,6 +41,14 @@ class Limit:
     consequence: str = ""
     valid_from: datetime | None = None
     valid_to: datetime | None = None
+    kva: float | None = None
+    power_factor: float = 1.0
+    curve: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def is_standing(self) -> bool:
+        """True for a bound on the 1-s mean without an end."""
+        return self.window_s <= 1.0 and self.valid_from is None and self.valid_to is None
 
     def is_valid(self, now: datetime) -> bool:
         """True while the limit holds: `[valid_from, valid_to)`, open ends mean always."""

@@ -72,7 +72,7 @@ class Truth:
 
     def _limit_kw(self, at: datetime) -> float:
         limits = self._site.point_of_connection.limits
-        return min((limit.kw for limit in limits if limit.window_s <= 1.0 and limit.is_valid(at)), default=math.inf)
+        return min((limit.kw for limit in limits if limit.window_s <= 1.0 and limit.is_valid(at) and not limit.curve), default=math.inf)
 
     def _close_second(self) -> None:
         if self._seconds <= 0.0:

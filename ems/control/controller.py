@@ -35,10 +35,12 @@ from ems.guard.ceilings import Ceilings
 from ems.guard.correction import Correction
 from ems.guard.degraded import Degraded, Standing
 from ems.guard.exposure import exposure
-from ems.guard.guard import Observed, Verdict, guard_site
+from ems.guard.guard import Observed, Verdict, exposure_s_of, guard_site
+from ems.guard.overload import Overload
 from ems.guard.plausible import Plausible
 from ems.guard.recovery import Recovery
 from ems.guard.response import Response
+from ems.limit import Allowed, Limit
 from ems.messages import Mode, Order, OrderKind
 from ems.obligation import Obligation, ObligationKind
 from ems.plan.plan import Plan, decode_plan
@@ -114,6 +116,7 @@ class Controller:
         self.commissioning = Commissioning(site)
         self._counted_kwh: float | None = None  # imported energy, as the meter counts it
         self.degraded = Degraded()
+        self.overload, self.allowed = Overload(site, exposure_s_of(site)), dict[Limit, Allowed]()
         self.recovery = Recovery(site)
         self.turns = Turns(site)
         self._told: dict[str, float] = {}  # storage setpoints of this process's last cycle
@@ -193,6 +196,7 @@ class Controller:
             "trust": self.commissioning.encode(),
             "response": self.response.encode(),
             "degraded": self.degraded.encode(),
+            "overload": self.overload.encode(),
             "turns": self.turns.encode(),
         }
 
@@ -215,6 +219,7 @@ class Controller:
         self.commissioning.trust.restore(memory.get("trust", {}))
         self.response.restore(memory.get("response", {}))
         self.degraded.restore(memory.get("degraded", {}))
+        self.overload.restore(memory.get("overload", []))
         self.turns.restore(memory.get("turns", []))
 
     # -- what came in ---------------------------------------------------------------------------------------------------------------
@@ -276,6 +281,7 @@ class Controller:
         now = state.now
         quantile_kw = self.plan.critical_q99_kw if self.plan is not None and self.plan.is_valid(now) else None
         interval_kw, interval_source = self._interval_limit(now)
+        self.allowed = self.overload.update(state)
         ramp = self.site.point_of_connection.ramp_limit_kw_per_min
         import_kw = self.import_hold.update(now, max(0.0, state.poc_kw))
         return Observed(
@@ -294,6 +300,7 @@ class Controller:
             last_supply_c=self.last_supply,
             given_kwh=self.throughput.update(state),
             degraded=self.degraded.update(self.site, state),
+            allowed=self.allowed,
             returning=self.recovery.update(state),
         )
 
@@ -325,9 +332,12 @@ class Controller:
 
     def _correction_kw(self, state: SiteState) -> float:
         """What measured import above the momentary limit takes off the room; without a meter what was known stands."""
-        limit_kw = momentary_limit(self.site.point_of_connection, self._in_force(state.now), state.now)[0]
+        limit_kw = self._momentary_limit_kw(state.now)
         over_kw = state.poc_kw - limit_kw if state.connection.is_fresh else 0.0
         return self.correction.update(state.now, over_kw, limit_kw)
+
+    def _momentary_limit_kw(self, now: datetime) -> float:
+        return momentary_limit(self.site.point_of_connection, self._in_force(now), now, self.allowed)[0]
 
     def _rise(self, import_kw: float, ramp_kw_per_min: float) -> float:
         """The ceiling that rises with the ramp limit from the import of the last minute, a few seconds ahead of it; the margin kept for
@@ -405,7 +415,7 @@ class Controller:
         if rung.level <= Level.L1 and self.plan is not None:
             return advise_from_plan(self.site, self.plan, rung.level.name, state, trends, self.billing.peak_kw, self.classes)
         if rung.level is Level.L2:
-            limit_kw = momentary_limit(self.site.point_of_connection, self._in_force(state.now), state.now)[0]
+            limit_kw = self._momentary_limit_kw(state.now)
             return advise_by_rules(self.site, state, limit_kw, self.billing.peak_kw)  # a ramp in between is no lower limit to shave to
         return advise_limits_only(self.site)
 

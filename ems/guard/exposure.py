@@ -50,7 +50,9 @@ def exposure(site: Site, verdict: Verdict, storage_kw: Mapping[str, float], caps
     contract_kw = {c.id: c.contract_cap_kw for c in site.clusters}
     held = {**storage_kw, **{c: kw - contract_kw[c] for c, kw in caps_kw.items()}}
     leases = tuple(Lease(a, kw, lease_s.get(a, 0.0)) for a, kw in held.items() if abs(kw) >= NOTHING_KW)
-    return Exposure(phases[worst] <= verdict.limit_kw, phases[worst], verdict.limit_kw, worst, leases)
+    lasting_kw = verdict.room.lasting_kw / (1.0 - site.control.import_margin)
+    is_safe = phases[worst] <= verdict.limit_kw and phases["after all leases"] <= lasting_kw
+    return Exposure(is_safe, phases[worst], verdict.limit_kw, worst, leases)
 
 
 def _caps_stand_kw(verdict: Verdict, storage_kw: float) -> float:

@@ -26,6 +26,7 @@ from ems.guard.degraded import Standing, cap_bound_kw, storage_bounds
 from ems.guard.generation import firm_generation_kw, generation_envelopes, most_generation_kw
 from ems.guard.room import Room
 from ems.guard.share import share_total
+from ems.limit import Allowed, Limit
 from ems.obligation import Obligation
 from ems.site.model import Site
 from ems.state.estimate import SiteState
@@ -56,6 +57,7 @@ class Observed:
     last_supply_c: Mapping[str, float] = field(default_factory=dict)  # per plant that is led, as last sent
     given_kwh: Mapping[str, float] = field(default_factory=dict)  # per store with a daily budget: discharged since local midnight
     degraded: tuple[Standing, ...] = ()  # modes in force
+    allowed: Mapping[Limit, Allowed] = field(default_factory=dict)  # by limits with a curve or in kVA, now
     returning: frozenset[str] = frozenset()  # stores that are back, but not for long enough
 
 
@@ -96,7 +98,7 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
     """The verdict for this cycle. Total and finite for every state `estimate_state` can give."""
     limit_kw, source = _limit(site, state, obligations, observed)
     room = _room(site, state, limit_kw, observed)
-    exposure_s = _exposure_s(site)
+    exposure_s = exposure_s_of(site)
     storage = {
         b.id: battery_envelope(b, state.batteries[b.id], exposure_s, state.outdoor_temp_c, observed.given_kwh.get(b.id, 0.0))
         for b in site.batteries
@@ -191,7 +193,7 @@ def cooling_fraction(site: Site, state: SiteState) -> float:
 
 def _limit(site: Site, state: SiteState, obligations: Sequence[Obligation], observed: Observed) -> tuple[float, str]:
     bounds = [
-        momentary_limit(site.point_of_connection, obligations, state.now),
+        momentary_limit(site.point_of_connection, obligations, state.now, observed.allowed),
         (observed.interval_limit_kw, observed.interval_source),
         (observed.ramp_ceiling_kw, "ramp limit"),
     ]
@@ -199,7 +201,7 @@ def _limit(site: Site, state: SiteState, obligations: Sequence[Obligation], obse
 
 
 def _room(site: Site, state: SiteState, limit_kw: float, observed: Observed) -> Room:
-    ahead_s = _exposure_s(site)
+    ahead_s = exposure_s_of(site)
     cooling_kw, ahead_kw = _cooling_kw(site, state, observed.last_supply_c)
     growth = max((cooling_growth(c, ahead_s) for c in site.coolings), default=0.0)
     return Room(
@@ -211,7 +213,15 @@ def _room(site: Site, state: SiteState, limit_kw: float, observed: Observed) -> 
         fixed_kw=state.fixed_kw + observed.correction_kw - firm_generation_kw(state) + ahead_kw,
         unfirm_kw=state.generation_kw - firm_generation_kw(state),
         contract_it_kw=sum(c.contract_cap_kw for c in site.clusters),
+        lasting_kw=_lasting_kw(site, observed),
     )
+
+
+def _lasting_kw(site: Site, observed: Observed) -> float:
+    """Where a limit with a curve is in use, what it allows for ever; infinite else."""
+    if not any(limit.curve for limit in observed.allowed):
+        return math.inf
+    return site.point_of_connection.lasting_limit_kw * (1.0 - site.control.import_margin)
 
 
 def _supplies(site: Site, state: SiteState, ceilings: Mapping[str, float], last_c: Mapping[str, float]) -> dict[str, SupplyEnvelope]:
@@ -245,7 +255,7 @@ def _cooling_kw(site: Site, state: SiteState, last_supply_c: Mapping[str, float]
     return total_kw, total_ahead_kw
 
 
-def _exposure_s(site: Site) -> float:
+def exposure_s_of(site: Site) -> float:
     """How long a setpoint can outlive the controller: the longest lease and two cycles."""
     lease_s = max((link.lease_s for link in site.links.values()), default=0.0)
     return lease_s + 2.0 * site.control.cycle_s
@@ -315,7 +325,7 @@ def _heat_allowed(site: Site, state: SiteState) -> dict[str, float]:
 
 def _followers(site: Site, state: SiteState, confirmed_it_kw: float) -> dict[str, Envelope]:
     idle_kw = sum(c.idle_kw for c in site.clusters)
-    fraction, ahead_s = cooling_fraction(site, state), _exposure_s(site)
+    fraction, ahead_s = cooling_fraction(site, state), exposure_s_of(site)
     out = {
         c.id: cooling_envelope(c, state.coolings[c.id].power_kw, fraction, idle_kw, max(idle_kw, confirmed_it_kw), ahead_s)
         for c in site.coolings

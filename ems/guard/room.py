@@ -25,6 +25,7 @@ class Room:
     growth: float
     fixed_kw: float
     contract_it_kw: float = float("inf")  # sum of the contract caps
+    lasting_kw: float = float("inf")  # target once all leases have lapsed, where it is lower: a limit may allow more for a time only
     unfirm_kw: float = 0.0  # generated now but not leaned on: a trip or a cloud may take it; `fixed_kw` has the rest taken off
 
     def load_kw(self, it_kw: float) -> float:
@@ -47,7 +48,7 @@ class Room:
         follow = self.growth * self.cooling_fraction
         if follow <= 0.0 or self.contract_it_kw == float("inf"):
             return float("inf")
-        ceiling_kw = self.target_kw - self.fixed_kw - (1.0 + self.loss_fraction) * self.contract_it_kw
+        ceiling_kw = min(self.target_kw, self.lasting_kw) - self.fixed_kw - (1.0 + self.loss_fraction) * self.contract_it_kw
         return max(self.contract_it_kw, (ceiling_kw - (1.0 - self.growth) * self.cooling_kw) / follow)
 
     def storage_kw(self, it_kw: float) -> float:

@@ -31,7 +31,7 @@ NO_ASSETS: Mapping[str, AssetFile] = {}
 def build_site(file: SiteFile) -> Site:
     """The site, with contract caps for the clusters that name none."""
     connection = build_connection(file.point_of_connection)
-    caps = contract_caps(file.assets, connection.import_limit_kw)
+    caps = contract_caps(file.assets, connection.lasting_limit_kw)
     return Site(
         name=file.name,
         time_zone=file.time_zone,
@@ -97,7 +97,7 @@ def build_connection(file: PointOfConnectionFile) -> PointOfConnection:
 def build_limit(file: LimitFile) -> Limit:
     """One limit record."""
     return Limit(
-        kw=file.kw,
+        kw=file.rated_kw,
         kind=LimitKind(file.kind),
         window_s=file.window_s,
         tolerance=file.tolerance,
@@ -105,6 +105,9 @@ def build_limit(file: LimitFile) -> Limit:
         consequence=file.consequence,
         valid_from=file.valid_from,
         valid_to=file.valid_to,
+        kva=file.kva,
+        power_factor=file.power_factor,
+        curve=as_points(file.curve),
     )
 
 

@@ -81,8 +81,10 @@ def limit_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:
     if parts.connection is None:
         return
     where: KeyPath = ("point_of_connection",)
-    if parts.connection.import_limit_kw is None and not any(limit.holds_always for limit in parts.connection.limits):
-        yield source.complaint((*where, "import_limit_kw"), "a limit in kW, or a protective record with window_s <= 1 in limits")
+    if parts.connection.import_limit_kw is None and not any(limit.holds_always and not limit.curve for limit in parts.connection.limits):
+        yield source.complaint(
+            (*where, "import_limit_kw"), "a limit in kW, or a protective record with window_s <= 1 and no curve in limits"
+        )
     if parts.connection.id in parts.ids:
         yield source.complaint(("assets", parts.connection.id), "an id other than the point of connection's", parts.connection.id)
     if "all" in parts.ids:

@@ -16,7 +16,7 @@ SLACK = 1.0 + 1e-9  # rounding of sums that meet a limit exactly
 
 def impossibilities(source: Source, file: SiteFile) -> list[Complaint]:
     """Every reason why a valid file describes a site that cannot hold its limits or its reserve."""
-    limits = [limit.kw for limit in file.point_of_connection.limits if limit.holds_always]
+    limits = [limit.rated_kw for limit in file.point_of_connection.limits if limit.holds_always]
     short = file.point_of_connection.import_limit_kw
     limit_kw = min([*limits, *([short] if short is not None else [])], default=None)
     if limit_kw is None:

@@ -65,7 +65,7 @@ def limit_to_data(limit: Limit) -> dict[str, Any]:
 def limit_from_data(data: dict[str, Any]) -> Limit:
     """A limit from plain data."""
     ends = {key: datetime.fromisoformat(data[key]) if data[key] else None for key in ("valid_from", "valid_to")}
-    return Limit(**{**data, "kind": LimitKind(data["kind"]), **ends})
+    return Limit(**{**data, "kind": LimitKind(data["kind"]), "curve": _tuples(data.get("curve", ())), **ends})
 
 
 def connection_from_data(data: dict[str, Any]) -> PointOfConnection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, Literal
 from zoneinfo import available_timezones
 
@@ -19,14 +20,32 @@ from ems.site.tariff_schema import TariffFile
 class LimitFile(FileModel):
     """One record of a limit on import."""
 
-    kw: float = Field(gt=0, le=1e7, description="the limit in kW")
+    kva: Positive | None = None
+    power_factor: Efficiency = 1.0
+    kw: float | None = Field(default=None, gt=0, le=1e7, validate_default=True, description="the limit in kW")
     kind: Literal["protective", "connection", "billing", "order"] = "protective"
     window_s: float = Field(default=1.0, gt=0, le=86400)
+    curve: list[Point] = []
     tolerance: Fraction = 0.0
     source: str = "site file"
     consequence: str = ""
     valid_from: Instant | None = None
     valid_to: Instant | None = None
+
+    @field_validator("kw")
+    @classmethod
+    def _kw_or_kva(cls, value: float | None, info: Any) -> float | None:
+        if (value is None) == (info.data.get("kva") is None):
+            raise ValueError("the limit in kW, or kva and power_factor in its place")
+        return value
+
+    @field_validator("curve")
+    @classmethod
+    def _lasts_less_the_higher(cls, value: list[Point], info: Any) -> list[Point]:
+        falls = all(a > b > 0.0 for (_, a), (_, b) in pairwise(value))
+        if value and not (value[0][0] > 1.0 and value[0][1] > 0.0 and is_rising(value) and falls and info.data.get("window_s") == 1.0):
+            raise ValueError("points [multiple of the limit above 1, seconds] with rising multiples and falling seconds, window_s 1")
+        return value
 
     @field_validator("window_s")
     @classmethod
@@ -44,8 +63,13 @@ class LimitFile(FileModel):
         return value
 
     @property
+    def rated_kw(self) -> float:
+        """The limit in kW, one in kVA at its power factor."""
+        return self.kw if self.kw is not None else (self.kva or 0.0) * self.power_factor
+
+    @property
     def holds_always(self) -> bool:
-        """True for a protective limit on the 1-s mean without an end."""
+        """True for a protective limit on the 1-s mean without an end; one with a curve may be exceeded for a time, and lasts."""
         return self.kind == LimitKind.PROTECTIVE.value and self.window_s <= 1.0 and self.valid_from is None and self.valid_to is None
 
 

@@ -101,7 +101,7 @@ def estimate_state(site: Site, image: SiteImage, residual_kw: float | None) -> S
     temps = [c.outdoor_temp_c for c in coolings.values() if c.outdoor_temp_c is not None]
     return SiteState(
         now=image.now,
-        connection=ConnectionState(poc, poc is not None, is_balanced=is_balanced),
+        connection=ConnectionState(poc, poc is not None, is_balanced, image.value(poc_id, "reactive_kvar", site.control.stale_after_s)),
         batteries=batteries,
         upses=upses,
         clusters=clusters,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from ems.assets.asset import DeviceLink
 from ems.limit import Limit
 
-# Points a point-of-connection meter page offers (kW, kWh; import positive).
-READINGS = ("power_kw", "import_energy_kwh", "export_energy_kwh")
+# Points a point-of-connection meter page offers (kW, kWh, kvar; import positive).
+READINGS = ("power_kw", "import_energy_kwh", "export_energy_kwh", "reactive_kvar")
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,13 @@ class PointOfConnection:
 
     @property
     def import_limit_kw(self) -> float:
-        """The smallest 1-s import limit in kW that always holds."""
-        return min(limit.kw for limit in self.limits if limit.window_s <= 1.0 and limit.valid_from is None and limit.valid_to is None)
+        """The smallest 1-s import limit in kW that always holds and may never be exceeded."""
+        return min(limit.kw for limit in self.limits if limit.is_standing and not limit.curve)
+
+    @property
+    def lasting_limit_kw(self) -> float:
+        """The import in kW that may last for ever: what a limit allows for a time is left out."""
+        return min(limit.kw for limit in self.limits if limit.is_standing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +40,4 @@ class ConnectionState:
     power_kw: float | None
     is_fresh: bool
     is_balanced: bool = True  # meter and devices tell the same story
+    reactive_kvar: float | None = None  # None where the meter shows none
