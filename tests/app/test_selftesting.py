@@ -36,7 +36,7 @@ def test_a_sound_battery_passes_and_everything_is_written_down(tmp_path: Path):
         assert is_passed, lines
         kept = json.loads(Path(lines[-1].removeprefix("report: ")).read_text())
         assert kept["is_passed"] and kept["by"] == "Ada" and PAGE in kept["page"]
-        assert [e.body["asset"] for e in read_journal(tmp_path, "self_test")] == ["bess-1"]
+        until(lambda: [e.body["asset"] for e in read_journal(tmp_path, "self_test")] == ["bess-1"], 10, "the journal has the report")
         assert {a for a, n in rig.plant()["writes"].items() if n} == {"bess-1"}
         list(export_sheets("demo-2mw", tmp_path / "sheets", None, tmp_path))
         until(lambda: (rig.snapshot() or {})["trust"]["bess-1"]["state"] == "proven", 10, "trust is proven, in the cycle after the report")
