@@ -31,7 +31,7 @@ from ems.program.event import GridEvent
 from ems.program.judge import judge_event, quiet_limits
 from ems.program.ledger import Ledger
 from ems.program.library import find_program, program_paths
-from ems.program.measure import MeasureInputs, expected_baseline, measure_event, reading_plan
+from ems.program.measure import MeasureInputs, expected_baseline, measure_event, metered_until, reading_plan
 from ems.program.meter import MeterSeries, on_grid
 from ems.program.stages import SiteFacts, acting_event
 from ems.program.status import EventStatus, encode_obligation
@@ -89,7 +89,7 @@ class RunPorts:
 
     def measure(self, status: EventStatus, terms: Terms, enrolment: EnrolmentFile | None, now: datetime) -> dict[str, Any] | None:
         """Baseline and settlement once the meter data is there; after METER_PATIENCE what stands against it."""
-        until = min(acting_event(status, terms).end, status.ended_at or now) + reading_plan(terms)[1]
+        until = metered_until(min(acting_event(status, terms).end, status.ended_at or now), terms)
         if now < self._measure_at.get(status.event.id, until + METER_LAG):
             return None
         self._measure_at[status.event.id] = now + METER_LAG
@@ -104,7 +104,7 @@ class RunPorts:
         until = min(event.end, status.ended_at or event.end)
         others = self.desk.events.values() if self.desk is not None else ()
         periods = [(s.event.start, min(s.event.end, s.ended_at or s.event.end)) for s in others if s.moved_at and s.event.id != event.id]
-        meter = self.meter(event.start, until + reading_plan(terms)[1], terms)
+        meter = self.meter(event.start, metered_until(until, terms), terms)
         prices = settled_prices(self._mailbox, terms, event.start, until)
         return MeasureInputs(event, status.accepted_kw, until, meter, tuple(p for p in periods if p[1] > p[0]), prices)
 

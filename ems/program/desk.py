@@ -32,6 +32,7 @@ MOST_RAW = 1_000_000  # characters of a message that are kept; its hash is of al
 LOOKED_AT_EVERY = timedelta(minutes=5)
 MOST_MOVES = 40  # of one event in one tick; more is a defect, not work
 UNENROLLED = ("manual",)  # programmes that a person may use without an enrolment
+PAID = ("capacity", "energy")  # kinds of programme that buy a reduction
 LIVE = frozenset({*WAITING, *MOVING, State.RECOVERING, State.ACCEPTED, State.PARTIAL, State.ABORTED})
 
 
@@ -322,7 +323,24 @@ class Desk:
         enrolment = self.enrolments.get(status.event.program)
         measured = self._measured(now)
         reference = self._reference(status, measured)
-        return Context(terms, enrolment, self.site, self.ports, reference, measured, used_up(terms, status.event, taken))
+        exhausted = used_up(terms, status.event, taken) or self._sold_already(status.event, terms)
+        return Context(terms, enrolment, self.site, self.ports, reference, measured, exhausted)
+
+    def _sold_already(self, event: GridEvent, terms: Terms) -> str:
+        """Why a programme that pays may not have this event beside what stands: another one that pays has the same hours, or it was called
+        twice and would pay the same kWh twice. Limits and orders sell nothing: they stand beside any."""
+        if terms.kind not in PAID or not event.intervals:
+            return ""
+        sold = Ledger(tuple(c for c in self.ledger.without(event.id).commitments if self._kind_of(c.program) in PAID))
+        if refusal := sold.refusal(terms, event.start, event.end):
+            return refusal
+        if terms.stacking.mode != "exclusive" or all(p.per != "kwh" for p in terms.payments):
+            return ""
+        twice = [c.id for c in sold.commitments if c.program == terms.program and c.start < event.end and c.end > event.start]
+        return f"{twice[0]} is paid for the same kWh" if twice else ""
+
+    def _kind_of(self, program: str) -> str:
+        return self.programs[program].kind if program in self.programs else ""
 
     def terms_of(self, event: GridEvent) -> Terms:
         """The terms in force on the event's local day."""

@@ -19,6 +19,7 @@ from ems.program.meter import MeterSeries
 from ems.program.methods import BaselineMethod, method_of
 from ems.program.settlement import Duty, settle
 from ems.program.terms import Terms
+from ems.timegrid import interval_start
 
 LOOKBACK = timedelta(days=62)  # of the longest method, with the hours of its window
 NEAR = timedelta(days=1)  # of methods that look only at the hours around the event
@@ -96,6 +97,14 @@ def reading_plan(terms: Terms) -> tuple[timedelta, timedelta, int]:
 def settlement_interval_min(terms: Terms) -> int:
     """The length of the intervals in which a programme measures and pays."""
     return 15 if terms.baseline is None else method_of(terms.baseline.method, terms.baseline.with_).interval_min
+
+
+def metered_until(until: datetime, terms: Terms) -> datetime:
+    """Up to when the meter must be read for an event that ended at `until`: its last interval whole, and the hours after it that the
+    baseline looks at."""
+    length = timedelta(minutes=settlement_interval_min(terms))
+    last = interval_start(until - timedelta(microseconds=1), int(length.total_seconds()))
+    return last + length + reading_plan(terms)[1]
 
 
 def event_day(inputs: MeasureInputs, terms: Terms) -> EventDay:
