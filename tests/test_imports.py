@@ -16,7 +16,7 @@ OURS = ("ems", "adapters", "simulators")
 KEPT_OUT_OF_THE_FAST_SIDE = ("cvxpy", "scipy", "pandas", "sqlalchemy", "apscheduler", "pymodbus")
 HOMES = {  # a library -> the modules of ours that may import it
     "cvxpy": ("ems.plan", "ems.plan.*", "ems.assets.*.block"),
-    "pymodbus": ("adapters.modbus.link", "adapters.modbus.server", "simulators.modbus"),
+    "pymodbus": ("adapters.modbus.server", "simulators.modbus"),
 }
 OPEN_TO_SIMULATORS = (
     "adapters.modbus.page", "adapters.modbus.registers",
