@@ -31,10 +31,10 @@ from ems.program.event import GridEvent
 from ems.program.judge import judge_event, quiet_limits
 from ems.program.ledger import Ledger
 from ems.program.library import find_program, program_paths
-from ems.program.measure import MeasureInputs, expected_baseline, measure_event, metered_until, reading_plan
+from ems.program.measure import MeasureInputs, expected_baseline, held_steps, measure_event, metered_until, reading_plan
 from ems.program.meter import MeterSeries, on_grid
 from ems.program.stages import SiteFacts, acting_event
-from ems.program.status import EventStatus, encode_obligation
+from ems.program.status import BaselineSteps, EventStatus, encode_obligation
 from ems.program.store import FILE_NAME as STORE
 from ems.program.store import EventStore
 from ems.program.terms import Terms
@@ -66,13 +66,13 @@ class RunPorts:
         kw = None if snapshot is None else snapshot.body.get("import_kw")
         return float(kw) if isinstance(kw, int | float) else None
 
-    def baseline_kw(self, event: GridEvent, terms: Terms, now: datetime) -> float | None:
-        """The mean of the programme's baseline over the event; None for levels and where history is too short."""
+    def baseline_steps(self, event: GridEvent, terms: Terms, now: datetime) -> BaselineSteps:
+        """The programme's baseline over the event; () for levels and where history is too short."""
         try:
             run = expected_baseline(event, terms, self._enrolment(event), self.meter(event.start, now, terms))
         except DataError:
-            return None
-        return None if run.adjustment.why == "the enrolled level" else sum(run.kw) / len(run.kw)
+            return ()
+        return held_steps(run)
 
     def evaluate(self, event: GridEvent, terms: Terms, reference_kw: float, now: datetime) -> Feasibility:
         """What the newest plan says about the event."""

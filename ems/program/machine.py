@@ -19,7 +19,7 @@ from ems.program.stages import (
     SiteFacts,
     acting_event,
     adjustment_window,
-    basis_kw,
+    basis_at,
     held_kw,
     limit_kw,
     ramp_begins,
@@ -27,7 +27,7 @@ from ems.program.stages import (
 )
 from ems.program.stages import stages as stages_of
 from ems.program.states import WAITING, State
-from ems.program.status import EventStatus, encode_obligation
+from ems.program.status import BaselineSteps, EventStatus, encode_obligation, encode_steps
 from ems.program.terms import Terms
 
 DERATE_SHARE = 0.05  # of the reduction: less is delivered than compliance asks for
@@ -41,8 +41,9 @@ class Ports(Protocol):
     def import_kw(self, now: datetime) -> float | None:
         """Mean import of the last minutes."""
 
-    def baseline_kw(self, event: GridEvent, terms: Terms, now: datetime) -> float | None:
-        """The mean of the programme's baseline over the event, as far as the meter data of now says."""
+    def baseline_steps(self, event: GridEvent, terms: Terms, now: datetime) -> BaselineSteps:
+        """The programme's baseline over the event, as far as the meter data of now says: kW by the start of each of its intervals, () where
+        it is a level or the history is too short."""
 
     def evaluate(self, event: GridEvent, terms: Terms, reference_kw: float, now: datetime) -> Feasibility:
         """What can be delivered."""
@@ -125,10 +126,19 @@ def _checked(status: EventStatus, now: datetime, context: Context) -> Move:
 def _evaluated(status: EventStatus, now: datetime, context: Context) -> Move:
     """What can be delivered; after the site has moved, what it counts from is frozen already."""
     terms, moved = context.terms, status.is_moving
-    baseline_kw = status.baseline_kw if moved else context.ports.baseline_kw(status.event, terms, now)
+    baseline_kw, steps = _counted_from(status, terms, context.ports, now, moved)
     reference_kw = context.reference_kw if moved or context.measured_kw is None else context.measured_kw
     found = context.ports.evaluate(status.event, terms, reference_kw if baseline_kw is None else baseline_kw, now)
-    return Move(State.EVALUATED, {"feasibility": vars(found), "reference_kw": reference_kw, "baseline_kw": baseline_kw})
+    counted = {"reference_kw": reference_kw, "baseline_kw": baseline_kw, "baseline_steps": encode_steps(steps)}
+    return Move(State.EVALUATED, {"feasibility": vars(found), **counted})
+
+
+def _counted_from(status: EventStatus, terms: Terms, ports: Ports, now: datetime, is_frozen: bool) -> tuple[float | None, BaselineSteps]:
+    """The baseline's mean and its intervals; once the site has moved, those frozen then."""
+    if is_frozen:
+        return status.baseline_kw, status.baseline_steps
+    steps = ports.baseline_steps(status.event, terms, now)
+    return (sum(kw for _, kw in steps) / len(steps) if steps else None), steps
 
 
 def _decided(status: EventStatus, context: Context) -> Move:
@@ -158,13 +168,14 @@ def _waiting(status: EventStatus, now: datetime, context: Context) -> Move | Non
 
 def _ramping(status: EventStatus, now: datetime, context: Context) -> Move:
     """Freezes what the event is counted from, before the site moves."""
+    baseline_kw, steps = _counted_from(status, context.terms, context.ports, now, status.is_moving)
+    baseline = {"baseline_kw": baseline_kw, "baseline_steps": encode_steps(steps)}
     if status.is_moving:
-        return Move(State.RAMPING_DOWN, {"reference_kw": status.reference_kw, "baseline_kw": status.baseline_kw})
+        return Move(State.RAMPING_DOWN, {"reference_kw": status.reference_kw, **baseline})
     reference_kw = context.measured_kw if context.measured_kw is not None else context.reference_kw
     if any(o.start < now for o in status.posted):  # looked late: the first limits hold already
         reference_kw = max(reference_kw, context.reference_kw)
-    baseline_kw = context.ports.baseline_kw(status.event, context.terms, now)
-    return Move(State.RAMPING_DOWN, {"reference_kw": reference_kw, "baseline_kw": baseline_kw})
+    return Move(State.RAMPING_DOWN, {"reference_kw": reference_kw, **baseline})
 
 
 def _prepositioning(event: GridEvent, window: tuple[datetime, datetime] | None, begins: datetime, now: datetime, context: Context) -> Move:
@@ -185,7 +196,7 @@ def _holding(status: EventStatus, now: datetime, context: Context) -> Move | Non
     import_kw = context.ports.import_kw(now)
     if import_kw is None or (status.state is State.HOLDING and now - max(status.since, event.start) < SETTLES_IN):
         return None
-    basis = basis_kw(status, context.reference_kw)
+    basis = basis_at(status, context.reference_kw, now)
     asked = [limit_kw(event.kind, i.kw, basis, status.accepted_kw) for i in event.intervals if i.start <= now < i.end]
     if not asked:
         return None

@@ -18,12 +18,14 @@ from ems.program.event import GridEvent
 from ems.program.meter import MeterSeries
 from ems.program.methods import BaselineMethod, method_of
 from ems.program.settlement import Duty, settle
+from ems.program.status import BaselineSteps
 from ems.program.terms import Terms
 from ems.timegrid import interval_start
 
 LOOKBACK = timedelta(days=62)  # of the longest method, with the hours of its window
 NEAR = timedelta(days=1)  # of methods that look only at the hours around the event
 ERROR_LEVELS = (0.1, 0.9)
+MOST_STEPS = 300  # of a baseline that is held interval by interval
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,15 @@ def expected_baseline(event: GridEvent, terms: Terms, enrolment: EnrolmentFile |
     """The baseline as far as the meter data up to now says, for an event that has not begun."""
     inputs = MeasureInputs(event, None, event.end, meter)
     return run_baseline(baseline_method(terms, enrolment), event_day(inputs, terms), meter)
+
+
+def held_steps(run: BaselineRun) -> BaselineSteps:
+    """A baseline by its intervals, for what is held during the event: () for an enrolled level; of more than MOST_STEPS their mean."""
+    if run.adjustment.why == "the enrolled level":
+        return ()
+    if len(run.kw) > MOST_STEPS:
+        return ((run.starts[0], sum(run.kw) / len(run.kw)),)
+    return tuple(zip(run.starts, run.kw, strict=True))
 
 
 def duty_of(inputs: MeasureInputs, enrolment: EnrolmentFile | None) -> Duty:

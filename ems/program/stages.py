@@ -72,10 +72,31 @@ def basis_kw(status: EventStatus, reference_kw: float) -> float:
     return status.baseline_kw if status.baseline_kw is not None else reference_kw
 
 
+def basis_at(status: EventStatus, reference_kw: float, at: datetime) -> float:
+    """The same in the baseline's interval that has an instant, as the settlement will count it."""
+    begun = [kw for start, kw in status.baseline_steps if start <= at]
+    return begun[-1] if begun else basis_kw(status, reference_kw)
+
+
+def hold_parts(event: GridEvent, status: EventStatus, reference_kw: float) -> list[list[tuple[datetime, datetime, float]]]:
+    """Per interval of an event what the import is held at, in parts: a reduction follows its baseline from interval to interval."""
+    found = []
+    for i in event.intervals:
+        edges = [i.start, *(s for s, _ in status.baseline_steps if i.start < s < i.end), i.end]
+        levels = [limit_kw(event.kind, i.kw, basis_at(status, reference_kw, edge), status.accepted_kw) for edge in edges[:-1]]
+        parts: list[tuple[datetime, datetime, float]] = []
+        for start, end, kw in zip(edges, edges[1:], levels, strict=False):
+            if parts and round(parts[-1][2], 3) == round(kw, 3):
+                start = parts.pop()[0]
+            parts.append((start, end, kw))
+        found.append(parts)
+    return found
+
+
 def ramp_begins(status: EventStatus, terms: Terms, site: SiteFacts, reference_kw: float) -> datetime:
     """When the site must begin to move so that it is down in time."""
     event = acting_event(status, terms)
-    first_kw = limit_kw(event.kind, event.intervals[0].kw, basis_kw(status, reference_kw), status.accepted_kw)
+    first_kw = hold_parts(event, status, reference_kw)[0][0][2]
     return event.start - ramp_time(reference_kw - first_kw, terms, site)
 
 
@@ -88,7 +109,7 @@ def stages(status: EventStatus, terms: Terms, site: SiteFacts, reference_kw: flo
         make.add(f"quiet-{n}", o.start, o.end, o.kw)
     if ended_at is None:
         _down(make, event, status, terms, site, reference_kw)
-    last_kw = limit_kw(event.kind, event.intervals[-1].kw, basis_kw(status, reference_kw), status.accepted_kw)
+    last_kw = hold_parts(event, status, reference_kw)[-1][-1][2]
     begin, from_kw = (event.end, last_kw) if ended_at is None else (ended_at, status.start_kw if status.start_kw is not None else last_kw)
     _up(make, begin, from_kw, terms, site, reference_kw)
     return tuple(make.made)
@@ -118,16 +139,16 @@ class _Maker:
 
 
 def _down(make: _Maker, event: GridEvent, status: EventStatus, terms: Terms, site: SiteFacts, reference_kw: float) -> None:
-    basis = basis_kw(status, reference_kw)
-    first_kw = limit_kw(event.kind, event.intervals[0].kw, basis, status.accepted_kw)
+    held = hold_parts(event, status, reference_kw)
+    first_kw = held[0][0][2]
     takes = ramp_time(reference_kw - first_kw, terms, site)
     begin = max(event.start - takes, status.moved_at or status.received_at)
     for n in range(STAIRS if takes else 0):
         kw = reference_kw - (reference_kw - first_kw) * (n + 1) / (STAIRS + 1)
         make.add(f"ramp-{n}", begin + takes * n / STAIRS, begin + takes * (n + 1) / STAIRS, kw)
-    for n, i in enumerate(event.intervals):
-        kw = limit_kw(event.kind, i.kw, basis, status.accepted_kw)
-        make.add(f"hold-{n}", max(i.start, begin + takes) if takes else i.start, i.end, kw)
+    for n, parts in enumerate(held):
+        for m, (start, end, kw) in enumerate(parts):
+            make.add(f"hold-{n}.{m}" if m else f"hold-{n}", max(start, begin + takes) if takes else start, end, kw)
 
 
 def _up(make: _Maker, begin: datetime, from_kw: float, terms: Terms, site: SiteFacts, ceiling_kw: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,8 @@ from ems.obligation import Obligation, ObligationKind
 from ems.program.event import GridEvent
 from ems.program.states import State, may_move
 from ems.program.store import Record
+
+BaselineSteps = tuple[tuple[datetime, float], ...]  # kW by the start of each interval, ascending
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class EventStatus:
     planned_kw: float | None = None  # the same, as expected when the decision was taken
     reference_kw: float | None = None
     baseline_kw: float | None = None  # what a reduction is counted from, frozen with reference_kw
+    baseline_steps: BaselineSteps = ()  # the same by its intervals
     feasibility: dict[str, Any] | None = None
     moved_at: datetime | None = None
     ended_at: datetime | None = None  # when recovery began
@@ -71,17 +75,28 @@ def _moved(status: EventStatus, record: Record) -> EventStatus:
         opt = {State.ACCEPTED: "in", State.PARTIAL: "partial", State.DECLINED: "out"}[state]
         return replace(status, opt=opt, accepted_kw=body.get("accepted_kw"), decided_by=body.get("by", "automatic"))
     if state is State.EVALUATED:
-        return replace(status, feasibility=body["feasibility"], planned_kw=body["reference_kw"], baseline_kw=body["baseline_kw"])
+        found = replace(status, feasibility=body["feasibility"], planned_kw=body["reference_kw"], baseline_kw=body["baseline_kw"])
+        return replace(found, baseline_steps=_steps(body))
     if state is State.PREPOSITIONING:
         return replace(status, quiet=tuple(decode_obligation(o) for o in body.get("quiet", ())))
     if state is State.RAMPING_DOWN and status.moved_at is None:
-        return replace(status, moved_at=record.at, reference_kw=body["reference_kw"], baseline_kw=body["baseline_kw"])
+        found = replace(status, moved_at=record.at, reference_kw=body["reference_kw"], baseline_kw=body["baseline_kw"])
+        return replace(found, baseline_steps=_steps(body))
     if state is State.RECOVERING:
         return replace(status, ended_at=datetime.fromisoformat(body["ended_at"]), start_kw=body["start_kw"])
     if state in (State.MEASURED, State.SETTLED_ESTIMATE, State.SETTLED_FINAL):
-        found = {k: v for k, v in body.get("result", {}).items() if k not in ("meter", "inputs")}  # those stay in the file
-        return replace(status, result={**(status.result or {}), **found})
+        shown = {k: v for k, v in body.get("result", {}).items() if k not in ("meter", "inputs")}  # those stay in the file
+        return replace(status, result={**(status.result or {}), **shown})
     return status
+
+
+def _steps(body: Mapping[str, Any]) -> BaselineSteps:
+    return tuple((datetime.fromisoformat(at), float(kw)) for at, kw in body.get("baseline_steps", ()))
+
+
+def encode_steps(steps: BaselineSteps) -> list[list[Any]]:
+    """Plain data."""
+    return [[at.isoformat(), kw] for at, kw in steps]
 
 
 def encode_obligation(o: Obligation) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from ems.program.enrolment import EnrolmentFile
 from ems.program.event import EventInterval, GridEvent
 from ems.program.library import load_program, program_paths
 from ems.program.stages import SiteFacts
-from ems.program.status import EventStatus
+from ems.program.status import BaselineSteps, EventStatus
 from ems.program.store import EventStore, Record
 from ems.program.terms import Terms
 
@@ -66,6 +66,7 @@ class World:
     is_measured: bool = True
     ignores: bool = False
     resources: dict[str, tuple[float, float]] = field(default_factory=dict)
+    steps: BaselineSteps = ()
     desk: Desk | None = None
 
     def import_kw(self, now: datetime) -> float | None:
@@ -73,8 +74,8 @@ class World:
             return self.measured_kw
         return min([self.measured_kw, *(o.kw for o in self.desk.obligations() if o.is_in_force(now))])
 
-    def baseline_kw(self, event: GridEvent, terms: Terms, now: datetime) -> float | None:
-        return None
+    def baseline_steps(self, event: GridEvent, terms: Terms, now: datetime) -> BaselineSteps:
+        return self.steps
 
     def evaluate(self, event: GridEvent, terms: Terms, reference_kw: float, now: datetime) -> Feasibility:
         kw = max(i.kw for i in event.intervals)

@@ -1,7 +1,7 @@
 """Events from receipt to settlement: written before anything is done, the same after any crash, never out of order."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -72,6 +72,26 @@ def test_the_reference_is_frozen_before_the_site_moves(tmp_path):
     run(desk, 100, start_min=51)
     assert desk.events["e1"].reference_kw == 1200.0
     assert next(o for o in desk.events["e1"].posted if "/hold" in o.id).kw == 1000.0
+
+
+def test_a_reduction_follows_its_baseline_from_interval_to_interval(tmp_path):
+    """What is owed is counted in each interval: held under the mean of a falling baseline, the last hour would be measured short."""
+    hours = [NOW + (60 + 60 * n) * MINUTE for n in range(2)]
+    world = World(steps=tuple(zip(hours, (1000.0, 900.0), strict=True)))
+    desk = desk_on(tmp_path / "p.db", world)
+    desk.receive(message(event(length_min=150)), NOW)
+
+    def held() -> list[tuple[datetime, float]]:
+        return [(o.start, o.kw) for o in desk.events["e1"].posted if "/hold" in o.id]
+
+    assert held() == [(hours[0], 800.0), (hours[1], 700.0)]
+    world.steps = ((hours[0], 1000.0), (hours[1], 1000.0))
+    run(desk, 61)
+    assert held() == [(hours[0], 800.0)]  # frozen as it is when the site begins to move
+    world.steps = ((hours[0], 500.0),)
+    run(desk, 100, start_min=61)
+    assert held() == [(hours[0], 800.0)]
+    assert desk.events["e1"].baseline_kw == 1000.0
 
 
 def test_no_charging_is_prepared_inside_the_adjustment_window(tmp_path):
