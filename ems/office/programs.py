@@ -31,7 +31,7 @@ from ems.program.event import GridEvent
 from ems.program.judge import judge_event, quiet_limits
 from ems.program.ledger import Ledger
 from ems.program.library import find_program, program_paths
-from ems.program.measure import MeasureInputs, expected_baseline, held_steps, measure_event, metered_until, reading_plan
+from ems.program.measure import MeasureInputs, expected_baseline, held_steps, measure_event, metered_until, moved_periods, reading_plan
 from ems.program.meter import MeterSeries, on_grid
 from ems.program.stages import SiteFacts, acting_event
 from ems.program.status import BaselineSteps, EventStatus, encode_obligation
@@ -69,7 +69,7 @@ class RunPorts:
     def baseline_steps(self, event: GridEvent, terms: Terms, now: datetime) -> BaselineSteps:
         """The programme's baseline over the event; () for levels and where history is too short."""
         try:
-            run = expected_baseline(event, terms, self._enrolment(event), self.meter(event.start, now, terms))
+            run = expected_baseline(event, terms, self._enrolment(event), self.meter(event.start, now, terms), self._other_periods(event))
         except DataError:
             return ()
         return held_steps(run)
@@ -102,11 +102,9 @@ class RunPorts:
         """What a measurement looks at."""
         event = acting_event(status, terms)
         until = min(event.end, status.ended_at or event.end)
-        others = self.desk.events.values() if self.desk is not None else ()
-        periods = [(s.event.start, min(s.event.end, s.ended_at or s.event.end)) for s in others if s.moved_at and s.event.id != event.id]
         meter = self.meter(event.start, metered_until(until, terms), terms)
         prices = settled_prices(self._mailbox, terms, event.start, until)
-        return MeasureInputs(event, status.accepted_kw, until, meter, tuple(p for p in periods if p[1] > p[0]), prices)
+        return MeasureInputs(event, status.accepted_kw, until, meter, self._other_periods(event), prices)
 
     def meter(self, start: datetime, end: datetime, terms: Terms) -> MeterSeries:
         """The point of connection in history, from as long before `start` as the baseline looks. DataError when there is none."""
@@ -149,6 +147,9 @@ class RunPorts:
 
     def _enrolment(self, event: GridEvent) -> EnrolmentFile | None:
         return None if self.desk is None else self.desk.enrolments.get(event.program)
+
+    def _other_periods(self, event: GridEvent) -> tuple[Period, ...]:
+        return () if self.desk is None else moved_periods(self.desk.events.values(), event.id)
 
     def _minutes(self, start: datetime, end: datetime) -> list[dict[str, Any]]:
         try:

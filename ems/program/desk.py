@@ -70,9 +70,9 @@ def is_closed(status: EventStatus) -> bool:
 
 
 def commitment_of(status: EventStatus) -> Commitment | None:
-    """What an accepted event that is not over takes of each resource."""
+    """What an accepted event that is not over takes of each resource. One that needs none, the plan being low enough, stands as well."""
     resources = (status.feasibility or {}).get("resources") or {}
-    if status.opt not in ("in", "partial") or status.state not in LIVE or status.ended_at is not None or not resources:
+    if status.opt not in ("in", "partial") or status.state not in LIVE or status.ended_at is not None:
         return None
     taken = {name: Promised(kw, kwh) for name, (kw, kwh) in resources.items()}
     kw = sum(p.kw for p in taken.values())

@@ -19,7 +19,9 @@ from ems.site.model import Site
 
 DAY = timedelta(days=1)
 MONTH_H = 730.0
+PEAK_HIT = 0.25  # of the afternoons that a predictor of coincident peaks calls about one in four is a peak (general knowledge)
 CONFIDENCE = 0.90
+WITH_COOLING = 1.3  # import of a kW of work, losses and cooling included, at most
 
 
 def judge_event(
@@ -61,7 +63,8 @@ def judge_event(
 
 
 def worth(event: GridEvent, terms: Terms, enrolment: EnrolmentFile | None, asked_kw: float, plan: Plan) -> tuple[float, float]:
-    """Money for delivering and for missing an event: its energy, the month's availability that depends on it, its penalties."""
+    """Money for delivering and for missing an event: its energy, the month's availability that depends on it, the expected part of a peak
+    tag, its penalties."""
     kwh = asked_kw * event.hours
     committed_kw = enrolment.committed_kw if enrolment is not None else 0.0
     price = event.price_per_kwh if event.price_per_kwh is not None else max(plan.price_per_kwh)
@@ -69,6 +72,8 @@ def worth(event: GridEvent, terms: Terms, enrolment: EnrolmentFile | None, asked
     for p in terms.payments:
         unit = price if p.price == "indexed" else p.price
         value += unit * {"kwh": kwh, "kw_h": committed_kw * MONTH_H, "kw_month": committed_kw}[p.per]
+    if terms.peak is not None and terms.peak.price_per_kw_year is not None:
+        value += asked_kw * terms.peak.price_per_kw_year / terms.peak.peaks * PEAK_HIT
     penalty = sum(p.price * (1.0 if p.per == "event" else kwh) for p in terms.penalties)
     return value, penalty
 
@@ -82,10 +87,11 @@ def quiet_limits(event: GridEvent, window: tuple[datetime, datetime], site: Site
     stores = [name for name in plan.power_kw if name in plan.energy_kwh]
     limits = []
     for n, i in enumerate(steps):
-        charging_kw = sum(max(0.0, plan.power_kw[name][i]) for name in stores)
+        stored_kw = sum(plan.power_kw[name][i] for name in stores)  # what they give comes back on top, too: a step may reach into the event
+        waiting_kw = sum(r.defer_kw[i] + r.throttle_kw[i] - r.recover_kw[i] for rows in plan.classes.values() for r in rows.values())
         rise_kw = sum(plan.load_q90_kw[c.id][i] - plan.load_q50_kw[c.id][i] for c in site.clusters if c.id in plan.load_q90_kw)
         begin, end = max(window[0], plan.starts[i]), min(window[1], plan.starts[i] + timedelta(hours=plan.duration_h[i]))
-        kw = max(0.0, plan.import_kw[i] - charging_kw + 1.5 * max(0.0, rise_kw))
+        kw = max(0.0, plan.import_kw[i] - stored_kw + WITH_COOLING * max(0.0, waiting_kw) + 1.5 * max(0.0, rise_kw))
         if end > begin:
             limits.append(Obligation(f"{event.id}/quiet-{n}", ObligationKind.IMPORT_LIMIT, round(kw, 3), begin, end, now, event.program))
     return tuple(limits)

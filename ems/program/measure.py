@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from ems.program.event import GridEvent
 from ems.program.meter import MeterSeries
 from ems.program.methods import BaselineMethod, method_of
 from ems.program.settlement import Duty, settle
-from ems.program.status import BaselineSteps
+from ems.program.status import BaselineSteps, EventStatus
 from ems.program.terms import Terms
 from ems.timegrid import interval_start
 
@@ -114,9 +114,12 @@ def event_day(inputs: MeasureInputs, terms: Terms) -> EventDay:
     return EventDay(inputs.event.start, inputs.until, terms.zone, terms.kind_of_day, inputs.other_events)
 
 
-def expected_baseline(event: GridEvent, terms: Terms, enrolment: EnrolmentFile | None, meter: MeterSeries) -> BaselineRun:
-    """The baseline as far as the meter data up to now says, for an event that has not begun."""
-    inputs = MeasureInputs(event, None, event.end, meter)
+def expected_baseline(
+    event: GridEvent, terms: Terms, enrolment: EnrolmentFile | None, meter: MeterSeries, other_events: tuple[Period, ...] = ()
+) -> BaselineRun:
+    """The baseline as far as the meter data up to now says, for an event that has not begun. `other_events`: when the site was moved by
+    others, as the settlement will count them."""
+    inputs = MeasureInputs(event, None, event.end, meter, other_events)
     return run_baseline(baseline_method(terms, enrolment), event_day(inputs, terms), meter)
 
 
@@ -127,6 +130,12 @@ def held_steps(run: BaselineRun) -> BaselineSteps:
     if len(run.kw) > MOST_STEPS:
         return ((run.starts[0], sum(run.kw) / len(run.kw)),)
     return tuple(zip(run.starts, run.kw, strict=True))
+
+
+def moved_periods(events: Iterable[EventStatus], but: str) -> tuple[Period, ...]:
+    """When the site acted on events other than the one named."""
+    spans = ((s.event.start, min(s.event.end, s.ended_at or s.event.end)) for s in events if s.moved_at and s.event.id != but)
+    return tuple(p for p in spans if p[1] > p[0])
 
 
 def duty_of(inputs: MeasureInputs, enrolment: EnrolmentFile | None) -> Duty:

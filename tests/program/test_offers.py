@@ -205,6 +205,11 @@ def test_an_event_is_judged_by_what_the_plan_leaves():
     assert judge_event(event(10.0), terms_of("caiso-pdr"), None, 1200.0, SITE, None, {}, Ledger(), NOW).limiting == "no plan to judge by"
 
 
+def test_an_afternoon_that_may_be_the_peak_is_worth_its_part_of_the_tag():
+    found = judge_event(event(200.0), terms_of("ercot-4cp"), None, 1200.0, SITE, plan(), RESERVE, Ledger(), NOW)
+    assert found.value == pytest.approx(200.0 * 65.0 / 4 * 0.25) and found.net_value > 0
+
+
 def test_quiet_limits_leave_the_load_alone_and_take_the_charging():
     made = plan(charge_kw=200.0, spread_kw=10.0)
     limits = quiet_limits(event(100.0), (NOW + HOUR, NOW + 3 * HOUR), SITE, made, NOW)

@@ -10,11 +10,13 @@ import pytest
 from ems.obligation import ObligationKind
 from ems.program.desk import Desk
 from ems.program.enrolment import EnrolmentFile
+from ems.program.event import EventInterval, GridEvent
 from ems.program.library import find_program
-from ems.program.measure import metered_until
+from ems.program.measure import MeasureInputs, expected_baseline, measure_event, metered_until
 from ems.program.states import State
 from ems.program.terms import terms_on
 from tests.program.desks import NOW, PROGRAMS, SITE, QuickStore, World, event, message
+from tests.program.meters import EVENT_DAY, like_days, meter_of
 
 NAMES = ("pge-bip", "ca-elrp", "caiso-pdr", "nonfirm-connection", "manual")
 
@@ -61,3 +63,21 @@ def test_the_last_interval_of_an_event_is_metered_whole():
     assert metered_until(ends + timedelta(minutes=45), terms) == ends + timedelta(minutes=45)
     same_day = terms_on(find_program("pjm-economic", Path("x.yaml")), date(2026, 7, 15))
     assert metered_until(ends, same_day) >= ends + timedelta(minutes=45)
+
+
+def test_the_baseline_that_is_held_leaves_out_the_days_that_the_settlement_will_leave_out():
+    """Held against a baseline of other days than those it is measured by, a reduction delivered in full is measured short."""
+    terms = terms_on(find_program("ca-elrp", Path("x.yaml")), EVENT_DAY)
+    days = like_days(EVENT_DAY, 12)
+    meter = meter_of({**dict.fromkeys(days, 1000.0), days[0]: 400.0, EVENT_DAY: 1000.0}, interval_min=15)
+    start = datetime(2026, 7, 15, 16, tzinfo=UTC)
+    asked = GridEvent("e2", "ca-elrp", 0, ObligationKind.REDUCE_BY, (EventInterval(start, start + timedelta(hours=2), 200.0),))
+    earlier = (
+        datetime(days[0].year, days[0].month, days[0].day, 14, tzinfo=UTC),
+        datetime(days[0].year, days[0].month, days[0].day, 20, tzinfo=UTC),
+    )
+    with_, without = (expected_baseline(asked, terms, None, meter, others) for others in ((), (earlier,)))
+    assert {round(kw) for kw in without.kw} == {1000} and min(with_.unadjusted_kw) < 990.0
+    assert days[0] in {d.day for d in with_.days if d.is_used} and days[0] not in {d.day for d in without.days if d.is_used}
+    measured = measure_event(MeasureInputs(asked, None, asked.end, meter, (earlier,)), terms, None)
+    assert measured["baseline"]["kw"] == list(without.kw)
