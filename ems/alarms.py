@@ -248,6 +248,20 @@ _ROWS: tuple[tuple[str, Severity, str, str, str], ...] = (
         "Check meter and network; limits are held on the sum of the devices.",
     ),
     ("grid-outage", C, r"degraded: grid outage", "The grid is away; storage carries the critical load.", "Follow the site's outage plan."),
+    (
+        "limit-source-lost",
+        M,
+        r"degraded: limit source lost",
+        "Nobody speaks for a limit any more; its fail-safe value holds.",
+        "Look at `ems programs channels`; the limit returns once its source was heard for a minute.",
+    ),
+    (
+        "plan-lost",
+        M,
+        r"degraded: (plan lost|planner hostile)",
+        "There is no plan that can be followed: rules steer, the site is safe and dearer.",
+        "Look at the planner's health line in `ems status` and at its log.",
+    ),
     ("degraded", M, r"degraded: ", "A part of the site is not whole; its freedom is narrowed.", "See `ems status` for the part and why."),
     ("not-counted", N, r"silent or not trusted", "The device is left out of everything the site counts on.", "Its other alarm says why."),
     (

@@ -7,6 +7,7 @@ Topics (body is JSON; every message has written_at and valid_until in site time)
     order_ack  control -> CLI, office       {"sequence": of the order, "is_done", "text"}; sent once the order is durable in the journal
     self_test  control -> CLI, office       the report of a self-test that ended
     event      office -> control, planner   encoded Obligation
+    contact    office -> control            {"source", "at"}: who gives limits was heard; see ems/guard/heartbeat.py
     snapshot   control -> office, CLI       the newest cycle, for eyes (see ems/control/snapshot.py); bounded to 1
     minute     control -> planner, office   means of one minute of site time (see MinuteFrame); bounded to 4 days
     prices     office -> planner            rows {valid_from, valid_to, available_at, price_per_kwh, source}

@@ -11,13 +11,14 @@ from ems.mailbox import Mailbox
 from ems.messages import Order
 from ems.obligation import Obligation
 
-TOPICS = ("order", "event", "plan", "peak")
+TOPICS = ("order", "event", "plan", "peak", "contact")
 NEWEST = ("plan", "peak")  # of these only the newest counts
 PAGE = 50
 # What control reads of a message; anything else in it is dropped before it is decided on or journalled: it may be a secret.
 KEYS = {
     "order": frozenset(f.name for f in fields(Order)),
     "event": frozenset(f.name for f in fields(Obligation)),
+    "contact": frozenset(("source", "at")),
 }
 ACK_VALID = timedelta(days=1)
 

@@ -22,7 +22,7 @@ from ems.app.health import HEALTH_EVERY, HEALTH_VALID, health_body
 from ems.app.log import log_line
 from ems.app.runfile import RunFile
 from ems.app.statedir import StateDir, shared_clock
-from ems.control.controller import decode_obligation
+from ems.control.news import decode_obligation
 from ems.errors import EmsError
 from ems.forecast.jobs import decode_announced
 from ems.forecast.peak_watch import PeakWatch, demand_kw

@@ -21,6 +21,8 @@ from ems.control.commissioning import Commissioning
 from ems.control.decision import Decision
 from ems.control.foreseen import ForeseenPeaks
 from ems.control.ladder import Ladder, Level, Rung
+from ems.control.news import PlanWatch, checked_plan, encode_obligation
+from ems.control.news import decode_obligation as decode_obligation
 from ems.control.orders import OrderBook
 from ems.dispatch.advice import Advice
 from ems.dispatch.arbiter import arbitrate
@@ -33,16 +35,17 @@ from ems.dispatch.turns import Turns
 from ems.errors import EmsError
 from ems.guard.ceilings import Ceilings
 from ems.guard.correction import Correction
-from ems.guard.degraded import Degraded, Standing
+from ems.guard.degraded import Degraded, Facts, Standing
 from ems.guard.exposure import exposure
 from ems.guard.guard import Observed, Verdict, exposure_s_of, guard_site
+from ems.guard.heartbeat import Sources
 from ems.guard.overload import Overload
 from ems.guard.plausible import Plausible
 from ems.guard.recovery import Recovery
 from ems.guard.response import Response
 from ems.limit import Allowed, Limit
 from ems.messages import Mode, Order, OrderKind
-from ems.obligation import Obligation, ObligationKind
+from ems.obligation import Obligation
 from ems.plan.plan import Plan, decode_plan
 from ems.site.model import Site
 from ems.site.storage_classes import planned_site, storage_classes
@@ -63,7 +66,6 @@ NOT_HANDED_OVER_MARGIN = 1.05  # on the 24-h peak of a cluster that nobody caps
 FRESH_PLANS = 2.5  # a plan is fresh for so many planning periods
 STORAGE_COMMANDS = (*BATTERY_COMMANDS, *UPS_COMMANDS)
 RESERVE_PEAK_S = 900.0  # the reserve carries the peak foreseen within a quarter of an hour
-ABSURD_KW = 1e9  # no site is that large; beyond it sums overflow
 HOSTILE_PLAN = (KeyError, ValueError, TypeError, IndexError, AttributeError)
 
 
@@ -116,6 +118,7 @@ class Controller:
         self.commissioning = Commissioning(site)
         self._counted_kwh: float | None = None  # imported energy, as the meter counts it
         self.degraded = Degraded()
+        self.sources, self.plan_watch = Sources(site), PlanWatch()
         self.overload, self.allowed = Overload(site, exposure_s_of(site)), dict[Limit, Allowed]()
         self.recovery = Recovery(site)
         self.turns = Turns(site)
@@ -191,12 +194,13 @@ class Controller:
             "last_supply": dict(self.last_supply),
             "run_log": self.run_log.encode(),
             "throughput": self.throughput.encode(),
-            "obligations": [_encode_obligation(o) for o in self.obligations.values()],
+            "obligations": [encode_obligation(o) for o in self.obligations.values()],
             "charge": self.plausible.encode(),
             "trust": self.commissioning.encode(),
             "response": self.response.encode(),
             "degraded": self.degraded.encode(),
             "overload": self.overload.encode(),
+            "sources": self.sources.encode(),
             "turns": self.turns.encode(),
         }
 
@@ -220,6 +224,7 @@ class Controller:
         self.response.restore(memory.get("response", {}))
         self.degraded.restore(memory.get("degraded", {}))
         self.overload.restore(memory.get("overload", []))
+        self.sources.restore(memory.get("sources", {}))
         self.turns.restore(memory.get("turns", []))
 
     # -- what came in ---------------------------------------------------------------------------------------------------------------
@@ -232,6 +237,8 @@ class Controller:
                 self._take(topic, body, now, acknowledged)
             except (EmsError, *HOSTILE_PLAN) as wrong:  # a message from another process is never trusted
                 (acknowledged if topic == "order" else alarms).append(f"{topic} refused: {wrong}")
+                if topic == "plan":
+                    self.plan_watch.refuse(now)
         return acknowledged, alarms
 
     def _take(self, topic: str, body: dict[str, Any], now: datetime, acknowledged: list[str]) -> None:
@@ -242,6 +249,8 @@ class Controller:
             acknowledged.append(self.commissioning.take(order, self.orders.modes) or self.orders.take(order))
         elif topic == "peak":
             self.foreseen.take(body)
+        elif topic == "contact":
+            self.sources.take(body, now)
         elif topic == "event":
             obligation = decode_obligation(body)
             self.obligations[obligation.id] = obligation
@@ -280,8 +289,8 @@ class Controller:
     def _observed(self, state: SiteState) -> Observed:
         now = state.now
         quantile_kw = self.plan.critical_q99_kw if self.plan is not None and self.plan.is_valid(now) else None
+        self.allowed = {**self.overload.update(state), **self.sources.update(now)}
         interval_kw, interval_source = self._interval_limit(now)
-        self.allowed = self.overload.update(state)
         ramp = self.site.point_of_connection.ramp_limit_kw_per_min
         import_kw = self.import_hold.update(now, max(0.0, state.poc_kw))
         return Observed(
@@ -299,9 +308,18 @@ class Controller:
             correction_kw=self._correction_kw(state),
             last_supply_c=self.last_supply,
             given_kwh=self.throughput.update(state),
-            degraded=self.degraded.update(self.site, state),
+            degraded=self.degraded.update(self.site, self._facts(state)),
             allowed=self.allowed,
             returning=self.recovery.update(state),
+        )
+
+    def _facts(self, state: SiteState) -> Facts:
+        is_missed = self.floor is Level.L0 and (self.plan is None or not self.plan.is_valid(state.now))
+        return Facts(
+            state,
+            unheard=self.sources.lost(state.now),
+            plan_gone_s=self.plan_watch.gone_s(state.now, is_missed),
+            plans_refused=self.plan_watch.refused(state.now),
         )
 
     def _load_of_parts_kw(self, state: SiteState) -> float:
@@ -374,9 +392,13 @@ class Controller:
     def _interval_limit(self, now: datetime) -> tuple[float, str]:
         limits = interval_limits(self.site.point_of_connection, now)
         bounds = [
-            (self.windows[x.window_s].allowed_kw(now, x.kw), f"{x.kind.value} limit over {x.window_s:.0f} s ({x.source})") for x in limits
+            (self.windows[x.window_s].allowed_kw(now, self._held_kw(x)), f"{x.kind.value} limit over {x.window_s:.0f} s ({x.source})")
+            for x in limits
         ]
         return min(bounds, default=(math.inf, ""))
+
+    def _held_kw(self, limit: Limit) -> float:
+        return self.allowed[limit].kw if limit in self.allowed else limit.kw
 
     # -- who advises ----------------------------------------------------------------------------------------------------------------
 
@@ -393,6 +415,8 @@ class Controller:
             return max(self.floor, Level.L3), "the journal is late or cannot be written"
         if self.floor is not Level.L0:
             return self.floor, "policy"
+        if self.degraded.is_on("planner hostile"):
+            return Level.L2, "the planner sends plans that cannot be followed"
         if self.plan is None or not self.plan.is_valid(now):
             return Level.L2, "no valid plan"
         age_s = (now - self.plan.made_at).total_seconds()
@@ -433,64 +457,6 @@ class Controller:
         stopped = [a for a, o in standing.items() if o.kind.value == "stop"]
         safe = {(s.asset, s.command): s for s in stopped_setpoints(self.site, state, stopped, "stopped by a person")}
         return [_lower(s, safe.get((s.asset, s.command))) for s in setpoints]
-
-
-def checked_plan(plan: Plan, site: Site, now: datetime) -> Plan:
-    """The plan, if it is one that can be followed at all; ValueError names what is wrong with it."""
-    n = len(plan.starts)
-    rows = [*plan.power_kw.values(), plan.marginal_price_per_kwh, plan.import_kw, *plan.load_q50_kw.values()]
-    rows += [*plan.on.values(), *plan.curtailed_kw.values()]
-    rows += [row[:-1] for row in plan.supply_temp_c.values()]
-    rows += [r for c in plan.classes.values() for k in c.values() for r in (k.defer_kw, k.recover_kw, k.throttle_kw)]
-    if any(len(r) != n for r in rows) or len(plan.binding) != n or not n:
-        raise ValueError("plan rows differ in length")
-    single = [v for v in (plan.peak_kw, plan.free_peak_kw, plan.critical_q99_kw) if v is not None]
-    single += [row[-1] for row in plan.supply_temp_c.values()]
-    if not all(abs(v) <= ABSURD_KW for r in (*rows, single) for v in r):  # false for NaN too
-        raise ValueError("plan holds a number that is not finite, or absurd")
-    if not all(isinstance(name, str) for name in plan.binding):
-        raise ValueError("plan names what binds with something that is no word")
-    if not set(plan.supply_temp_c) <= {c.id for c in site.coolings if c.is_led}:
-        raise ValueError("plan leads a supply that may not be led")
-    if not set(plan.power_kw) <= set(site.assets) or not set(plan.classes) <= {c.id for c in site.clusters}:
-        raise ValueError("plan names an asset the site does not have")
-    if set(plan.classes) - set(plan.load_q50_kw) or any(
-        set(plan.classes[c.id]) - set(c.classes) for c in site.clusters if c.id in plan.classes
-    ):
-        raise ValueError("plan names a class the cluster does not have")
-    others = {c.id for c in site.clusters} | {g.id for g in site.generators} | {r.id for r in site.renewables}
-    if {b.id for b in site.batteries} | {u.id for u in site.upses} != set(plan.power_kw) - others:
-        raise ValueError("plan does not name every store")
-    if plan.made_at > now or plan.valid_until <= now:
-        raise ValueError("plan is from the future or no longer valid")
-    return plan
-
-
-def decode_obligation(data: Mapping[str, Any]) -> Obligation:
-    """An event from plain data; raises KeyError or ValueError on anything else."""
-    return Obligation(
-        id=data["id"],
-        kind=ObligationKind(data["kind"]),
-        kw=float(data["kw"]),
-        start=datetime.fromisoformat(data["start"]),
-        end=datetime.fromisoformat(data["end"]),
-        notice_at=datetime.fromisoformat(data["notice_at"]),
-        program=data.get("program", "manual"),
-        baseline_kw=data.get("baseline_kw"),
-    )
-
-
-def _encode_obligation(o: Obligation) -> dict[str, Any]:
-    return {
-        "id": o.id,
-        "kind": o.kind.value,
-        "kw": o.kw,
-        "start": o.start.isoformat(),
-        "end": o.end.isoformat(),
-        "notice_at": o.notice_at.isoformat(),
-        "program": o.program,
-        "baseline_kw": o.baseline_kw,
-    }
 
 
 def _lower(setpoint: Setpoint, safe: Setpoint | None) -> Setpoint:

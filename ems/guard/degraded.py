@@ -10,11 +10,12 @@ Caps: `free`, `contract` (the contract caps, which hold without storage), or `es
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from ems.assets.cooling.model import Cooling, CoolingState
 from ems.assets.workload.model import Cluster, ClusterState
 from ems.site.model import Site
 from ems.state.estimate import SiteState
@@ -25,7 +26,29 @@ DIPS = 3
 WARM_K = 2.0  # above its commissioned supply a plant has lost capacity
 DEAD_GRID = 0.1  # of the import limit: what may still flow at the meter of a site without grid
 DEAD_DEVICE = 0.02  # of its rating: what may still be read of a device without power
+LEAST_FLOW = 0.25  # of what its speed should move: below it a pump is lost
+REFUSED_WINDOW, REFUSALS = timedelta(seconds=60), 3  # so many plans that cannot be followed, and the planner is not believed for a while
+PLAN_MISSED_S = 60.0  # a start finds its plan within seconds
 ESSENTIAL_MARGIN = 1.05  # on interactive demand: its own steps within a cycle
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What modes look at in a cycle, beside the state."""
+
+    state: SiteState
+    dips: int = 0  # transfers to battery within DIP_WINDOW
+    unheard: str = ""  # who gives limits and is not heard, "" when everybody is
+    plan_gone_s: float = 0.0  # for how long there has been no valid plan to follow; 0 where none is wanted
+    plans_refused: int = 0  # within REFUSED_WINDOW
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Why a mode is on in a cycle, and the clusters it concerns (empty: all)."""
+
+    why: str
+    clusters: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -33,7 +56,7 @@ class Mode:
     """One way in which a site is not whole."""
 
     name: str
-    seen: Callable[[Site, SiteState, int], str]  # why it is on in this cycle, "" when it is not; the int counts dips of the last minute
+    seen: Callable[[Site, Facts], Seen | None]
     storage: str = "free"
     caps: str = "free"
     hold_s: float = 10.0
@@ -48,13 +71,17 @@ class Standing:
     why: str
     since: datetime
     share: float
+    clusters: frozenset[str] = frozenset()  # it concerns; empty: all
 
 
-def _grid_outage(site: Site, state: SiteState, dips: int) -> str:
+def _said(why: str, clusters: Iterable[str] = ()) -> Seen | None:
+    return Seen(why, frozenset(clusters)) if why else None
+
+
+def _has_outage(site: Site, state: SiteState) -> bool:
     """Every UPS is on battery and nothing that lives on the grid has power (a device that is silent says nothing against it)."""
     modes = [state.upses[u.id].mode for u in site.upses if state.upses[u.id].is_fresh]
-    has_outage = bool(modes) and all(m in ON_BATTERY for m in modes) and not _draws_from_the_grid(site, state)
-    return "every UPS carries its load from its battery" if has_outage else ""
+    return bool(modes) and all(m in ON_BATTERY for m in modes) and not _draws_from_the_grid(site, state)
 
 
 def _draws_from_the_grid(site: Site, state: SiteState) -> bool:
@@ -65,45 +92,97 @@ def _draws_from_the_grid(site: Site, state: SiteState) -> bool:
     return is_metered or any(abs(kw) > DEAD_DEVICE * rating_kw for kw, rating_kw in (*batteries, *coolings))
 
 
-def _feed_lost(site: Site, state: SiteState, dips: int) -> str:
+def _grid_outage(site: Site, facts: Facts) -> Seen | None:
+    return _said("every UPS carries its load from its battery" if _has_outage(site, facts.state) else "")
+
+
+def _feed_lost(site: Site, facts: Facts) -> Seen | None:
+    state = facts.state
     lost = [u.id for u in site.upses if state.upses[u.id].is_fresh and state.upses[u.id].mode in ON_BATTERY]
-    return f"{', '.join(lost)} on battery, the grid is there" if lost and not _grid_outage(site, state, dips) else ""
+    return _said(f"{', '.join(lost)} on battery, the grid is there" if lost and not _has_outage(site, state) else "")
 
 
-def _dips(site: Site, state: SiteState, dips: int) -> str:
-    return f"{dips} transfers to battery within {DIP_WINDOW.seconds} s" if dips >= DIPS else ""
+def _dips(site: Site, facts: Facts) -> Seen | None:
+    return _said(f"{facts.dips} transfers to battery within {DIP_WINDOW.seconds} s" if facts.dips >= DIPS else "")
 
 
-def _cooling_lost(site: Site, state: SiteState, dips: int) -> str:
+def _cooling_lost(site: Site, facts: Facts) -> Seen | None:
     """A chilled-water plant that removes less than the halls give off, or whose supply has run warm."""
     for cooling in site.coolings:
-        seen, plant = state.coolings[cooling.id], cooling.plant
+        seen, plant = facts.state.coolings[cooling.id], cooling.plant
         if plant is None or seen.able_kw is None or seen.supply_temp_c is None:
             continue
-        heat_kw = sum(state.clusters[c].power_kw for c in cooling.cools)
+        heat_kw = sum(facts.state.clusters[c].power_kw for c in cooling.cools)
         if seen.able_kw < heat_kw:
-            return f"{cooling.id} removes {seen.able_kw:.0f} of {heat_kw:.0f} kW"
+            return _said(f"{cooling.id} removes {seen.able_kw:.0f} of {heat_kw:.0f} kW")
         if seen.supply_temp_c > plant.supply_temp_c + WARM_K:
-            return f"{cooling.id} supplies {seen.supply_temp_c:.1f} °C"
-    return ""
+            return _said(f"{cooling.id} supplies {seen.supply_temp_c:.1f} °C")
+    return None
 
 
-def _storage_lost(site: Site, state: SiteState, dips: int) -> str:
-    stores = [b.is_fresh for b in state.batteries.values()] + [u.is_fresh for u in state.upses.values()]
-    return "no store can be counted on" if stores and not any(stores) else ""
+def _pump_lost(site: Site, facts: Facts) -> Seen | None:
+    """Water that moves slower than the heat needs carries it nowhere, whatever the chillers could remove."""
+    lost = [c for c in site.coolings if _flow(facts.state.coolings[c.id]) < LEAST_FLOW]
+    return _said(", ".join(f"{c.id} moves {_flow(facts.state.coolings[c.id]):.0%} of its water" for c in lost), _cooled(lost))
 
 
-def _meter_lost(site: Site, state: SiteState, dips: int) -> str:
-    return "" if state.connection.is_fresh else "the meter at the point of connection cannot be read"
+def _flow(seen: CoolingState) -> float:
+    return 1.0 if seen.flow_share is None else seen.flow_share
 
 
+def _leak(site: Site, facts: Facts) -> Seen | None:
+    """Water where none should be: the halls it cools go to what they can hold, until somebody has looked."""
+    wet = [c for c in site.coolings if facts.state.coolings[c.id].has_leak]
+    return _said(", ".join(f"{c.id} shows a leak" for c in wet), _cooled(wet))
+
+
+def _cooled(coolings: Iterable[Cooling]) -> frozenset[str]:
+    return frozenset(cluster for c in coolings for cluster in c.cools)
+
+
+def _storage_lost(site: Site, facts: Facts) -> Seen | None:
+    stores = [b.is_fresh for b in facts.state.batteries.values()] + [u.is_fresh for u in facts.state.upses.values()]
+    return _said("no store can be counted on" if stores and not any(stores) else "")
+
+
+def _meter_lost(site: Site, facts: Facts) -> Seen | None:
+    return _said("" if facts.state.connection.is_fresh else "the meter at the point of connection cannot be read")
+
+
+def _limit_source_lost(site: Site, facts: Facts) -> Seen | None:
+    return _said(facts.unheard)
+
+
+def _plan_lost(site: Site, facts: Facts) -> Seen | None:
+    return _said(f"no valid plan for {facts.plan_gone_s:.0f} s" if facts.plan_gone_s > PLAN_MISSED_S else "")
+
+
+def _planner_hostile(site: Site, facts: Facts) -> Seen | None:
+    is_hostile = facts.plans_refused >= REFUSALS
+    return _said(f"{facts.plans_refused} plans refused within {REFUSED_WINDOW.seconds} s" if is_hostile else "")
+
+
+def _local(site: Site, facts: Facts) -> Seen | None:
+    state = facts.state
+    parts = (state.batteries, state.upses, state.clusters, state.generators, state.renewables)
+    return _said(", ".join(f"{k} in LOCAL" for part in parts for k, device in part.items() if device.is_local))
+
+
+# The ladder answers to a plan that is lost or hostile (control/controller.py), the limits to a source that is not heard (heartbeat.py), and
+# the envelope of the device to LOCAL: here they get their name, their time and their alarm.
 MODES = (
     Mode("grid outage", _grid_outage, storage="idle", caps="essential", hold_s=300.0, return_s=300.0),
     Mode("dips", _dips, storage="idle", hold_s=600.0),
     Mode("feed lost", _feed_lost, storage="no charging", caps="essential", hold_s=60.0, return_s=60.0),
+    Mode("pump lost", _pump_lost, storage="no charging", caps="essential", hold_s=60.0, return_s=300.0),
+    Mode("leak", _leak, storage="no charging", caps="contract", hold_s=300.0, return_s=60.0),
     Mode("cooling lost", _cooling_lost, storage="no charging", hold_s=60.0),
     Mode("storage lost", _storage_lost, caps="contract"),
     Mode("meter lost", _meter_lost, storage="no charging", caps="contract"),
+    Mode("limit source lost", _limit_source_lost),
+    Mode("planner hostile", _planner_hostile, hold_s=300.0),
+    Mode("plan lost", _plan_lost),
+    Mode("local", _local),
 )
 
 
@@ -111,40 +190,49 @@ class Degraded:
     """Follows all modes from cycle to cycle."""
 
     def __init__(self) -> None:
-        self._last_seen: dict[str, tuple[datetime, str]] = {}
+        self._last_seen: dict[str, tuple[datetime, Seen]] = {}
         self._since: dict[str, datetime] = {}
         self._was_on_battery: dict[str, bool] = {}
         self._dips: deque[datetime] = deque(maxlen=DIPS)
 
-    def update(self, site: Site, state: SiteState) -> tuple[Standing, ...]:
-        """The modes in force at `state.now`, in the order of MODES."""
-        dips = self._count_dips(state)
+    def update(self, site: Site, facts: Facts) -> tuple[Standing, ...]:
+        """The modes in force in this cycle, in the order of MODES. Dips are counted here."""
+        now = facts.state.now
+        facts = replace(facts, dips=self._count_dips(facts.state))
         for mode in MODES:
-            why = mode.seen(site, state, dips)
-            if why:
-                self._last_seen[mode.name] = (state.now, why)
-                self._since.setdefault(mode.name, state.now)
-        return tuple(s for m in MODES if (s := self._standing(m, state.now)) is not None)
+            seen = mode.seen(site, facts)
+            if seen is not None:
+                self._last_seen[mode.name] = (now, seen)
+                self._since.setdefault(mode.name, now)
+        return tuple(s for m in MODES if (s := self._standing(m, now)) is not None)
+
+    def is_on(self, name: str) -> bool:
+        """True while a mode is in force, as of the last update."""
+        return name in self._last_seen
 
     def encode(self) -> dict[str, Any]:
         """What must survive a restart, as plain data."""
-        return {k: [at.isoformat(), why, self._since[k].isoformat()] for k, (at, why) in self._last_seen.items()}
+        return {
+            k: [at.isoformat(), seen.why, self._since[k].isoformat(), sorted(seen.clusters)] for k, (at, seen) in self._last_seen.items()
+        }
 
     def restore(self, data: Mapping[str, Any]) -> None:
         """Takes back what `encode` gave."""
-        for name, (at, why, since) in data.items():
-            self._last_seen[name], self._since[name] = (datetime.fromisoformat(at), why), datetime.fromisoformat(since)
+        for name, (at, why, since, *clusters) in data.items():
+            seen = Seen(why, frozenset(clusters[0] if clusters else ()))
+            self._last_seen[name], self._since[name] = (datetime.fromisoformat(at), seen), datetime.fromisoformat(since)
 
     def _standing(self, mode: Mode, now: datetime) -> Standing | None:
         if mode.name not in self._last_seen:
             return None
-        at, why = self._last_seen[mode.name]
+        at, seen = self._last_seen[mode.name]
         gone_s = (now - at).total_seconds()
         if gone_s > mode.hold_s + mode.return_s:
             del self._last_seen[mode.name], self._since[mode.name]
             return None
         share = 1.0 if gone_s <= mode.hold_s else 1.0 - (gone_s - mode.hold_s) / mode.return_s
-        return Standing(mode, why if gone_s <= 0.0 else f"{why} until {gone_s:.0f} s ago", self._since[mode.name], share)
+        why = seen.why if gone_s <= 0.0 else f"{seen.why} until {gone_s:.0f} s ago"
+        return Standing(mode, why, self._since[mode.name], share, seen.clusters)
 
     def _count_dips(self, state: SiteState) -> int:
         for name, ups in state.upses.items():
@@ -167,7 +255,7 @@ def cap_bound_kw(cluster: Cluster, state: ClusterState, standing: tuple[Standing
     """The highest cap in kW that the modes leave a cluster, and the mode that says so; its rating where none does."""
     bounds = [(cluster.rating_kw, "")]
     for s in standing:
-        if s.mode.caps != "free":
+        if s.mode.caps != "free" and (not s.clusters or cluster.id in s.clusters):
             narrow_kw = min(cluster.rating_kw, cluster.contract_cap_kw if s.mode.caps == "contract" else _essential_kw(cluster, state))
             bounds.append((cluster.rating_kw - s.share * (cluster.rating_kw - narrow_kw), s.mode.name))
     return min(bounds)

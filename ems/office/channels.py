@@ -21,7 +21,7 @@ from ems.clock import Clock
 from ems.errors import ConfigError, DataError
 from ems.mailbox import Mailbox
 from ems.obligation import Obligation
-from ems.office.gateway import GatewayDesk
+from ems.office.gateway import GatewayDesk, tell_contact
 from ems.office.lines import Counterpart, Line
 from ems.office.programs import HOSTILE, Programs
 from ems.office.replies import Replies
@@ -219,6 +219,7 @@ class Channels:
             self.remarks.append(f"channel {line.channel.id}: {fresh} new objects at once: {MOST_NEW} taken, the others at the next look")
         if connection is not None:
             connection.contact(look.at)
+            tell_contact(self._mailbox, connection.name, look.at, now)
         for event in look.gone:
             self._drop(line, connection, event, desk, now)
 

@@ -24,7 +24,13 @@ NAME = "gateway"
 OPEN = timedelta(days=365)  # a limit without end: the beat keeps it
 UNKNOWN = math.nan
 CONTROL_SILENT_S = 10.0
+CONTACT_VALID = timedelta(minutes=10)
 WINDOWS = {0.25: "down_15min_kw", 1.0: "down_60min_kw", 2.0: "down_120min_kw", 4.0: "down_240min_kw"}
+
+
+def tell_contact(mailbox: Mailbox, source: str, at: datetime, now: datetime) -> None:
+    """Tells the guard that who gives limits was heard."""
+    mailbox.post("contact", {"source": source, "at": at.isoformat()}, now, now + CONTACT_VALID)
 
 
 class GatewayDesk:
@@ -61,6 +67,7 @@ class GatewayDesk:
         self.server.stop()
 
     def _take(self, written: Written, now: datetime) -> None:
+        tell_contact(self._mailbox, NAME, written.at, now)
         if written.name == "release":
             self._withdraw("withdrawn by the gateway", now)
         elif written.name == "lease_s":

@@ -108,6 +108,8 @@ def build_limit(file: LimitFile) -> Limit:
         kva=file.kva,
         power_factor=file.power_factor,
         curve=as_points(file.curve),
+        heartbeat_s=file.heartbeat_s,
+        fail_safe_kw=file.fail_safe_kw,
     )
 
 

@@ -31,6 +31,15 @@ class LimitFile(FileModel):
     consequence: str = ""
     valid_from: Instant | None = None
     valid_to: Instant | None = None
+    heartbeat_s: float | None = Field(default=None, ge=5, le=86400)
+    fail_safe_kw: Positive | None = Field(default=None, validate_default=True)
+
+    @field_validator("fail_safe_kw")
+    @classmethod
+    def _comes_with_a_heartbeat(cls, value: float | None, info: Any) -> float | None:
+        if (value is None) != (info.data.get("heartbeat_s") is None):
+            raise ValueError("kW that hold while the source is not heard, together with heartbeat_s")
+        return value
 
     @field_validator("kw")
     @classmethod

@@ -183,7 +183,15 @@ def _cooling(site: Site, cooling: Cooling, image: SiteImage) -> CoolingState:
     temp = image.value(cooling.id, "outdoor_temp_c", 3600.0)  # weather moves slowly; an hour-old temperature is still one
     supply = image.value(cooling.id, "supply_temp_c", stale_s)
     able = image.value(cooling.id, "heat_capacity_kw", stale_s)
-    return CoolingState(0.0 if power is None else power, temp, is_fresh=power is not None, supply_temp_c=supply, able_kw=able)
+    return CoolingState(
+        0.0 if power is None else power,
+        temp,
+        is_fresh=power is not None,
+        supply_temp_c=supply,
+        able_kw=able,
+        flow_share=image.value(cooling.id, "flow_share", stale_s),
+        has_leak=bool(image.value(cooling.id, "leak", stale_s) or 0.0),
+    )
 
 
 def _generator(site: Site, generator: Generator, image: SiteImage, assumed: list[str]) -> GeneratorState:

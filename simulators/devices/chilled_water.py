@@ -67,6 +67,9 @@ class ChilledWaterDevice(Device):
         assert self._heat_kw is not None
         over_k = self.supply_temp_c - self._target_c()
         asked_kw = self._heat_kw + over_k * self.unit.loop_m3 * WATER_KJ_PER_M3_K / HOLD_S
+        if "pump_lost" in self.faults:  # still water carries nothing
+            self._removed_kw = 0.0
+            return
         followed_kw = self._removed_kw + (asked_kw - self._removed_kw) * (1.0 - math.exp(-dt_s / MACHINE_S))
         self._removed_kw = min(self.able_kw(at_s), max(0.0, followed_kw))
 
@@ -77,8 +80,11 @@ class ChilledWaterDevice(Device):
         """What the machines make: as commissioned, whatever the loop is at the moment."""
         return self.unit.supply_temp_c
 
+    def _speed(self) -> float:
+        return 0.0 if "pump_lost" in self.faults else max(self.unit.least_speed, self._removed_kw / self.unit.capacity_kw)
+
     def _movers_kw(self) -> float:
-        speed = max(self.unit.least_speed, self._removed_kw / self.unit.capacity_kw)
+        speed = self._speed()
         return self.unit.pump_fan_kw * (0.1 * speed + 0.9 * speed**3)
 
     def _machines_kw(self) -> float:
@@ -102,6 +108,8 @@ class ChilledWaterDevice(Device):
             "outdoor_temp_c": self.outdoor_temp_c,
             "supply_temp_c": self.supply_temp_c,
             "heat_capacity_kw": self.able_kw(self._now_s),
+            "flow_share": 0.0 if "pump_lost" in self.faults else 1.0,
+            "leak": float("leak" in self.faults),
         }
 
 

@@ -17,6 +17,8 @@ FAULTS = (
     "wrong_sign",  # power readings have the opposite sign
     "trip",  # power is zero
     "local",  # a person has taken the device: commands are refused
+    "pump_lost",  # the water of a chilled-water plant stands still; other devices take no notice
+    "leak",  # a chilled-water plant shows water where none should be; other devices take no notice
     "input_lost",  # a UPS loses its input and carries its load from the battery; other devices take no notice
     "no_lease",  # holds its commands for ever, whatever its lease says
     "reboot",  # silent, and comes back with its commands at their power-on values

@@ -79,8 +79,11 @@ class Loop:
 
     def _settle(self) -> None:
         """An hour with moderate load before the test begins, so that cooling and counters are where they belong."""
+        moderate = {"hall-a": even(300.0), "hall-b": even(130.0)}
+        if set(moderate) != {c.id for c in self.site.clusters}:
+            moderate = {c.id: even(0.4 * (c.peak_kw - c.idle_kw)) for c in self.site.clusters}
         for _ in range(720):
-            self.plant.step(5.0, self.now - timedelta(hours=1), {"hall-a": even(300.0), "hall-b": even(130.0)}, self.temp_c)
+            self.plant.step(5.0, self.now - timedelta(hours=1), moderate, self.temp_c)
 
     def cycle(self, demand: dict[str, Demand], news: Sequence[tuple[str, dict[str, Any]]] = (), journal_ok: bool = True) -> Decision:
         """One control cycle and the plant steps that follow; setpoints act one cycle later."""

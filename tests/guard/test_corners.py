@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ems.control.controller import Controller
-from ems.guard.degraded import Degraded
+from ems.guard.degraded import Degraded, Facts
 from ems.guard.guard import Observed, Verdict, cooling_fraction, guard_site, loss_fraction, share_caps
 from ems.guard.plausible import Plausible
 from ems.guard.response import Response
@@ -52,7 +52,7 @@ def test_a_plant_that_removes_less_than_the_halls_give_off_or_supplies_too_warm_
         ({"able_kw": 2.0 * heat_kw, "supply_temp_c": plant.supply_temp_c + 3.0}, "supplies"),
         ({"able_kw": 2.0 * heat_kw, "supply_temp_c": plant.supply_temp_c}, ""),
     ):
-        standing = [s for s in Degraded().update(site, seen_as(state, **changes)) if s.mode.name == "cooling lost"]
+        standing = [s for s in Degraded().update(site, Facts(seen_as(state, **changes))) if s.mode.name == "cooling lost"]
         assert [said in s.why for s in standing] == ([True] if said else [])
 
 
@@ -123,7 +123,7 @@ def test_a_site_whose_plant_says_nothing_is_estimated_without_it():
     image = field.image(NOW)
     silent = replace(image, readings={k: v for k, v in image.readings.items() if k != site.coolings[0].id})
     state = estimate_state(site, silent, None)
-    assert [s for s in Degraded().update(site, state) if s.mode.name == "cooling lost"] == []
+    assert [s for s in Degraded().update(site, Facts(state)) if s.mode.name == "cooling lost"] == []
 
 
 def test_a_plant_whose_supply_has_run_warm_counts_at_its_full_heat_since_its_chillers_come_back_at_any_moment():

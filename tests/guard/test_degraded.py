@@ -21,9 +21,9 @@ HOLD_S = {m.name: m.hold_s for m in MODES}
 RETURN_S = {m.name: m.return_s for m in MODES}
 
 
-def running(limit_kw: float = 1350.0, **more: object) -> tuple[Loop, random.Random]:
+def running(limit_kw: float = 1350.0) -> tuple[Loop, random.Random]:
     """The demo site, two minutes into a busy hour."""
-    loop, rng = Loop(demo_site(limit_kw), **more), random.Random(5)  # type: ignore[arg-type]
+    loop, rng = Loop(demo_site(limit_kw), "rules"), random.Random(5)
     loop.run(120, busy(rng))
     return loop, rng
 

@@ -13,7 +13,7 @@ from ems.app.cli import app
 from ems.app.runfile import RunFile
 from ems.app.statedir import StateDir, shared_clock
 from ems.clock import Clock
-from ems.control.controller import decode_obligation
+from ems.control.news import decode_obligation
 from ems.history import schema
 from ems.history.engine import open_engine
 from ems.history.tables import site_minute

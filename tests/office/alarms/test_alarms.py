@@ -62,6 +62,10 @@ def names(lines: list[str]) -> list[tuple[str, str]]:
         ("control finished no cycle for 12 s", ("control-silent", "site")),
         ("control is at L3 limits only: the journal is late or cannot be written", ("journal", "site")),
         ("there is no plan yet", ("no-plan", "site")),
+        ("degraded: limit source lost: dso not heard for 40 s, 900 kW hold", ("limit-source-lost", "site")),
+        ("degraded: plan lost: no valid plan for 61 s", ("plan-lost", "site")),
+        ("degraded: planner hostile: 3 plans refused within 60 s", ("plan-lost", "site")),
+        ("degraded: local: bess-1 in LOCAL", ("local", "site")),
         ("something nobody thought of", ("other", "site")),
     ],
 )
