@@ -22,7 +22,7 @@ from ems.program.flexibility import Promised
 from ems.program.ledger import Commitment, Ledger
 from ems.program.machine import Context, Move, Ports, next_move
 from ems.program.schema import ProgramFile
-from ems.program.stages import SiteFacts, stages
+from ems.program.stages import SiteFacts, basis_kw, stages
 from ems.program.states import AFTER, FINAL, MOVING, WAITING, State, may_move
 from ems.program.status import EventStatus, encode_obligation, fold
 from ems.program.store import EventStore, Record
@@ -324,7 +324,15 @@ class Desk:
         measured = self._measured(now)
         reference = self._reference(status, measured)
         exhausted = used_up(terms, status.event, taken) or self._sold_already(status.event, terms)
-        return Context(terms, enrolment, self.site, self.ports, reference, measured, exhausted)
+        return Context(terms, enrolment, self.site, self.ports, reference, measured, self._standing_kw(status), exhausted)
+
+    def _standing_kw(self, status: EventStatus) -> float | None:
+        """What the event that has moved the site longest is counted from; None where that is this one, or where none moves it."""
+        moving = [s for s in self.events.values() if s.is_moving and s.reference_kw is not None]
+        first = min(moving, key=lambda s: (s.moved_at or s.since, s.event.id), default=None)
+        if first is None or first.event.id == status.event.id or first.reference_kw is None:
+            return None
+        return basis_kw(first, first.reference_kw)
 
     def _sold_already(self, event: GridEvent, terms: Terms) -> str:
         """Why a programme that pays may not have this event beside what stands: another one that pays has the same hours, or it was called

@@ -23,6 +23,7 @@ from ems.program.stages import (
     held_kw,
     limit_kw,
     ramp_begins,
+    reads_before,
     recovered_at,
 )
 from ems.program.stages import stages as stages_of
@@ -33,6 +34,7 @@ from ems.program.terms import Terms
 DERATE_SHARE = 0.05  # of the reduction: less is delivered than compliance asks for
 FREEZE_LEAD = timedelta(minutes=1)  # the import before the event is frozen this long before the first limit can move it
 SETTLES_IN = timedelta(minutes=5)
+METERED_IN = timedelta(seconds=75)  # after it a minute is in the history
 
 
 class Ports(Protocol):
@@ -65,6 +67,7 @@ class Context:
     ports: Ports
     reference_kw: float  # import before the event: frozen, planned or measured
     measured_kw: float | None = None  # import now, or before another event that moves
+    standing_kw: float | None = None  # what another event that moved before this one is counted from; None where there is none
     exhausted: str = ""
 
     @property
@@ -102,7 +105,7 @@ def next_move(status: EventStatus, now: datetime, context: Context) -> Move | No
         case _ if status.state in WAITING:
             return _waiting(status, now, context)
         case State.RAMPING_DOWN:
-            return Move(State.HOLDING, {}) if now >= acting_event(status, context.terms).start else None
+            return _begun(status, now, context)
         case State.HOLDING | State.DERATED:
             return _holding(status, now, context)
         case State.RECOVERING:
@@ -126,19 +129,26 @@ def _checked(status: EventStatus, now: datetime, context: Context) -> Move:
 def _evaluated(status: EventStatus, now: datetime, context: Context) -> Move:
     """What can be delivered; after the site has moved, what it counts from is frozen already."""
     terms, moved = context.terms, status.is_moving
-    baseline_kw, steps = _counted_from(status, terms, context.ports, now, moved)
+    baseline_kw, steps = _counted_from(status, now, context)
     reference_kw = context.reference_kw if moved or context.measured_kw is None else context.measured_kw
     found = context.ports.evaluate(status.event, terms, reference_kw if baseline_kw is None else baseline_kw, now)
     counted = {"reference_kw": reference_kw, "baseline_kw": baseline_kw, "baseline_steps": encode_steps(steps)}
     return Move(State.EVALUATED, {"feasibility": vars(found), **counted})
 
 
-def _counted_from(status: EventStatus, terms: Terms, ports: Ports, now: datetime, is_frozen: bool) -> tuple[float | None, BaselineSteps]:
-    """The baseline's mean and its intervals; once the site has moved, those frozen then."""
-    if is_frozen:
+def _counted_from(status: EventStatus, now: datetime, context: Context) -> tuple[float | None, BaselineSteps]:
+    """The baseline's mean and its intervals; once the site has moved, those frozen then. Where the programme reads the meter before the
+    event while another one is held, what that one is counted from: the reduced import is nobody's baseline."""
+    if status.is_moving:
         return status.baseline_kw, status.baseline_steps
-    steps = ports.baseline_steps(status.event, terms, now)
-    return (sum(kw for _, kw in steps) / len(steps) if steps else None), steps
+    if context.standing_kw is not None and reads_before(context.terms):
+        return context.standing_kw, ()
+    steps = context.ports.baseline_steps(status.event, context.terms, now)
+    return _mean_kw(steps), steps
+
+
+def _mean_kw(steps: BaselineSteps) -> float | None:
+    return sum(kw for _, kw in steps) / len(steps) if steps else None
 
 
 def _decided(status: EventStatus, context: Context) -> Move:
@@ -168,12 +178,12 @@ def _waiting(status: EventStatus, now: datetime, context: Context) -> Move | Non
 
 def _ramping(status: EventStatus, now: datetime, context: Context) -> Move:
     """Freezes what the event is counted from, before the site moves."""
-    baseline_kw, steps = _counted_from(status, context.terms, context.ports, now, status.is_moving)
+    baseline_kw, steps = _counted_from(status, now, context)
     baseline = {"baseline_kw": baseline_kw, "baseline_steps": encode_steps(steps)}
     if status.is_moving:
         return Move(State.RAMPING_DOWN, {"reference_kw": status.reference_kw, **baseline})
     reference_kw = context.measured_kw if context.measured_kw is not None else context.reference_kw
-    if any(o.start < now for o in status.posted):  # looked late: the first limits hold already
+    if any(o.start < now for o in status.posted if "/quiet-" not in o.id):  # looked late: the first limits hold already
         reference_kw = max(reference_kw, context.reference_kw)
     return Move(State.RAMPING_DOWN, {"reference_kw": reference_kw, **baseline})
 
@@ -205,6 +215,16 @@ def _holding(status: EventStatus, now: datetime, context: Context) -> Move | Non
         why = f"importing {import_kw:.0f} kW, {min(asked):.0f} kW are asked"
         return Move(State.DERATED, {"why": why}, f"event {event.id} is not held: {why}")
     return Move(State.HOLDING, {"why": "held again"}) if status.state is State.DERATED and import_kw <= min(asked) else None
+
+
+def _begun(status: EventStatus, now: datetime, context: Context) -> Move | None:
+    """The event holds. A baseline that is read off the meter before it is complete only when its last minute is in the history."""
+    start = acting_event(status, context.terms).start
+    is_read = reads_before(context.terms) and (bool(status.baseline_steps) or status.baseline_kw is None)
+    if now < (start + METERED_IN if is_read else start):
+        return None
+    steps = context.ports.baseline_steps(status.event, context.terms, now) if is_read else ()
+    return Move(State.HOLDING, {"baseline_kw": _mean_kw(steps), "baseline_steps": encode_steps(steps)} if steps else {})
 
 
 def _recovering(status: EventStatus, now: datetime, context: Context, why: str) -> Move:

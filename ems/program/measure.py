@@ -129,7 +129,11 @@ def held_steps(run: BaselineRun) -> BaselineSteps:
         return ()
     if len(run.kw) > MOST_STEPS:
         return ((run.starts[0], sum(run.kw) / len(run.kw)),)
-    return tuple(zip(run.starts, run.kw, strict=True))
+    steps: list[tuple[datetime, float]] = []
+    for start, kw in zip(run.starts, run.kw, strict=True):
+        if not steps or steps[-1][1] != kw:  # a flat baseline is one step
+            steps.append((start, kw))
+    return tuple(steps)
 
 
 def moved_periods(events: Iterable[EventStatus], but: str) -> tuple[Period, ...]:

@@ -111,8 +111,18 @@ def stages(status: EventStatus, terms: Terms, site: SiteFacts, reference_kw: flo
         _down(make, event, status, terms, site, reference_kw)
     last_kw = hold_parts(event, status, reference_kw)[-1][-1][2]
     begin, from_kw = (event.end, last_kw) if ended_at is None else (ended_at, status.start_kw if status.start_kw is not None else last_kw)
-    _up(make, begin, from_kw, terms, site, reference_kw)
+    _up(make, begin, from_kw, terms, site, ceiling_kw(status, terms, reference_kw))
     return tuple(make.made)
+
+
+def ceiling_kw(status: EventStatus, terms: Terms, reference_kw: float) -> float:
+    """What the import may come back to: as before the event; where the programme reads that off the meter, no more than it read."""
+    return min(reference_kw, basis_kw(status, reference_kw)) if reads_before(terms) else reference_kw
+
+
+def reads_before(terms: Terms) -> bool:
+    """True where the programme's baseline is the meter shortly before the event."""
+    return terms.baseline is not None and method_of(terms.baseline.method, terms.baseline.with_).form == "near_event"
 
 
 def recovered_at(status: EventStatus, terms: Terms, site: SiteFacts, reference_kw: float) -> datetime:

@@ -82,6 +82,8 @@ def _moved(status: EventStatus, record: Record) -> EventStatus:
     if state is State.RAMPING_DOWN and status.moved_at is None:
         found = replace(status, moved_at=record.at, reference_kw=body["reference_kw"], baseline_kw=body["baseline_kw"])
         return replace(found, baseline_steps=_steps(body))
+    if state is State.HOLDING and "baseline_kw" in body:
+        return replace(status, baseline_kw=body["baseline_kw"], baseline_steps=_steps(body))
     if state is State.RECOVERING:
         return replace(status, ended_at=datetime.fromisoformat(body["ended_at"]), start_kw=body["start_kw"])
     if state in (State.MEASURED, State.SETTLED_ESTIMATE, State.SETTLED_FINAL):

@@ -217,6 +217,13 @@ def test_quiet_limits_leave_the_load_alone_and_take_the_charging():
     assert all(1000.0 < o.kw < 1200.0 for o in limits)
 
 
+def test_a_quiet_step_that_reaches_into_the_event_leaves_what_the_event_takes_off():
+    """Limited to what such a step imports in the mean, the load would be cut before the event, and with it the baseline."""
+    made = plan(charge_kw=-400.0, spread_kw=10.0)  # the store gives in the event's part of the step
+    limits = quiet_limits(event(100.0), (NOW + HOUR, NOW + 2 * HOUR), SITE, made, NOW)
+    assert all(o.kw >= made.import_kw[0] + 400.0 for o in limits)
+
+
 def test_every_shipped_programme_gets_an_offer_or_a_reason():
     for path in program_paths():
         found = offer(terms_of(path.stem), SITE, plan(), NOW, RESERVE, Ledger())

@@ -1,0 +1,67 @@
+"""Programmes whose baseline is the meter just before the event: read when complete, shared by events that overlap, a ceiling after."""
+
+from __future__ import annotations
+
+from ems.obligation import ObligationKind
+from tests.program.desks import HOUR, MINUTE, NOW, World, desk_on, event, message
+
+READ = "manual"  # its baseline is the quarter of an hour before
+
+
+def asked(name: str = "e1", start_min: float = 30, kw: float = 200.0, kind: ObligationKind = ObligationKind.REDUCE_BY):
+    return message(event(name, READ, start_min, 60, kw, kind=kind))
+
+
+def walked(desk, until_min: float, from_min: float = 0.0) -> None:
+    for k in range(round(4 * (until_min - from_min)) + 1):
+        desk.tick(NOW + (from_min + k / 4) * MINUTE)
+
+
+def held_kw(desk, name: str = "e1") -> float:
+    return next(o.kw for o in desk.events[name].posted if "/hold" in o.id)
+
+
+def test_the_baseline_is_read_again_when_its_last_minute_is_there(tmp_path):
+    start = NOW + 30 * MINUTE
+    world = World(steps=((start, 1000.0),))
+    desk = desk_on(tmp_path / "p.db", world)
+    desk.receive(asked(), NOW)
+    walked(desk, 30)
+    assert held_kw(desk) == 800.0
+    world.steps = ((start, 980.0),)
+    walked(desk, 32, 30)
+    assert held_kw(desk) == 780.0 and desk.events["e1"].state == "holding"
+    world.steps = ((start, 500.0),)  # nothing that comes later is the quarter of an hour before
+    walked(desk, 60, 32)
+    assert held_kw(desk) == 780.0
+
+
+def test_the_import_comes_back_to_no_more_than_was_read(tmp_path):
+    world = World(measured_kw=1000.0, steps=((NOW + 30 * MINUTE, 960.0),))
+    desk = desk_on(tmp_path / "p.db", world)
+    desk.receive(asked(), NOW)
+    walked(desk, 40)
+    after = [o for o in desk.events["e1"].posted if o.start >= NOW + 90 * MINUTE]
+    assert max(o.kw for o in after) == 960.0 and max(o.end for o in after) == NOW + 90 * MINUTE + HOUR
+
+
+def test_an_event_inside_another_is_counted_from_what_that_one_is(tmp_path):
+    """The reduced import is nobody's baseline: 30 % off what is already 30 % off was never asked for."""
+    world = World(measured_kw=1000.0, steps=((NOW + 30 * MINUTE, 1000.0),))
+    desk = desk_on(tmp_path / "p.db", world)
+    desk.receive(asked("e1", kw=300.0), NOW)
+    walked(desk, 40)
+    world.steps = ((NOW + 60 * MINUTE, 700.0),)  # what the meter says now
+    desk.receive(asked("e2", start_min=60, kw=350.0), NOW + 40 * MINUTE)
+    walked(desk, 65, 40)
+    assert held_kw(desk, "e2") == 650.0 and held_kw(desk, "e1") == 700.0
+
+
+def test_limits_that_only_keep_storage_from_charging_do_not_freeze_a_higher_reference(tmp_path):
+    world = World(measured_kw=1100.0)
+    desk = desk_on(tmp_path / "p.db", world)
+    desk.receive(asked(kind=ObligationKind.REDUCE_TO, kw=1080.0), NOW)
+    walked(desk, 25)
+    world.measured_kw = 900.0
+    walked(desk, 31, 25)
+    assert desk.events["e1"].reference_kw == 900.0
