@@ -12,7 +12,7 @@ export OMP_NUM_THREADS := 1
 RUN := .venv/.installed-run
 DEV := .venv/.installed-dev
 
-.PHONY: demo test lint slow bench sweep results forecast-results uncertainty forecast-effect campaign kills mutants lock clean
+.PHONY: demo test lint slow bench sweep events results forecast-results uncertainty forecast-effect campaign kills mutants lock clean
 .DEFAULT_GOAL := test
 
 # With a terminal the demo gets a process group of its own, so Ctrl-C ends the demo (exit 0) and not make.
@@ -49,6 +49,10 @@ mutants: $(DEV)
 
 sweep: $(DEV)
 	$(BIN)/python tests/campaign/sweep.py
+
+# 300 random grid events in closed loop: tests/campaign/events.md. make events [ONLY=1-20] [KEEP=1]. Goes on where it was interrupted.
+events: $(DEV)
+	$(BIN)/python -m tests.campaign.events $(if $(ONLY),--only $(ONLY)) $(if $(KEEP),--keep)
 
 # The named scenarios under several seeds and weeks, every plant 10 % off its file: tests/campaign/results.md. Goes on where it was stopped.
 results: $(DEV)

@@ -1,0 +1,90 @@
+"""The table of the random events: counts against goals, and every case that missed one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+IN = ("accepted", "partial")
+Row = dict[str, Any]
+
+
+def summary_line(row: Row) -> str:
+    """One seed in one line."""
+    events = "; ".join(
+        f"{e['event']} {e['opt'] or 'undecided'}"
+        + ("" if not e["owed_kwh"] else f" {'held' if e['is_compliant'] else 'MISSED'} worst {e['worst']:.3f}")
+        + (" DERATED" if e["is_derated"] else "")
+        + (f" REBOUND {e['rebound_kw']:.0f} kW" if e["rebound_kw"] > 0 else "")
+        + (f" ({e['why']})" if e["opt"] not in IN else "")
+        for e in row["events"]
+    )
+    breach = f" RESERVE {row['reserve_breach_s']:.0f} s" if row["reserve_breach_s"] else ""
+    feasible = "feasible" if row["is_feasible"] else "infeasible"
+    head = f"{row['seed']} {row['site']} {row['story']} {row['program'].removeprefix('events-')} {row['fault']} {feasible}"
+    return f"{head}: {events}{breach} [{row['cpu_s']:.0f} s]"
+
+
+def counts(rows: Sequence[Row]) -> dict[str, float]:
+    """Everything the goals speak of."""
+    taken = [r for r in rows if any(e["opt"] in IN for e in r["events"])]
+    held = [r for r in taken if all(e["is_compliant"] for e in r["events"] if e["opt"] in IN)]
+    must = [r for r in rows if r["program"] == "events-mandatory"]
+    declined = [r for r in must if any(e["opt"] not in IN for e in r["events"])]
+    feasible = [r for r in rows if r["is_feasible"]]
+    whole = [r for r in feasible if all(e["opt"] == "accepted" for e in r["events"])]
+    events = [e for r in taken for e in r["events"] if e["opt"] in IN]
+    owed = sum(e["owed_kwh"] for e in events)
+    return {
+        "cases": len(rows),
+        "accepted": len(taken),
+        "compliant": len([r for r in held if r not in declined]),
+        "mandatory declined": len(declined),
+        "delivered share": sum(e["delivered_kwh"] for e in events) / owed if owed else 1.0,
+        "derated": len([r for r in taken if any(e["is_derated"] for e in r["events"])]),
+        "reserve breaches": len([r for r in rows if r["reserve_breach_s"] > 0]),
+        "rebounds": len([r for r in taken if any(e["rebound_kw"] > 0 for e in r["events"] if e["opt"] in IN)]),
+        "feasible": len(feasible),
+        "feasible accepted whole": len(whole),
+        "cpu_min": sum(r["cpu_s"] for r in rows) / 60.0,
+    }
+
+
+def table(rows: Sequence[Row], wanted: int) -> str:
+    """The page."""
+    lines = ["# 300 random grid events", "", *_goals(rows, wanted), "", "## Missed", ""]
+    missed = [r for r in rows if is_missed(r)]
+    lines += [f"- {summary_line(r)}" for r in missed] or ["none"]
+    return "\n".join(lines) + "\n"
+
+
+def is_missed(row: Row) -> bool:
+    """True when any goal was missed in this case."""
+    taken = [e for e in row["events"] if e["opt"] in IN]
+    is_declined = row["program"] == "events-mandatory" and len(taken) < len(row["events"])
+    broken = any(not e["is_compliant"] or e["is_derated"] or e["rebound_kw"] > 0 for e in taken)
+    return is_declined or broken or row["reserve_breach_s"] > 0
+
+
+def _goals(rows: Sequence[Row], wanted: int) -> list[str]:
+    out = ["| | goal | all | demo-2mw | enterprise-50mw |", "|---|---|---|---|---|"]
+    parts = [rows, *([r for r in rows if r["site"] == s] for s in ("demo-2mw", "enterprise-50mw"))]
+    c = [counts(part) for part in parts]
+
+    def line(name: str, goal: str, cells: list[str]) -> str:
+        return f"| {name} | {goal} | {' | '.join(cells)} |"
+
+    def of(key: str, total: str) -> list[str]:
+        return [f"{x[key]:.0f} of {x[total]:.0f}" for x in c]
+
+    out.append(line(f"cases run of {wanted}", "", [f"{x['cases']:.0f}" for x in c]))
+    out.append(line("with an accepted event", "", of("accepted", "cases")))
+    out.append(line("compliant, 95 % in every settlement interval", ">= 299 of 300", of("compliant", "accepted")))
+    out.append(line("mandatory events declined", "0", [f"{x['mandatory declined']:.0f}" for x in c]))
+    out.append(line("delivered / accepted energy", ">= 97 %", [f"{x['delivered share']:.2%}" for x in c]))
+    out.append(line("derated", "<= 5 %", of("derated", "accepted")))
+    out.append(line("reserve breaches", "0", [f"{x['reserve breaches']:.0f}" for x in c]))
+    out.append(line("import above the baseline within 60 min after", "0", [f"{x['rebounds']:.0f}" for x in c]))
+    out.append(line("accepted whole among the feasible", ">= 70 %", of("feasible accepted whole", "feasible")))
+    out.append(line("CPU minutes", "", [f"{x['cpu_min']:.0f}" for x in c]))
+    return out
