@@ -247,6 +247,20 @@ _ROWS: tuple[tuple[str, Severity, str, str, str], ...] = (
         "The meter at the point of connection is not read.",
         "Check meter and network; limits are held on the sum of the devices.",
     ),
+    (
+        "tokens-per-joule",
+        N,
+        r"tokens per joule fell",
+        "The cluster takes more energy for the same tokens than in the last weeks.",
+        "Ask what was changed: model, batch size, firmware, power cap; a node may run throttled or idle beside the others.",
+    ),
+    (
+        "model-change",
+        I,
+        r"power than learnt since",
+        "Power no longer follows the tokens as it did; the new behaviour is learnt within the hour.",
+        "Nothing, where a new model, batch size or firmware was meant; else look for the cause.",
+    ),
     ("grid-outage", C, r"degraded: grid outage", "The grid is away; storage carries the critical load.", "Follow the site's outage plan."),
     (
         "limit-source-lost",

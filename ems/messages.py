@@ -93,6 +93,7 @@ class MinuteFrame:
     outdoor_temp_c: float | None
     available_kw: dict[str, float | None] = field(default_factory=dict)  # per renewable, what sun or wind would have given
     tokens: float | None = None  # output tokens in the minute
+    tokens_per_s: dict[str, tuple[float, float]] = field(default_factory=dict)  # prompt and output tokens, per cluster that counts both
 
     def encode(self) -> dict[str, Any]:
         """Plain data for the mailbox."""

@@ -26,6 +26,7 @@ from ems.control.news import decode_obligation
 from ems.errors import EmsError
 from ems.forecast.jobs import decode_announced
 from ems.forecast.peak_watch import PeakWatch, demand_kw
+from ems.forecast.traffic_watch import TrafficWatch
 from ems.mailbox import Mailbox, Message
 from ems.messages import MinuteFrame
 from ems.plan.loop import PlanLoop
@@ -77,6 +78,7 @@ class PlannerProcess:
         self.plans = PlanLoop(self.site, budget_s=self.site.plan.budget_s)
         step_s = max(self.site.control.cycle_s, 2.0 * LOOK_EVERY_S * self.clock.speed)
         self.peaks = PeakWatch({c.id: c.rating_kw for c in self.site.clusters}, step_s)
+        self.traffic = TrafficWatch(self.site.clusters)
         self._positions = dict.fromkeys(TOPICS, 0)
         self._next_plan_at = self._next_health_at = self.clock.now()
         self._trouble = ""  # why there was no plan last time
@@ -113,7 +115,8 @@ class PlannerProcess:
     def _tell_health(self, now: datetime) -> None:
         if now >= self._next_health_at:
             self._next_health_at = now + HEALTH_EVERY
-            self.mailbox.post("health", health_body(NAME, now, [self._trouble, self.plans.price_alarm]), now, now + HEALTH_VALID)
+            notes = [self._trouble, self.plans.price_alarm, *self.traffic.notes(now)]
+            self.mailbox.post("health", health_body(NAME, now, notes), now, now + HEALTH_VALID)
 
     def _plan(self, now: datetime, state: PlanState) -> None:
         self._limit_kw = state.import_limit_kw
@@ -173,6 +176,7 @@ class PlannerProcess:
         if topic == "minute":
             self._last_frame = MinuteFrame.decode(body)
             self.plans.observe(self._last_frame)
+            self.traffic.observe(self._last_frame)
         elif topic == "prices":
             self.plans.add_prices([PriceRow(**_instants(row)) for row in body["rows"]])
         elif topic == "weather":

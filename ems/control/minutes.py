@@ -46,10 +46,14 @@ class MinuteMeans:
         values += [(f"available:{k}", r.available_kw) for k, r in state.renewables.items() if r.is_fresh and r.available_kw is not None]
         if state.outdoor_temp_c is not None:
             values.append(("temp", state.outdoor_temp_c))
-        tokens = [image.value(k, "output_tokens_per_s", self._site.control.stale_after_s) for k in state.clusters]
-        if any(t is not None for t in tokens):
-            values.append(("tokens", sum(t for t in tokens if t is not None)))
-        return values
+        return values + self._token_values(state, image)
+
+    def _token_values(self, state: SiteState, image: SiteImage) -> list[tuple[str, float]]:
+        stale = self._site.control.stale_after_s
+        read = {f"{what}:{k}": image.value(k, f"{what}_tokens_per_s", stale) for k in state.clusters for what in ("prompt", "output")}
+        values = [(key, value) for key, value in read.items() if value is not None]
+        made = [value for key, value in values if key.startswith("output:")]
+        return [*values, ("tokens", sum(made))] if made else values
 
     def _mean(self, key: str) -> float | None:
         return self._sums[key] / self._counts[key] if key in self._counts else None
@@ -69,4 +73,9 @@ class MinuteMeans:
             outdoor_temp_c=self._mean("temp"),
             available_kw={r.id: self._mean(f"available:{r.id}") for r in site.renewables},
             tokens=None if tokens is None else tokens * 60.0,
+            tokens_per_s=self._tokens_per_s(),
         )
+
+    def _tokens_per_s(self) -> dict[str, tuple[float, float]]:
+        means = {c.id: (self._mean(f"prompt:{c.id}"), self._mean(f"output:{c.id}")) for c in self._site.clusters}
+        return {k: (prompt, output) for k, (prompt, output) in means.items() if prompt is not None and output is not None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,8 +44,13 @@ def judge(live: Live, now: datetime, notes: Sequence[str] = ()) -> Health:
     """The health of the site at `now` (site time); what the processes say of themselves comes before the office's own notes."""
     reasons = [*_control_reasons(live, now), *_level_reasons(live), *_planner_reasons(live, now)]
     level = str(live.snapshot["level"]) if live.snapshot else None
-    told = (f"{name}: {body['note']}" for name, body in sorted(live.health.items()) if body.get("note"))
+    told = (line for name, body in sorted(live.health.items()) if body.get("note") for line in _lines(name, body["note"]))
     return Health(tuple(reasons), (*told, *notes), _rounded(live.age_s(now)), _rounded(live.plan_age_s(now)), level)
+
+
+def _lines(process: str, note: str) -> list[str]:
+    """A process's troubles, one line each: about an asset where they name it themselves (`hall-a: what`), else about the process."""
+    return [part if re.match(r"[\w.-]+: ", part) else f"{process}: {part}" for part in note.split("; ")]
 
 
 def _control_reasons(live: Live, now: datetime) -> list[str]:
