@@ -78,7 +78,7 @@ class Verdict:
     storage_high_kw: float  # the sum of all storage may not exceed this until narrower caps are read back
     storage_high_rule: str
     load_valley_kw: float
-    trip_kw: float  # of the largest cooling: a load that can go at once
+    trip_kw: float  # of the largest cooling, and droop: a load that can go at once
     export_limit_kw: float
     generation: dict[str, Envelope] = field(default_factory=dict)  # generators and renewables, generating negative
     heat_allowed_kw: dict[str, float] = field(default_factory=dict)  # per chilled-water plant that says what it can remove
@@ -136,7 +136,7 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
         storage_high_kw=high_kw,
         storage_high_rule=rule,
         load_valley_kw=observed.load_valley_kw,
-        trip_kw=_trip_kw(state),
+        trip_kw=_trip_kw(site, state),
         export_limit_kw=site.point_of_connection.export_limit_kw,
         heat_allowed_kw=_heat_allowed(site, state),
         supply=_supplies(site, state, ceilings, observed.last_supply_c),
@@ -203,6 +203,7 @@ def _limit(site: Site, state: SiteState, obligations: Sequence[Obligation], obse
 def _room(site: Site, state: SiteState, limit_kw: float, observed: Observed) -> Room:
     ahead_s = exposure_s_of(site)
     cooling_kw, ahead_kw = _cooling_kw(site, state, observed.last_supply_c)
+    ahead_kw += _most_droop_kw(site)
     growth = max((cooling_growth(c, ahead_s) for c in site.coolings), default=0.0)
     return Room(
         target_kw=limit_kw * (1.0 - site.control.import_margin),
@@ -255,6 +256,17 @@ def _cooling_kw(site: Site, state: SiteState, last_supply_c: Mapping[str, float]
     return total_kw, total_ahead_kw
 
 
+def _most_droop_kw(site: Site) -> float:
+    """What batteries may take or give by their own droop, on top of their setpoints."""
+    return sum(b.droop.most_kw for b in site.batteries if b.droop is not None)
+
+
+def _undrooped_kw(state: SiteState) -> dict[str, float]:
+    """Per store: the power measured without what its droop may add to it; so much is left of it when the droop is gone."""
+    batteries = {k: b.power_kw - max(0.0, b.droop_kw[1]) for k, b in state.batteries.items()}
+    return {**batteries, **{k: u.battery_kw for k, u in state.upses.items()}}
+
+
 def exposure_s_of(site: Site) -> float:
     """How long a setpoint can outlive the controller: the longest lease and two cycles."""
     lease_s = max((link.lease_s for link in site.links.values()), default=0.0)
@@ -278,13 +290,14 @@ def _degraded_cap(cluster: Cluster, envelope: Envelope, state: SiteState, standi
     return envelope.narrowed(envelope.low_kw, max(envelope.low_kw, high_kw), name) if name else envelope
 
 
-def _trip_kw(state: SiteState) -> float:
-    return max((c.power_kw for c in state.coolings.values()), default=0.0)
+def _trip_kw(site: Site, state: SiteState) -> float:
+    """What can be gone of the import at once: the largest cooling trips, and droop discharges."""
+    return max((c.power_kw for c in state.coolings.values()), default=0.0) + _most_droop_kw(site)
 
 
 def _hold_export(site: Site, state: SiteState, storage: dict[str, Envelope], observed: Observed) -> dict[str, Envelope]:
     """Discharge may not push power out beyond the export limit, even if the load falls to its recent low and the largest cooling trips."""
-    lowest_kw = -(max(0.0, observed.load_valley_kw - _trip_kw(state)) * EXPORT_MARGIN + site.point_of_connection.export_limit_kw)
+    lowest_kw = -(max(0.0, observed.load_valley_kw - _trip_kw(site, state)) * EXPORT_MARGIN + site.point_of_connection.export_limit_kw)
     total_kw = sum(e.low_kw for e in storage.values())
     if total_kw >= lowest_kw or total_kw >= 0.0:
         return storage
@@ -337,16 +350,16 @@ def _followers(site: Site, state: SiteState, confirmed_it_kw: float) -> dict[str
 
 
 def _storage_now(state: SiteState, observed: Observed) -> dict[str, float]:
-    measured = {**{k: b.power_kw for k, b in state.batteries.items()}, **{k: u.battery_kw for k, u in state.upses.items()}}
-    return {k: max(kw, observed.last_storage_kw.get(k, kw)) for k, kw in measured.items()}
+    return {k: max(kw, observed.last_storage_kw.get(k, kw)) for k, kw in _undrooped_kw(state).items()}
 
 
 def _storage_high(state: SiteState, room: Room, confirmed_it_kw: float, source: str) -> tuple[float, str]:
     """Storage may rise only as far as the caps in force leave room; when import is over the target it must give that much back."""
-    high_kw = max(state.storage_kw, room.storage_kw(confirmed_it_kw))
+    now_kw = state.storage_kw - sum(max(0.0, b.droop_kw[1]) for b in state.batteries.values())
+    high_kw = max(now_kw, room.storage_kw(confirmed_it_kw))
     over_kw = state.poc_kw - room.target_kw
     if over_kw > 0.0:
-        return min(high_kw, state.storage_kw - over_kw), source
+        return min(high_kw, now_kw - over_kw), source
     return high_kw, f"{source}: caps in force"
 
 

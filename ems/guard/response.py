@@ -1,7 +1,8 @@
 """Does the power of a store follow what it is told? One that moves the other way, or does not move, is no longer counted on.
 
-A store may lie anywhere between what it was told in the last seconds, and where it was before them. Outside of that for two cycles, or
-moving away from what it was told, it is suspect and gets no power for a while; each time again for twice as long.
+A store may lie anywhere between what it was told in the last seconds, and where it was before them, each with what its own frequency droop
+adds. Outside of that for two cycles, or moving away from what it was told, it is suspect and gets no power for a while; each time again for
+twice as long.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ CYCLES = 2
 FIRST_PAUSE = timedelta(seconds=300)
 LONGEST_PAUSE = timedelta(hours=1)
 FORGET_AFTER = timedelta(hours=4)
+NO_DROOP = (0.0, 0.0)
 
 
 class Response:
@@ -38,7 +40,8 @@ class Response:
         powers = {k: (b.power_kw, b.is_fresh and not b.is_local) for k, b in state.batteries.items()}
         powers |= {k: (u.battery_kw, u.is_fresh and not u.is_local and u.mode == "normal") for k, u in state.upses.items()}
         for asset, (kw, is_known) in powers.items():
-            self._stores[asset].update(state.now, kw if is_known else None, told_kw.get(asset))
+            droop_kw = state.batteries[asset].droop_kw if asset in state.batteries else NO_DROOP
+            self._stores[asset].update(state.now, kw if is_known else None, told_kw.get(asset), droop_kw)
 
     def suspects(self, now: datetime) -> dict[str, str]:
         """Stores that get no power now, and why."""
@@ -64,6 +67,7 @@ class Watch:
         self._slack_kw = max(SLACK_KW, SLACK * rating_kw)
         self._window = timedelta(seconds=max(FOLLOWS_WITHIN_S, 2.5 * cycle_s))
         self._told: deque[tuple[datetime, float]] = deque()
+        self._droops: deque[tuple[datetime, float, float]] = deque()
         self._begun: tuple[datetime, float] | None = None  # when watching began, and the power then
         self._last_kw = 0.0
         self._astray = 0
@@ -82,23 +86,33 @@ class Watch:
         """True while it gets no power."""
         return self._until is not None and now < self._until
 
-    def update(self, now: datetime, kw: float | None, told_kw: float | None) -> None:
-        """Takes the measured power (None: not known) and what it was told a cycle ago (None: nothing)."""
+    def update(self, now: datetime, kw: float | None, told_kw: float | None, droop_kw: tuple[float, float] = NO_DROOP) -> None:
+        """Takes the measured power (None: not known), what it was told a cycle ago (None: nothing), and between which two its own droop
+        moves it now."""
+        low_kw, high_kw = self._drooped(now, droop_kw)
         if kw is None or told_kw is None or self.is_suspect(now):
             self._told.clear()
             self._begun, self._astray = None, 0
             return
         if self._begun is None:
             self._begun, self._last_kw = (now, kw), kw
-        outside_kw = self._outside_kw(now, kw, told_kw)
+        outside_kw = max(0.0, self._outside_kw(now, kw, told_kw, low_kw, high_kw))
         moved_kw, self._last_kw = kw - self._last_kw, kw
         self._astray = self._astray + 1 if outside_kw > self._slack_kw else 0
         is_moving_away = abs(moved_kw) > self._slack_kw and outside_kw > 2.0 * self._slack_kw
         if is_moving_away or self._astray >= CYCLES:
             self._suspect(now, kw, told_kw)
 
-    def _outside_kw(self, now: datetime, kw: float, told_kw: float) -> float:
-        """How far the power lies outside of everything it was told in the last seconds; at first, of where it was before that, too."""
+    def _drooped(self, now: datetime, droop_kw: tuple[float, float]) -> tuple[float, float]:
+        """Between which two droop moved it in the last seconds."""
+        self._droops.append((now, *droop_kw))
+        while now - self._droops[0][0] > self._window:
+            self._droops.popleft()
+        return min(low for _, low, _ in self._droops), max(high for _, _, high in self._droops)
+
+    def _outside_kw(self, now: datetime, kw: float, told_kw: float, low_kw: float, high_kw: float) -> float:
+        """How far the power lies outside of everything it was told in the last seconds; at first, of where it was before that, too. Both
+        ends are moved by droop."""
         assert self._begun is not None
         self._told.append((now, told_kw))
         while now - self._told[0][0] > self._lasts(self._told[0][1], told_kw):
@@ -106,7 +120,7 @@ class Watch:
         allowed = [told for _, told in self._told]
         if now - self._begun[0] <= self._window:
             allowed.append(self._begun[1])
-        return max(min(allowed) - kw, kw - max(allowed))
+        return max(min(allowed) + low_kw - kw, kw - max(allowed) - high_kw)
 
     def _lasts(self, before_kw: float, told_kw: float) -> timedelta:
         """How long it may lie on the way from what it was told before."""

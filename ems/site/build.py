@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ems.assets.asset import DeviceLink
+from ems.assets.battery.droop import Droop
 from ems.assets.battery.model import Battery
 from ems.assets.catalogue import Asset
 from ems.assets.cooling.model import Cooling, worst_fraction
@@ -188,7 +189,16 @@ def build_battery(name: str, file: BatteryFile) -> Battery:
         wear_by_depth=as_points(file.wear_by_depth),
         warranty_kwh_per_day=file.warranty_kwh_per_day,
         is_worn_out=file.state_of_health <= file.end_of_life_capacity,
+        droop=build_droop(file),
     )
+
+
+def build_droop(file: BatteryFile) -> Droop | None:
+    """The droop of its firmware; without a bound it may use all of the rating."""
+    if file.droop is None:
+        return None
+    most_kw = file.power_kw if file.droop.most_kw is None else min(file.power_kw, file.droop.most_kw)
+    return Droop(file.droop.kw_per_hz, file.droop.deadband_hz, float(file.droop.nominal_hz), most_kw)
 
 
 def worst_loss_fraction(file: UpsFile, assets: Mapping[str, AssetFile]) -> float:

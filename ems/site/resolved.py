@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from ems.assets.asset import DeviceLink
+from ems.assets.battery.droop import Droop
 from ems.assets.catalogue import KINDS, Asset
 from ems.assets.cooling.plant import CoolingPlant
 from ems.assets.grid_connection.model import PointOfConnection
@@ -83,6 +84,8 @@ def asset_from_data(data: dict[str, Any]) -> Asset:
     values: dict[str, Any] = {key: _tuples(value) for key, value in data.items() if key != "kind"}
     if "link" in values:
         values["link"] = link_from_data(values["link"])
+    if values.get("droop"):
+        values["droop"] = Droop(**values["droop"])
     if values.get("plant"):
         values["plant"] = CoolingPlant(**values["plant"])
     if "classes" in values:

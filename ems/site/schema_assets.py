@@ -38,6 +38,15 @@ def shares(points: list[Point]) -> bool:
     return all(0.0 <= y <= 1.0 for _, y in points)
 
 
+class DroopFile(FileModel):
+    """Frequency droop that is armed in the device's own firmware."""
+
+    kw_per_hz: float = Field(gt=0, le=1e7, description="kW it adds per Hz beyond the deadband")
+    nominal_hz: Literal[50, 60] = Field(description="50 or 60")
+    deadband_hz: float = Field(default=0.02, ge=0, le=1)
+    most_kw: Positive | None = None
+
+
 class BatteryFile(FileModel):
     """A battery, or equal strings of one; ratings of one string at its AC terminals."""
 
@@ -61,6 +70,7 @@ class BatteryFile(FileModel):
     warranty_kwh_per_day: Positive | None = None
     state_of_health: Efficiency = 1.0
     end_of_life_capacity: float = Field(default=0.0, ge=0, lt=1)
+    droop: DroopFile | None = None
     link: LinkFile | None = None
 
     @field_validator("charge_limit_by_soc", "discharge_limit_by_soc")

@@ -138,6 +138,7 @@ def _battery(site: Site, battery: Battery, image: SiteImage, assumed: list[str])
         last = image.reading(battery.id, "power_kw")
         charging_kw = max(0.0, last.value) if last is not None and last.value is not None else 0.0
         return BatteryState(charging_kw, _last_soc(image, battery.id, battery.soc_min), 0.0, 0.0, is_fresh=False)
+    hz = image.value(battery.id, "frequency_hz", stale_s)
     charge = image.value(battery.id, "max_charge_kw", stale_s)
     discharge = image.value(battery.id, "max_discharge_kw", stale_s)
     return BatteryState(
@@ -147,6 +148,7 @@ def _battery(site: Site, battery: Battery, image: SiteImage, assumed: list[str])
         max_discharge_kw=battery.power_kw if discharge is None else discharge,
         is_fresh=True,
         is_local=bool(image.value(battery.id, "is_local", stale_s) or 0.0),
+        droop_kw=battery.droop.range_kw(hz) if battery.droop is not None else (0.0, 0.0),
     )
 
 

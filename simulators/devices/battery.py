@@ -22,7 +22,7 @@ class BatteryDevice(Device):
     """
 
     COMMANDS = COMMANDS
-    __slots__ = ("_converter", "container_temp_c", "energy_kwh", "rating", "soc_breach_kwh")
+    __slots__ = ("_converter", "_told_kw", "container_temp_c", "energy_kwh", "grid_hz", "rating", "soc_breach_kwh")
 
     def __init__(self, rating: Battery, rng: Random) -> None:
         super().__init__(rating.id, rating.link.lease_s if rating.link is not None else None, rng)
@@ -31,6 +31,8 @@ class BatteryDevice(Device):
         self.soc_breach_kwh = 0.0  # energy moved outside the window in the last step
         self.container_temp_c: float | None = None  # known from the first step on
         self._converter = Converter(rating.ramp_kw_per_s)
+        self._told_kw = 0.0
+        self.grid_hz: float | None = None  # what an armed droop answers to
         self._to_defaults()
 
     @property
@@ -45,6 +47,8 @@ class BatteryDevice(Device):
         self.container_temp_c = before_c + (outdoor_temp_c - before_c) * min(1.0, dt_s / CONTAINER_S)
         if "trip" in self.faults:
             self._converter.now_kw = 0.0
+        if self.rating.droop is not None:
+            self._converter.aim(self._told_kw + self._droop_kw())
         r, hours = self.rating, dt_s / 3600.0
         most_kw = (r.energy_kwh - self.energy_kwh) / (r.charge_efficiency * hours)
         least_kw = -self.energy_kwh * r.discharge_efficiency / hours
@@ -53,6 +57,14 @@ class BatteryDevice(Device):
         )
         self._store(power_kw, hours)
         self.power_kw, self.power_now_kw = power_kw, self._converter.now_kw
+
+    def _droop_kw(self) -> float:
+        """More charge while the grid is fast, more discharge while it is slow, nothing within the deadband."""
+        droop = self.rating.droop
+        if droop is None or self.grid_hz is None:
+            return 0.0
+        fast_hz, slow_hz = self.grid_hz - droop.nominal_hz - droop.deadband_hz, droop.nominal_hz - droop.deadband_hz - self.grid_hz
+        return min(droop.most_kw, max(0.0, fast_hz * droop.kw_per_hz)) - min(droop.most_kw, max(0.0, slow_hz * droop.kw_per_hz))
 
     def _able_kw(self, by_soc: tuple[tuple[float, float], ...]) -> float:
         """What the battery management lets through now: the lower of two looked-up shares of the rating."""
@@ -75,7 +87,8 @@ class BatteryDevice(Device):
         taper = 3600.0 / TAPER_S
         room_kwh, left_kwh = r.soc_max * r.energy_kwh - self.energy_kwh, self.energy_kwh - r.soc_min * r.energy_kwh
         is_able = "trip" not in self.faults
-        return {
+        frequency = {} if self.grid_hz is None else {"frequency_hz": self.grid_hz}
+        return frequency | {
             "power_kw": self._noisy(self.power_now_kw),
             "soc": self.soc,
             "max_charge_kw": min(self._able_kw(r.charge_limit_by_soc), max(0.0, room_kwh / r.charge_efficiency * taper))
@@ -94,10 +107,12 @@ class BatteryDevice(Device):
             raise Refused(f"{self.id} {command}: {value:g} kW leads further out of the window at {self.soc:.1%}")
 
     def _obey(self, command: str, value: float) -> None:
+        self._told_kw = value
         self._converter.aim(value)
 
     def _to_defaults(self) -> None:
         self._registers = {"power_setpoint_kw": 0.0}
+        self._told_kw = 0.0
         self._converter.aim(0.0)
 
 

@@ -26,6 +26,9 @@ def battery_envelope(
     above_kwh = max(0.0, state.soc - battery.soc_min) * battery.energy_kwh
     below_kwh = max(0.0, battery.soc_max - state.soc) * battery.energy_kwh
     envelope = Envelope(battery.id, -battery.power_kw, battery.power_kw, "rating", "rating")
+    if battery.droop is not None:
+        left_kw = max(0.0, battery.power_kw - battery.droop.most_kw)
+        envelope = envelope.narrowed(-left_kw, left_kw, "room for its droop")
     if battery.warranty_kwh_per_day is not None:
         left_kwh = max(0.0, battery.warranty_kwh_per_day - given_kwh)
         envelope = envelope.narrowed(-left_kwh / hours, battery.power_kw, "warranty throughput of today")

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from ems.assets.asset import DeviceLink
 from ems.assets.battery.curves import Point, share_at
+from ems.assets.battery.droop import Droop
 
-READINGS = ("power_kw", "soc", "max_charge_kw", "max_discharge_kw", "is_local")
+READINGS = ("power_kw", "soc", "max_charge_kw", "max_discharge_kw", "is_local", "frequency_hz")
 COMMANDS = ("power_setpoint_kw",)
 
 
@@ -40,6 +41,7 @@ class Battery:
     wear_by_depth: tuple[Point, ...] = ()
     warranty_kwh_per_day: float | None = None  # discharge at the terminals per local day
     is_worn_out: bool = False  # at or below its end-of-life capacity: not used any more
+    droop: Droop | None = None  # armed in its firmware
 
     @property
     def min_energy_kwh(self) -> float:
@@ -74,3 +76,4 @@ class BatteryState:
     max_discharge_kw: float
     is_fresh: bool
     is_local: bool = False  # a person has taken the device
+    droop_kw: tuple[float, float] = (0.0, 0.0)  # between which two its own droop moves it now, on top of the setpoint
