@@ -59,6 +59,7 @@ from ems.state.throughput import DayThroughput
 FLOOR = {"plan": Level.L0, "rules": Level.L2, "capped": Level.L3}
 RAMP_LEAD_S = 10.0
 RESIDUAL_SAMPLES = 15
+ANSWERED_S, ANSWERED_CYCLES = 5.0, 2.5  # a limit that falls is answered within: what is above it until then needs no explanation
 RESIDUAL_HOLD_S = 120.0  # a residual that falls may be a device that says too much
 UNEXPLAINED, UNEXPLAINED_SAMPLES = 0.02, 7  # of the import limit; median of so many readings
 UNBALANCED_CYCLES = 3  # readings of one cycle are not of one instant: a single contradiction may be a jump of the load
@@ -115,6 +116,7 @@ class Controller:
         self.plausible = Plausible(site)
         self.response, self.ceilings = Response(site), Ceilings(site)
         self.correction = Correction()
+        self.limit_hold = PeakHold(max(ANSWERED_S, ANSWERED_CYCLES * site.control.cycle_s))
         self.commissioning = Commissioning(site)
         self._counted_kwh: float | None = None  # imported energy, as the meter counts it
         self.degraded = Degraded()
@@ -351,7 +353,8 @@ class Controller:
     def _correction_kw(self, state: SiteState) -> float:
         """What measured import above the momentary limit takes off the room; without a meter what was known stands."""
         limit_kw = self._momentary_limit_kw(state.now)
-        over_kw = state.poc_kw - limit_kw if state.connection.is_fresh else 0.0
+        answered_kw = self.limit_hold.update(state.now, limit_kw)  # the highest of the last seconds
+        over_kw = state.poc_kw - answered_kw if state.connection.is_fresh else 0.0
         return self.correction.update(state.now, over_kw, limit_kw)
 
     def _momentary_limit_kw(self, now: datetime) -> float:
