@@ -37,6 +37,7 @@ class Sent:
     repeats: int = 0
     refusal: str = ""
     before_kw: float | None = None  # what the device showed before it was told this
+    astray_at: datetime | None = None  # when it last showed something else
 
 
 class CommandBook:
@@ -97,7 +98,7 @@ class CommandBook:
             self._sent[name] = Sent(write, at, is_acknowledged, before_kw=self._shown_kw.get(name))
             return
         repeats = before.repeats + (1 if name in self._mismatch and not is_acknowledged else 0)
-        self._sent[name] = Sent(write, at, is_acknowledged, before.was_seen, repeats, before_kw=before.before_kw)
+        self._sent[name] = replace(before, write=write, at=at, is_acknowledged=is_acknowledged, repeats=repeats, refusal="")
 
     def note_refusal(self, write: Write, why: str) -> None:
         """The device said no; it is asked again after a while, or when the wish changes."""
@@ -113,8 +114,10 @@ class CommandBook:
         told_kw = sent.write.value_kw
         if shown.value is not None and abs(shown.value - told_kw) <= self._tolerance_kw(command, told_kw, words):
             self._mismatch.pop(command.name, None)
-            self._sent[command.name] = replace(sent, was_seen=True, repeats=0)
+            has_stayed = sent.astray_at is None or shown.at - sent.astray_at >= REPEAT_AFTER  # else it was seen between two foreign writes
+            self._sent[command.name] = replace(sent, was_seen=True, repeats=0 if has_stayed else sent.repeats)
         elif shown.at - sent.at >= self._settle and is_followed and not sent.refusal:
+            self._sent[command.name] = replace(sent, astray_at=shown.at)
             self._mismatch[command.name] = f"{command.name}: told {told_kw:g}, reads back {_shown(shown)} ({_judged(sent, shown.value)})"
 
     def _is_due(self, write: Write, now: datetime) -> bool:

@@ -106,10 +106,9 @@ def values_of(rng: random.Random, q: Question) -> bytes:
 
 
 def flipped(rng: random.Random, q: Question) -> bytes:
-    """The answer with some bits of its first nine bytes turned: what follows cannot be told from the truth."""
+    """The answer with one of its first nine bytes turned into another: what follows cannot be told from the truth."""
     data = bytearray(q.answer())
-    for _ in range(rng.randrange(1, 4)):
-        data[rng.randrange(8 if q.refusal else 9)] ^= 1 << rng.randrange(8)
+    data[rng.randrange(8 if q.refusal else 9)] ^= rng.randrange(1, 256)
     return bytes(data)
 
 
@@ -130,7 +129,7 @@ KINDS: dict[str, Callable[[random.Random, Question, bytes], bytes]] = {
     "another function's refusal": lambda rng, q, before: frame(q.tid, q.unit, bytes([other(rng, q.function, 128) | 0x80, 2])),
     "broken off": lambda rng, q, before: frame(q.tid, q.unit, values_of(rng, q))[: rng.randrange(1, 9)],
     "empty": lambda rng, q, before: frame(q.tid, q.unit, b""),
-    "turned bits": lambda rng, q, before: flipped(rng, q),
+    "one byte turned": lambda rng, q, before: flipped(rng, q),
     "broken off and the next": lambda rng, q, before: q.answer()[: rng.randrange(7, 9)] + before,
 }
 

@@ -52,7 +52,7 @@ async def served_site() -> AsyncIterator[Plant]:
 
 @asynccontextmanager
 async def running_field(
-    plant: Plant, clock: Clock, controlled: tuple[str, ...] = (), deadline_s: float = 0.15
+    plant: Plant, clock: Clock, controlled: tuple[str, ...] = (), deadline_s: float = 20.0
 ) -> AsyncIterator[ModbusField]:
     field = ModbusField(plant.site, plant.pages, clock, dict.fromkeys(controlled, Mode.CONTROL), deadline_s=deadline_s)
     await field.start()

@@ -93,7 +93,7 @@ async def bench() -> AsyncIterator[Make]:
             server = PageServer(page, lambda: values, write)
             await server.start()
             stack.push_async_callback(server.stop)
-            link = Link(server.host, server.port, random.Random(2), deadline_s=0.2, backoff_s=(0.0, 0.0))
+            link = Link(server.host, server.port, random.Random(2), deadline_s=20.0, connect_s=20.0, backoff_s=(0.0, 0.0))
             stack.callback(link.close)
             clock = TurnedClock(START, 0.0)
             return Bench(Device("it", page, link, 1, 60.0, clock), server, link, clock, values, told)

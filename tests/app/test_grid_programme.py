@@ -77,7 +77,7 @@ def import_kw(rig: Rig) -> float:
 
 async def registers(port: int) -> list[float]:
     """Import and limit as the substation's gateway reads them."""
-    link = Link("127.0.0.1", port, random.Random(1))
+    link = Link("127.0.0.1", port, random.Random(1), deadline_s=20.0)
     words = await link.read(1, "holding", 4, 4)
     link.close()
     return [decode(p, words[p.address - 4 : p.end - 4]) or 0.0 for p in gateway_page().points if p.address in (4, 6)]

@@ -61,7 +61,7 @@ class Bench:
     async def start(self) -> None:
         await self.server.start()
         for asset, link in self.site.links.items():
-            wire = Link("127.0.0.1", self.server.servers[asset].port, Random(0), deadline_s=0.3)
+            wire = Link("127.0.0.1", self.server.servers[asset].port, Random(0), deadline_s=20.0)
             self.devices[asset] = Device(asset, self.pages[link.page], wire, link.unit_id, link.lease_s, self.clock)
 
     async def stop(self) -> None:
@@ -181,10 +181,12 @@ async def test_a_refusal_reaches_the_client_as_one(bench: Bench, asset: str) -> 
 async def test_a_device_that_does_not_answer_in_time_is_a_problem_and_ends(bench: Bench) -> None:
     await bench.pass_time(5.0)
     device = bench.devices["bess-1"]
+    device.link.deadline_s = 0.3
     await device.poll()
     assert device.problem is not None
     await bench.pass_time(60.0)
     device.link.close()
+    device.link.deadline_s = 20.0
     await device.poll()
     assert bench.server.servers["bess-1"].fault is None
 
