@@ -14,7 +14,8 @@ from ems.reading import Reading
 
 DAY = timedelta(days=1)
 SAME_KW = 0.5
-REPEAT_AFTER = timedelta(seconds=20)  # between further attempts after the first repeat: at most 3 a minute, no write war
+REPEAT_AFTER = timedelta(seconds=20)  # between further attempts after the first repeats: at most 3 a minute, no write war
+OVERWRITTEN = timedelta(seconds=8)  # before the second repeat, and each one when the value was seen in between: a limit may hang on it
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ class CommandBook:
         if shown.value is not None and abs(shown.value - told_kw) <= self._tolerance_kw(command, told_kw, words):
             self._mismatch.pop(command.name, None)
             has_stayed = sent.astray_at is None or shown.at - sent.astray_at >= REPEAT_AFTER  # else it was seen between two foreign writes
-            self._sent[command.name] = replace(sent, was_seen=True, repeats=0 if has_stayed else sent.repeats)
+            self._sent[command.name] = replace(sent, was_seen=True, repeats=0 if has_stayed else min(1, sent.repeats))
         elif shown.at - sent.at >= self._settle and is_followed and not sent.refusal:
             self._sent[command.name] = replace(sent, astray_at=shown.at)
             self._mismatch[command.name] = f"{command.name}: told {told_kw:g}, reads back {_shown(shown)} ({_judged(sent, shown.value)})"
@@ -133,7 +134,8 @@ class CommandBook:
             return since >= REPEAT_AFTER
         if not sent.is_acknowledged:
             return True
-        return write.command.name in self._mismatch and since >= (self._settle if sent.repeats == 0 else REPEAT_AFTER)
+        pause = (self._settle, OVERWRITTEN, REPEAT_AFTER)[min(2, sent.repeats)]
+        return write.command.name in self._mismatch and since >= pause
 
     def _is_worn(self, command: Command, now: datetime) -> bool:
         """True when the day's writes to memory that wears are used up; else this one is counted."""
