@@ -15,6 +15,7 @@ from ems.reading import Reading
 DAY = timedelta(days=1)
 SAME_KW = 0.5
 REPEAT_AFTER = timedelta(seconds=20)  # between further attempts after the first repeats: at most 3 a minute, no write war
+STAYED = timedelta(seconds=3)  # a value that stays less was seen between two writes of another master
 OVERWRITTEN = timedelta(seconds=8)  # before the second repeat, and each one when the value was seen in between: a limit may hang on it
 
 
@@ -115,7 +116,7 @@ class CommandBook:
         told_kw = sent.write.value_kw
         if shown.value is not None and abs(shown.value - told_kw) <= self._tolerance_kw(command, told_kw, words):
             self._mismatch.pop(command.name, None)
-            has_stayed = sent.astray_at is None or shown.at - sent.astray_at >= REPEAT_AFTER  # else it was seen between two foreign writes
+            has_stayed = sent.astray_at is None or shown.at - sent.astray_at >= STAYED
             self._sent[command.name] = replace(sent, was_seen=True, repeats=0 if has_stayed else min(1, sent.repeats))
         elif shown.at - sent.at >= self._settle and is_followed and not sent.refusal:
             self._sent[command.name] = replace(sent, astray_at=shown.at)
