@@ -59,7 +59,7 @@ def run_seed(seed: int, code: str) -> dict[str, Any]:
     events = [
         {
             "event": e.event,
-            "opt": e.opt,
+            "opts": e.opts,
             "is_derated": e.is_derated,
             "is_compliant": e.is_compliant,
             "worst": e.worst,

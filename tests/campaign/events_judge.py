@@ -46,7 +46,7 @@ class Judged:
     """One event."""
 
     event: str
-    opt: str  # of its first decision: accepted, partial, declined; "" when it was never decided
+    opts: tuple[str, ...]  # its decisions: accepted, partial, declined, ...
     is_derated: bool
     baseline_kw: float
     intervals: tuple[Interval, ...]
@@ -93,7 +93,7 @@ def _life(case: Case, outcome: Outcome, name: str) -> _Life:
             life.decisions.append((r.at, calls[version], state, r.body["accepted_kw"]))
         elif state in OUT:
             life.decisions.append((r.at, None, state, None))
-        if state in (*IN, *OUT) and not life.why:
+        if state in (*IN, *OUT) and (not life.why or state == "declined"):
             life.why = r.body.get("why", "")
     return life
 
@@ -113,10 +113,10 @@ def _spans(case: Case, life: _Life) -> list[tuple[datetime, datetime, Call, floa
 
 def _judged(outcome: Outcome, name: str, life: _Life, spans: dict[str, list[tuple[datetime, datetime, Call, float | None]]]) -> Judged:
     own = spans[name]
-    opt = life.decisions[0][2] if life.decisions else ""
+    opts = tuple(d[2] for d in life.decisions)
     is_derated = any(s in DERATED for s in life.states)
     if not own:
-        return Judged(name, opt, is_derated, 0.0, (), 0.0, life.why)
+        return Judged(name, opts, is_derated, 0.0, (), 0.0, life.why)
     edge = own[0][0] if own[0][2].start_min < 0 else outcome.begins_at + timedelta(minutes=own[0][2].start_min)
     for other in sorted(spans):
         if other != name and spans[other] and spans[other][0][0] <= edge < spans[other][-1][1]:
@@ -125,7 +125,7 @@ def _judged(outcome: Outcome, name: str, life: _Life, spans: dict[str, list[tupl
     duties = [_duty(outcome, baseline_kw, *span) for span in own]
     intervals = tuple(_intervals(outcome, baseline_kw, duties))
     last = max(s[-1][1] for s in spans.values() if s)
-    return Judged(name, opt, is_derated, baseline_kw, intervals, _rebound(outcome, baseline_kw, last), life.why)
+    return Judged(name, opts, is_derated, baseline_kw, intervals, _rebound(outcome, baseline_kw, last), life.why)
 
 
 def _duty(outcome: Outcome, baseline_kw: float, start: datetime, end: datetime, call: Call, taken_kw: float | None) -> Duty:

@@ -7,7 +7,9 @@ The head-end's calls reach `ems.program.desk.Desk` as messages; what the desk po
 
 from __future__ import annotations
 
+import gc
 import tempfile
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,6 +24,7 @@ import numpy as np
 from ems.control.controller import Controller, decode_obligation
 from ems.control.decision import Decision
 from ems.control.plan_state import plan_state
+from ems.forecast.peak_watch import PeakWatch
 from ems.mailbox import Message as Posted
 from ems.messages import MinuteFrame, Mode
 from ems.obligation import ObligationKind
@@ -49,10 +52,13 @@ CONFIG = Path(__file__).resolve().parents[2] / "config"
 FOLDER = Path(__file__).parent / "programs"
 RAM = Path("/dev/shm")
 CONTROL_S = 5.0
+TICK = timedelta(seconds=15)  # of the desk, beside its look at every call
+PEAK_WATCH_S = 15.0  # the planner's watch for peaks looks so often, as its own process does on a busy machine
 PLAN_EVERY_S = 300.0
 PEAK_SO_FAR_KW = {"demo-2mw": 1300.0, "enterprise-50mw": 38000.0}
 CANCEL_MIN = 15
-CALLED_FROM = timedelta(minutes=15)  # the head-end reckons the depth from the import of so long before its first call
+CALLED_FROM = timedelta(minutes=15)  # depth is a share of the import of so long before the first call, storage apart: else a battery that
+# charges then would make a cut of nothing
 HISTORY_S = 86400.0  # of load before a window, instead of three days: the forecasters' start-up is half of a short case
 DISCHARGING = 0.01  # of a UPS's rating: beyond it the store gives on command
 
@@ -115,7 +121,8 @@ class LocalPorts(RunPorts):
         return found if found is not None and found.valid_until > now else None
 
     def _minutes(self, start: datetime, end: datetime) -> list[dict[str, Any]]:
-        return [{"start": at.isoformat(), "poc_kw": kw} for at, kw in self.minutes if start <= at < end]
+        first, last = (bisect_left(self.minutes, t, key=lambda m: m[0]) for t in (start, end))
+        return [{"start": at.isoformat(), "poc_kw": kw} for at, kw in self.minutes[first:last]]
 
 
 class RamStore(EventStore):
@@ -133,10 +140,12 @@ class TruthLedger(Ledger):
         """`lost`: per UPS the epoch second at which its input is lost."""
         self.lost, self.breach_s = lost, 0.0
         self.parts: list[tuple[float, float, float]] = []
+        self.load_kw: list[float] = []  # import without what storage takes or gives
         return self
 
     def add(self, step: PlantStep, at_s: float, price: float, limit_kw: float, carbon_g: float | None) -> None:
         super().add(step, at_s, price, limit_kw, carbon_g)
+        self.load_kw.append(step.poc_kw - sum(step.store_kw.values()))
         if len(self.parts) < 360:
             self.parts.append((step.it_kw, step.cooling_kw, step.loss_kw))
         for ups in self.site.upses:
@@ -238,8 +247,15 @@ class EventRun(Run):
         self._call(now)
         if self._begins("repeated", now):
             self._repeat(now)
+        if (now - self.case.begins_at) % TICK:
+            self.programs.send(self.desk, now)  # what a call just now brought
+            return self._news()
         self.desk.tick(now)
         self.programs.send(self.desk, now)
+        return self._news()
+
+    def _news(self) -> list[tuple[str, dict[str, Any]]]:
+        """What the desk sent, to the controller and the planner."""
         news = self.mailbox.taken()
         for _, body in news:
             self.events.append(decode_obligation(body))
@@ -260,7 +276,7 @@ class EventRun(Run):
         while self.calls and self._at(self.calls[0].at_min) <= now:
             call = self.calls.pop(0)
             if self._called_kw is None:
-                self._called_kw = self._import_before(now)
+                self._called_kw = self._load_before()
                 self.stored = self.stored_kwh()
                 self.backlog_kwh = sum(b.kwh for c in self.plant.clusters for b in c.backlogs.values())
             event = self._event(call)
@@ -286,9 +302,9 @@ class EventRun(Run):
             self._receive(GridEvent(**{**vars(event), "modification": event.modification - 1}), now)
         self.desk.receive(Message("the campaign", "{", None, "no JSON"), now)
 
-    def _import_before(self, now: datetime) -> float:
-        steps = int(CALLED_FROM.total_seconds() // self.world.scenario.control_step_s)
-        recent = self.sink.import_kw[-steps:]
+    def _load_before(self) -> float:
+        assert isinstance(self.ledger, TruthLedger)
+        recent = self.ledger.load_kw[-int(CALLED_FROM.total_seconds() // self.world.scenario.plant_step_s) :]
         return sum(recent) / len(recent)
 
     def _at(self, minute: float) -> datetime:
@@ -327,6 +343,8 @@ class EventRun(Run):
     def _listen(self, planning: Planning) -> None:
         """The minutes that the planner is shown go to the desk's history too; while the planner is down there is no new plan."""
         observe, plan = planning.loop.observe, planning._plan
+        if self.world.scenario.control_step_s < PEAK_WATCH_S:
+            planning.peaks = PeakWatch({c.id: c.rating_kw for c in self.world.site.clusters}, PEAK_WATCH_S)
         planning.loop.peak = TruePeak(PEAK_SO_FAR_KW[self.case.site])  # type: ignore[assignment]  # of the month: given
 
         def heard(frame: MinuteFrame) -> None:
@@ -341,6 +359,10 @@ def run_case(case: Case, control_s: float = CONTROL_S) -> Outcome:
     """Runs a case."""
     with mock.patch.object(generated, "HISTORY_S", HISTORY_S):
         world = build_world(scenario_of(case, control_s), case.seed)
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # nothing of a case makes circles worth the search; the next one begins with a collection
     with tempfile.TemporaryDirectory(prefix="events-", dir=RAM if RAM.is_dir() else None) as folder:
         return EventRun(case, world, Path(folder)).execute_case()
 

@@ -12,11 +12,11 @@ Row = dict[str, Any]
 def summary_line(row: Row) -> str:
     """One seed in one line."""
     events = "; ".join(
-        f"{e['event']} {e['opt'] or 'undecided'}"
+        f"{e['event']} {', '.join(e['opts']) or 'undecided'}"
         + ("" if not e["owed_kwh"] else f" {'held' if e['is_compliant'] else 'MISSED'} worst {e['worst']:.3f}")
         + (" DERATED" if e["is_derated"] else "")
         + (f" REBOUND {e['rebound_kw']:.0f} kW" if e["rebound_kw"] > 0 else "")
-        + (f" ({e['why']})" if e["opt"] not in IN else "")
+        + (f" ({e['why']})" if "declined" in e["opts"] else "")
         for e in row["events"]
     )
     breach = f" RESERVE {row['reserve_breach_s']:.0f} s" if row["reserve_breach_s"] else ""
@@ -27,13 +27,13 @@ def summary_line(row: Row) -> str:
 
 def counts(rows: Sequence[Row]) -> dict[str, float]:
     """Everything the goals speak of."""
-    taken = [r for r in rows if any(e["opt"] in IN for e in r["events"])]
-    held = [r for r in taken if all(e["is_compliant"] for e in r["events"] if e["opt"] in IN)]
+    taken = [r for r in rows if any(is_taken(e) for e in r["events"])]
+    held = [r for r in taken if all(e["is_compliant"] for e in r["events"] if is_taken(e))]
     must = [r for r in rows if r["program"] == "events-mandatory"]
-    declined = [r for r in must if any(e["opt"] not in IN for e in r["events"])]
+    declined = [r for r in must if not all(is_whole(e) for e in r["events"])]
     feasible = [r for r in rows if r["is_feasible"]]
-    whole = [r for r in feasible if all(e["opt"] == "accepted" for e in r["events"])]
-    events = [e for r in taken for e in r["events"] if e["opt"] in IN]
+    whole = [r for r in feasible if all(is_whole(e) for e in r["events"])]
+    events = [e for r in taken for e in r["events"] if is_taken(e)]
     owed = sum(e["owed_kwh"] for e in events)
     return {
         "cases": len(rows),
@@ -43,11 +43,22 @@ def counts(rows: Sequence[Row]) -> dict[str, float]:
         "delivered share": sum(e["delivered_kwh"] for e in events) / owed if owed else 1.0,
         "derated": len([r for r in taken if any(e["is_derated"] for e in r["events"])]),
         "reserve breaches": len([r for r in rows if r["reserve_breach_s"] > 0]),
-        "rebounds": len([r for r in taken if any(e["rebound_kw"] > 0 for e in r["events"] if e["opt"] in IN)]),
+        "rebounds": len([r for r in taken if any(e["rebound_kw"] > 0 for e in r["events"] if is_taken(e))]),
         "feasible": len(feasible),
         "feasible accepted whole": len(whole),
         "cpu_min": sum(r["cpu_s"] for r in rows) / 60.0,
     }
+
+
+def is_taken(event: Row) -> bool:
+    """True when the event, or a version of it, was accepted, be it in part."""
+    return any(opt in IN for opt in event["opts"])
+
+
+def is_whole(event: Row) -> bool:
+    """True when every version of the event was accepted in full."""
+    decided = [opt for opt in event["opts"] if opt != "cancelled"]
+    return bool(decided) and all(opt == "accepted" for opt in decided)
 
 
 def table(rows: Sequence[Row], wanted: int) -> str:
@@ -60,8 +71,8 @@ def table(rows: Sequence[Row], wanted: int) -> str:
 
 def is_missed(row: Row) -> bool:
     """True when any goal was missed in this case."""
-    taken = [e for e in row["events"] if e["opt"] in IN]
-    is_declined = row["program"] == "events-mandatory" and len(taken) < len(row["events"])
+    taken = [e for e in row["events"] if is_taken(e)]
+    is_declined = row["program"] == "events-mandatory" and not all(is_whole(e) for e in row["events"])
     broken = any(not e["is_compliant"] or e["is_derated"] or e["rebound_kw"] > 0 for e in taken)
     return is_declined or broken or row["reserve_breach_s"] > 0
 
