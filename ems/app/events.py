@@ -98,15 +98,26 @@ def events_settle(
 def events_evidence(
     event: EventArgument,
     out: Annotated[Path | None, typer.Option("--out", help="The bundle; default EVENT.zip here.", show_default=False)] = None,
+    start: Annotated[
+        str | None, typer.Option("--start", help="Of a connection: from when; default as its limits say.", show_default=False)
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--end", help="Of a connection: until when; default as its limits say, or now.", show_default=False)
+    ] = None,
     state_dir: StateOption = None,
 ) -> None:
-    """Writes one bundle: raw messages, decisions, setpoints, meter data, baseline with its days and reasons, hashes and chain."""
+    """Writes one bundle: raw messages, decisions, setpoints, meter data, baseline with its days and reasons, hashes and chain.
+
+    Of a capacity limit, or of a whole connection by the id of its channel: what was told, what held when, and what the meter says.
+    """
+    from ems.app.limit_evidence import limit_bundle
     from ems.program.evidence import write_bundle
 
     with opened(state_dir) as (programs, desk, now):
-        status = known(desk, event)
         path = out or Path(f"{''.join(c if c.isalnum() or c in '-_.' else '-' for c in event)}.zip")
-        hashes = write_bundle(collected(programs, desk, status, now), path)
+        hashes = limit_bundle(programs, desk, event, start, end, now, path) if event not in desk.events else None
+        if hashes is None:
+            hashes = write_bundle(collected(programs, desk, known(desk, event), now), path)
         show([f"{path}: {len(hashes)} files", *(f"  {digest[:16]}  {name}" for name, digest in sorted(hashes.items()))])
 
 
@@ -128,7 +139,7 @@ def parts_of(bundle: Path) -> list[str]:
 
     with ZipFile(bundle) as held:
         names = set(held.namelist())
-    return ["hashes", "chain", *(part for part in ("baseline", "settlement") if f"{part}.json" in names)]
+    return ["hashes", "chain", *(part for part in ("baseline", "settlement", "limits") if f"{part}.json" in names)]
 
 
 @contextmanager
@@ -272,10 +283,14 @@ def collected(programs: Programs, desk: Desk, status: EventStatus, now: datetime
 
 def setpoints_between(state_dir: Path, status: EventStatus, now: datetime) -> Iterator[dict[str, Any]]:
     """The cycles of control from receipt to recovery whose setpoints changed, as the journal holds them."""
+    return changed_setpoints(state_dir, status.moved_at or status.received_at, status.since if status.ended_at else now)
+
+
+def changed_setpoints(state_dir: Path, first: datetime, last: datetime) -> Iterator[dict[str, Any]]:
+    """The cycles of control in a time whose setpoints differ from the cycle before."""
     from ems.journal.file import FILE_NAME
     from ems.journal.read import read_journal
 
-    first, last = status.moved_at or status.received_at, status.since if status.ended_at else now
     before: object = None
     if not (state_dir / FILE_NAME).exists():
         return

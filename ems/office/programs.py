@@ -145,6 +145,10 @@ class RunPorts:
         """Minute means of the point of connection."""
         return [r["poc_kw"] for r in self._minutes(start, end)]
 
+    def minute_rows(self, start: datetime, end: datetime) -> list[dict[str, Any]]:
+        """The same with the start of each minute; minutes that were not recorded are not there."""
+        return self._minutes(start, end)
+
     def _enrolment(self, event: GridEvent) -> EnrolmentFile | None:
         return None if self.desk is None else self.desk.enrolments.get(event.program)
 

@@ -14,7 +14,7 @@ from typing import Any
 from ems.obligation import Obligation, ObligationKind
 from ems.program.channel import CapacityFile
 from ems.program.heard import Heard
-from ems.program.store import EventStore, Record
+from ems.program.store import EventStore, KeptRecords, Record
 from ems.signals.capacity import OPEN_END, CapacityBook, CapacityInterval
 
 KIND = "capacity"  # of its records
@@ -43,7 +43,7 @@ class Told:
 class Connection:
     """One flexible connection, by the name of its channel."""
 
-    def __init__(self, name: str, file: CapacityFile, program: str, store: EventStore) -> None:
+    def __init__(self, name: str, file: CapacityFile, program: str, store: EventStore | KeptRecords) -> None:
         self.name, self.program, self._file, self._store = name, program, file, store
         self.told: dict[str, Told] = {}
         self.last_contact: datetime | None = None
@@ -51,7 +51,7 @@ class Connection:
         self._sent: dict[str, Obligation] = {}
         self._ended: dict[str, Obligation] = {}
         for record in store.since():
-            self._take(record)
+            self.take(record)
 
     def resume(self, sent: Iterable[Obligation]) -> None:
         """What a process before this one sent: it is taken back where it no longer holds."""
@@ -124,10 +124,12 @@ class Connection:
         return Obligation(name, ObligationKind.IMPORT_LIMIT, kw, start, end, now, self.program)
 
     def _write(self, now: datetime, body: Mapping[str, Any]) -> None:
+        assert isinstance(self._store, EventStore)  # what is only read is never written
         with self._store.exclusive():
-            self._take(self._store.append(now, KIND, "", {"connection": self.name, **body}))
+            self.take(self._store.append(now, KIND, "", {"connection": self.name, **body}))
 
-    def _take(self, record: Record) -> None:
+    def take(self, record: Record) -> None:
+        """One more record; those of others are passed over."""
         body = record.body
         if record.kind != KIND or body.get("connection") != self.name:
             return

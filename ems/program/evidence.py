@@ -16,6 +16,7 @@ from typing import Any
 
 from ems.errors import ConfigError, DataError
 from ems.program.enrolment import EnrolmentFile, enrolled_terms
+from ems.program.limit_proof import LIMITS, LimitInputs, limit_faults, prove_limits
 from ems.program.measure import MeasureInputs, measure_event
 from ems.program.meter import MeterSeries
 from ems.program.schema import ProgramFile
@@ -44,9 +45,14 @@ class Evidence:
 
 def write_bundle(evidence: Evidence, path: Path) -> dict[str, str]:
     """Writes the bundle; gives the hashes of its files. DataError when it cannot be written."""
-    files = {name: text.encode() for name, text in _files(evidence).items()}
+    return packed(_files(evidence), {"event": evidence.event, "program": evidence.program}, path)
+
+
+def packed(texts: Mapping[str, str], head: Mapping[str, str], path: Path) -> dict[str, str]:
+    """Writes files and their manifest; gives their hashes. DataError when they cannot be written."""
+    files = {name: text.encode() for name, text in texts.items()}
     hashes = {name: hashlib.sha256(body).hexdigest() for name, body in files.items()}
-    manifest = json.dumps({"schema": 1, "event": evidence.event, "program": evidence.program, "files": hashes}, sort_keys=True, indent=1)
+    manifest = json.dumps({"schema": 1, **head, "files": hashes}, sort_keys=True, indent=1)
     try:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bundle:
             for name, body in {**files, MANIFEST: manifest.encode()}.items():
@@ -66,13 +72,24 @@ def recompute(path: Path) -> list[str]:
     ]
     try:
         records = [Record.decode(json.loads(line)) for line in files["records.jsonl"].splitlines() if line]
-        return [*faults, *_chain_faults(records, json.loads(files["chain.json"])), *_result_faults(files, records)]
+        proof = limit_faults(files, records) if manifest.get("kind") == LIMITS else _result_faults(files, records)
+        return [*faults, *_chain_faults(records, json.loads(files["chain.json"])), *proof]
     except (*HOSTILE, DataError, ConfigError) as error:
         return [*faults, f"cannot be reckoned again: {type(error).__name__}: {error}"]
 
 
-def _files(evidence: Evidence) -> dict[str, str]:
-    files = {
+def write_limit_bundle(evidence: Evidence, inputs: LimitInputs, path: Path) -> dict[str, str]:
+    """Writes the bundle of a connection's limits over a time: what was told, what held when, what the meter says. DataError as above."""
+    files = _common_files(evidence) | {
+        "inputs.json": json.dumps(inputs.encode(), sort_keys=True, indent=1),
+        "meter.json": json.dumps(inputs.meter.encode(), sort_keys=True, indent=1),
+        "limits.json": json.dumps(prove_limits(inputs, evidence.records), sort_keys=True, indent=1),
+    }
+    return packed(files, {"kind": LIMITS, "event": evidence.event, "program": evidence.program}, path)
+
+
+def _common_files(evidence: Evidence) -> dict[str, str]:
+    return {
         "records.jsonl": "".join(json.dumps(r.encode(), sort_keys=True) + "\n" for r in evidence.records),
         "chain.json": json.dumps(list(evidence.chain)),
         "program.yaml": evidence.program_text,
@@ -80,6 +97,10 @@ def _files(evidence: Evidence) -> dict[str, str]:
         "setpoints.jsonl": "".join(json.dumps(s, sort_keys=True) + "\n" for s in evidence.setpoints),
         "raw_messages.jsonl": "".join(json.dumps(r.body, sort_keys=True) + "\n" for r in evidence.records if r.kind == "message"),
     }
+
+
+def _files(evidence: Evidence) -> dict[str, str]:
+    files = _common_files(evidence)
     result = result_of(evidence.records) or {}
     return files | {f"{name}.json": json.dumps(result[name], sort_keys=True, indent=1) for name in SHOWN if name in result}
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -129,6 +129,17 @@ class EventStore:
     def close(self) -> None:
         """Closes the file."""
         self._db.close()
+
+
+class KeptRecords:
+    """Records that are read from somewhere else than a store, such as a bundle."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self._records = list(records)
+
+    def since(self, sequence: int = 0, event: str | None = None) -> list[Record]:
+        """Those after a sequence, of one event or all, oldest first."""
+        return [r for r in self._records if r.sequence > sequence and event in (None, r.event)]
 
 
 def broken_at(records: list[Record]) -> int | None:
