@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
+from ems.obligation import ObligationKind
 from ems.program.event import GridEvent
 from ems.program.states import State
 from ems.program.status import EventStatus
@@ -46,7 +47,8 @@ class Decision:
 
 def decide(terms: Terms, event: GridEvent, found: Feasibility, accept_probability: float, exhausted: str) -> Decision:
     """Mandatory events are never declined. Others are taken when they pay on average and hold with the probability demanded; else the
-    part that holds, where the programme takes so little; else not. `exhausted`: which limit of the programme is used up, "" when none."""
+    part that holds, where the programme takes so little; else not. A drop to a level that is charged above it is taken whole: declining
+    costs as much, and a part would be held too high. `exhausted`: which limit of the programme is used up, "" when none."""
     if terms.is_mandatory:
         short_kw = found.asked_kw - found.kw_p90
         alarm = f"{short_kw:.0f} kW of {found.asked_kw:.0f} kW may be missing: {found.limiting}" if short_kw > 0 else ""
@@ -54,6 +56,9 @@ def decide(terms: Terms, event: GridEvent, found: Feasibility, accept_probabilit
     outside = terms.covers(event.start, event.end)
     if outside or exhausted:
         return Decision(State.DECLINED, f"{OUTSIDE}: {outside or exhausted}")
+    if event.kind is not ObligationKind.REDUCE_BY and any(p.per == "kwh_above" for p in terms.penalties):
+        short = f"{found.kw_p90:.0f} kW of {found.asked_kw:.0f} kW hold: {found.limiting}" if found.chance < accept_probability else ""
+        return Decision(State.ACCEPTED, "what is above the level is charged, taken or not", None, short)
     if found.chance >= accept_probability and found.net_value >= 0:
         return Decision(State.ACCEPTED, f"{found.asked_kw:.0f} kW with probability {found.chance:.2f}, net value {found.net_value:.2f}")
     if found.net_value < 0 and found.chance >= accept_probability:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ems.program.decide import OUTSIDE
 from ems.program.enrolment import EnrolmentFile, enrolled_terms
-from ems.program.schema import PaymentFile, ProgramFile
+from ems.program.schema import PaymentFile, PenaltyFile, ProgramFile
 from ems.program.settlement import Line, cents, sorted_around
 from ems.program.status import EventStatus
 from ems.program.terms import Terms
@@ -87,7 +87,8 @@ def month_statement(file: ProgramFile, enrolment: EnrolmentFile, month: date, ev
     terms = {day: enrolled_terms(file, enrolment, day) for day in days if enrolment.is_active(day)}
     ready = {day: t for day, t in terms.items() if t.months is None or day.month in t.months}
     last = terms[max(terms)] if terms else enrolled_terms(file, enrolment, days[-1])
-    called = tuple(_called(s) for s in events if s.opt and s.event.program == file.name and _local_day(last, s) in terms)
+    mine = [(s, _local_day(last, s)) for s in events if s.opt and s.event.program == file.name]
+    called = tuple(_called(s, terms[day]) for s, day in mine if day in terms)
     factors = _factors(last, called)
     hours = {day: available_hours(t, day) for day, t in ready.items()}
     return MonthStatement(
@@ -126,8 +127,8 @@ def _local_day(terms: Terms, status: EventStatus) -> date | None:
     return status.event.start.astimezone(terms.zone).date() if status.event.intervals else None
 
 
-def _called(status: EventStatus) -> Called:
-    """What an event that was decided on says about delivery; money of its own only where it is settled."""
+def _called(status: EventStatus, terms: Terms) -> Called:
+    """What an event that was decided on says about delivery; money of its own where it is settled, and where declining it costs."""
     settlement = (status.result or {}).get("settlement")
     name, owed = status.event.id, (status.feasibility or {}).get("asked_kw", 0.0) * status.event.hours
     if settlement:
@@ -135,12 +136,19 @@ def _called(status: EventStatus) -> Called:
         worst, best = settlement["performance_range"] if "performance_range" in settlement else [settlement["performance"]] * 2
         low, expected, high = (Decimal(settlement[case]) for case in ("low", "expected", "high"))
         return Called(name, kwh, worst * kwh, settlement["delivered_kwh"], best * kwh, low, expected, high)
-    if status.opt == "out":
-        is_outside = status.why.startswith(OUTSIDE)
-        return Called(name, 0.0 if is_outside else owed, 0.0, 0.0, 0.0, note=status.why)
     if status.event.is_cancelled and status.moved_at is None:
         return Called(name, 0.0, 0.0, 0.0, 0.0, note="cancelled before it began")
+    if status.opt == "out":
+        owed = 0.0 if status.why.startswith(OUTSIDE) else owed
+        cost = -sum((_penalty(p, owed) for p in terms.penalties), Decimal(0))
+        return Called(name, owed, 0.0, 0.0, 0.0, cost, cost, cost, note=status.why)
     return Called(name, owed, 0.0, owed, owed, note="not measured" + (f": {trouble}" if (trouble := _trouble(status)) else ""))
+
+
+def _penalty(penalty: PenaltyFile, owed_kwh: float) -> Decimal:
+    """What a call costs of which nothing is delivered."""
+    money = penalty.price * (owed_kwh if penalty.per != "event" else float(owed_kwh > 0))
+    return cents(money if penalty.stop_loss is None else min(money, penalty.stop_loss))
 
 
 def _trouble(status: EventStatus) -> str:

@@ -122,6 +122,15 @@ def test_what_costs_more_than_it_brings_is_declined(tmp_path):
     assert "costs more than it brings" in desk.events["e1"].why
 
 
+def test_a_drop_to_a_level_that_is_charged_above_it_is_taken_whole(tmp_path):
+    desk = desk_on(tmp_path / "p.db", World(can_kw=150.0, value=0.0))
+    desk.receive(message(event(program="pge-bip", kw=600.0, kind=ObligationKind.REDUCE_TO)), NOW)
+    assert desk.events["e1"].opt == "in" and desk.events["e1"].accepted_kw is None
+    (decision,) = [r.body for r in desk.store.since(0, "e1") if r.body.get("to") == "accepted"]
+    assert "charged, taken or not" in decision["why"]
+    assert any("150 kW of 400 kW hold" in a for a in desk.alarms)
+
+
 def test_a_mandatory_event_is_never_declined(tmp_path):
     desk = desk_on(tmp_path / "p.db", World(can_kw=0.0, value=-1e6))
     desk.receive(message(event(program="nonfirm-connection", kind=ObligationKind.IMPORT_LIMIT, kw=300.0)), NOW)

@@ -42,6 +42,10 @@ def called(program: str, day: int = 15, opt: str = "in", settlement: dict[str, A
     return replace(status, **more)
 
 
+def cancelled(status: EventStatus) -> EventStatus:
+    return replace(status, event=replace(status.event, is_cancelled=True))
+
+
 def settled(kwh: float, low: float, high: float, money: str = "0.00") -> dict[str, Any]:
     case = {"obligation_kwh": 400.0, "delivered_kwh": kwh, "performance_range": [low, high]}
     return {**case, "low": money, "expected": money, "high": money}
@@ -79,6 +83,7 @@ def test_the_award_goes_before_the_programmes_price_and_marks_the_rule_version()
     [
         (called("ercot-ers-30", opt="out", moved_at=None, why="100 kW of 200 kW hold: energy of bess-1"), (0.0, 0.0, 0.0)),
         (called("ercot-ers-30", opt="out", moved_at=None, why="outside the programme: 50 hours a year, at most 48"), (1.0, 1.0, 1.0)),
+        (cancelled(called("ercot-ers-30", opt="out", moved_at=None, why="cancelled by the counterparty")), (1.0, 1.0, 1.0)),
         (called("ercot-ers-30"), (0.0, 1.0, 1.0)),  # not measured yet: anything may have been
         (called("ercot-ers-30", settlement=settled(800.0, 2.0, 2.0)), (1.0, 1.0, 1.0)),  # more than owed earns no more
     ],
@@ -86,6 +91,13 @@ def test_the_award_goes_before_the_programmes_price_and_marks_the_rule_version()
 def test_what_a_decline_a_missing_measurement_and_a_surplus_count(status: EventStatus, performance: tuple[float, ...]):
     found = month_statement(file_of("ercot-ers-30"), enrolled("ercot-ers-30"), JULY, [status])
     assert found.performance == performance and len(found.called) == 1
+
+
+def test_a_call_that_is_declined_costs_what_delivering_none_of_it_costs():
+    """200 kW x 2 h x 6.00 USD per kWh above the level."""
+    declined = called("pge-bip", opt="out", moved_at=None, why="100 kW of 200 kW hold: energy of bess-1")
+    found = month_statement(file_of("pge-bip"), enrolled("pge-bip"), JULY, [declined])
+    assert found.called[0].expected == Decimal("-2400.00") and found.expected == Decimal("-800.00")
 
 
 def test_a_surplus_in_one_event_makes_up_for_no_other():
