@@ -12,7 +12,7 @@ export OMP_NUM_THREADS := 1
 RUN := .venv/.installed-run
 DEV := .venv/.installed-dev
 
-.PHONY: demo test lint slow bench sweep events results forecast-results uncertainty forecast-effect campaign kills mutants lock clean
+.PHONY: demo test lint slow bench sweep events program-year results forecast-results uncertainty forecast-effect campaign kills mutants lock clean
 .DEFAULT_GOAL := test
 
 # With a terminal the demo gets a process group of its own, so Ctrl-C ends the demo (exit 0) and not make.
@@ -53,6 +53,10 @@ sweep: $(DEV)
 # 300 random grid events in closed loop: tests/campaign/events.md. make events [ONLY=1-20] [KEEP=1]. Goes on where it was interrupted.
 events: $(DEV)
 	$(BIN)/python -m tests.campaign.events $(if $(ONLY),--only $(ONLY)) $(if $(KEEP),--keep)
+
+# A year of events under five stacked programmes, twice: tests/campaign/program-year.md. About a minute of CPU.
+program-year: $(DEV)
+	$(BIN)/python -m tests.campaign.program_year --write
 
 # The named scenarios under several seeds and weeks, every plant 10 % off its file: tests/campaign/results.md. Goes on where it was stopped.
 results: $(DEV)

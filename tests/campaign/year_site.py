@@ -54,6 +54,7 @@ AHEAD = 192  # quarters of the coarse plan
 PROFILE_DAYS = 14
 LIMIT_SHARE = 0.996  # of the connection limit, as the site file says (control.import_margin)
 Q90 = 1.2816
+LOAD_SHARE = 0.85  # of the generator's demand above idle: at 1 every month's peak is the connection limit, and nothing could be seen in it
 MORE_RECOVERY = 0.2  # of a class's own power: how fast what waited is made up
 EMPTY = 1e-6
 
@@ -88,7 +89,7 @@ def generated_load(first: datetime, last: datetime, seed: int) -> Load:
     for cluster in SITE.clusters:
         series = demand.series(cluster, at_s)
         rows = {"interactive": series.interactive_kw, "batch": series.batch_kw, "training": series.training_kw}
-        means = {name: row.reshape(steps, SAMPLES).mean(axis=1) for name, row in rows.items()}
+        means = {name: LOAD_SHARE * row.reshape(steps, SAMPLES).mean(axis=1) for name, row in rows.items()}
         steady += cluster.idle_kw + means["interactive"]
         waiting |= {f"{cluster.id}/{name}": means[name] for name in ("batch", "training")}
     return Load(start, steady, waiting, _factor(at_s[::SAMPLES]), *_prices(at_s[::SAMPLES], seed))
@@ -153,13 +154,15 @@ class Plant:
     battery_kw: float = 0.0  # charging positive
     short_kw: float = 0.0
     is_recovering: bool = False
+    overdue_kw: float = 0.0
 
     def quarter(self, step: int, load: Load | Forecast, limits: Sequence[float], hold_kw: float) -> float:
         """The mean import of one quarter. `limits`: kW by equal parts of the quarter, () without any."""
         factor, room = float(load.factor[step]), {r: float(kw[step]) for r, kw in load.deferrable_kw.items()}
         must = {r: self.waiting.take(r, self.waiting.overdue(r, step)) / H for r in room}
         natural_kw = factor * (float(load.steady_kw[step]) + sum(room.values())) + HOUSE_KW
-        wanted_kw = natural_kw + factor * sum(must.values())
+        self.overdue_kw = factor * sum(must.values())
+        wanted_kw = natural_kw + self.overdue_kw
         ceiling = SITE.point_of_connection.import_limit_kw * LIMIT_SHARE
         allowed = [min(kw, ceiling, wanted_kw) for kw in limits] or [min(ceiling, wanted_kw)]
         cut_kw = wanted_kw - sum(allowed) / len(allowed)
