@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from datetime import date, datetime
 
     from ems.office.programs import Programs
+    from ems.plan.plan import Plan
     from ems.program.desk import Desk
     from ems.program.meter import MeterSeries
+    from ems.program.offer import Offer
     from ems.program.schema import ProgramFile
 
 programs_app = typer.Typer(help="Grid programmes: their rules, and what this site can do in them.", no_args_is_help=True)
@@ -136,20 +138,29 @@ def programs_offer(
         float | None, typer.Option("--hours", min=0.25, max=24, help="Length; default the programme's.", show_default=False)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Only reckoned from the running plan, not solved again.")] = False,
     state_dir: StateOption = None,
 ) -> None:
-    """What the running site could deliver: kW held throughout with 50, 90 and 95 % probability, and what limits it."""
+    """What the running site could deliver: kW held throughout with 50, 90 and 95 % probability, and what limits it. Reckoned from what the
+    running plan leaves free, then held against the optimizer: the plan is solved again with each offer in it."""
     from ems.app.events import opened
     from ems.app.options import instant_of
     from ems.program.library import find_program, load_program, program_paths
 
     with opened(state_dir) as (programs, desk, now):
         files = [find_program(program, programs.enrolments_path)] if program else [load_program(p) for p in program_paths()]
-        show(offer_lines(programs, desk, files, instant_of(at) if at else None, now, hours, as_json))
+        show(offer_lines(programs, desk, files, instant_of(at) if at else None, now, hours, as_json, quick))
 
 
 def offer_lines(
-    programs: Programs, desk: Desk, files: list[ProgramFile], at: datetime | None, now: datetime, hours: float | None, as_json: bool
+    programs: Programs,
+    desk: Desk,
+    files: list[ProgramFile],
+    at: datetime | None,
+    now: datetime,
+    hours: float | None,
+    as_json: bool,
+    quick: bool = False,
 ) -> Iterator[str]:
     """One line per programme under a heading."""
     import json
@@ -167,13 +178,31 @@ def offer_lines(
     reserve, trust = programs.ports.reserve_kwh(plan, now), programs.ports.trust(now)
     if not as_json:
         yield f"{'programme':<20} {'hours':>5} {'P50 kW':>7} {'P90 kW':>7} {'P95 kW':>7}  limited by"
+    again = None if quick else resolver_of(programs, desk, plan, now)
+    memory: dict[tuple[float, float, float], tuple[float, str]] = {}
     for file in files:
-        found = offer(terms_on(file, start.date()), programs.site, plan, start, reserve, desk.ledger, trust, hours)
+        terms = terms_on(file, start.date())
+        found = offer(terms, programs.site, plan, start, reserve, desk.ledger, trust, hours)
+        if again is not None and not found.refusal:
+            found = again(found, terms.step_kw, memory)
         if as_json:
             yield json.dumps(found.encode())
             continue
         kw = " ".join(f"{v:>7.0f}" for v in found.kw.values())
         yield f"{found.program:<20} {found.hours:>5g} {kw}  {found.limiting}{'; not offered: ' + found.refusal if found.refusal else ''}"
+    if not as_json:
+        yield "held against the plan solved again" if again is not None else "reckoned from the running plan, not solved again"
+
+
+def resolver_of(programs: Programs, desk: Desk, plan: Plan, now: datetime) -> Callable[..., Offer] | None:
+    """The optimizer on the running site's state; None where that is not known."""
+    from ems.program.resolved_offer import Resolver, resolved
+
+    state = programs.ports.plan_state(now)
+    if state is None:
+        return None
+    resolver = Resolver(programs.site, plan, state, now, desk.obligations())
+    return lambda found, step_kw, memory: resolved(found, resolver, step_kw, memory)
 
 
 @programs_app.command("statement")

@@ -129,13 +129,17 @@ class RunPorts:
         states = {} if snapshot is None else snapshot.body.get("trust", {})
         return {asset: 0.0 for asset, trust in states.items() if trust.get("state") in NOT_COUNTED}
 
-    def reserve_kwh(self, plan: Plan | None, now: datetime) -> Mapping[str, float]:
-        """Per UPS what must stay in its store for the critical load; nothing where that is not known."""
+    def plan_state(self, now: datetime) -> PlanState | None:
+        """What the newest cycle says for planning; None where that is not known."""
         snapshot = self._mailbox.latest("snapshot", now)
         try:
-            state = None if snapshot is None else PlanState.decode(snapshot.body["plan_state"])
+            return None if snapshot is None else PlanState.decode(snapshot.body["plan_state"])
         except HOSTILE:
-            state = None
+            return None
+
+    def reserve_kwh(self, plan: Plan | None, now: datetime) -> Mapping[str, float]:
+        """Per UPS what must stay in its store for the critical load; nothing where that is not known."""
+        state = self.plan_state(now)
         if state is None or plan is None or plan.critical_q99_kw is None:
             return {}
         critical_kw = max(state.critical_kw, plan.critical_q99_kw)

@@ -29,6 +29,7 @@ class Offer:
     limiting: str
     response_s: float
     refusal: str = ""
+    is_solved_again: bool = False  # held against the optimizer (ems.program.resolved_offer), not only reckoned from its plan
 
     def encode(self) -> dict[str, Any]:
         """Plain data."""
