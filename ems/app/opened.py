@@ -12,6 +12,7 @@ from ems.app.resume import last_cycle, refuse_newer_state, remembered
 from ems.app.runfile import RunFile
 from ems.app.statedir import StateDir, shared_clock
 from ems.clock import Clock
+from ems.control.ports import Authority
 from ems.journal.entry import Entry
 from ems.journal.journal import Journal
 from ems.mailbox import Mailbox
@@ -26,7 +27,7 @@ class Opened:
     mailbox: Mailbox
     journal: Journal
     equipment: ModbusField
-    fence: Fence
+    fence: Authority
     memory: dict[str, Any]
     last_cycle: Entry | None = None  # of the process before this one
     pid: int = field(default_factory=os.getpid)

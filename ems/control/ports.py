@@ -42,3 +42,22 @@ class Inbox(Protocol):
 
     def post(self, topic: str, body: dict[str, Any], now: datetime, valid_until: datetime) -> None:
         """Sends a message; never blocks longer than 50 ms."""
+
+
+class Authority(Protocol):
+    """The right to write to the equipment: one process has it at a time, whatever decides who. On one host a lock and an epoch file do
+    (`ems.app.fence`); a standby on a second host needs a lease in a store that both can see, behind the same four names."""
+
+    @property
+    def epoch(self) -> int:
+        """Ours; it grows with every take-over, and devices see no write of an older one after a newer one."""
+
+    @property
+    def is_stalled(self) -> bool:
+        """True when our last cycle is so old that everything must be read again before anything is written."""
+
+    def feed(self) -> None:
+        """A cycle on fresh readings is complete."""
+
+    def may_write(self) -> bool:
+        """Asked immediately before every write; False once anybody else may be in charge, or when that cannot be known."""
