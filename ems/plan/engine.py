@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ems.errors import PlanInfeasible
 from ems.horizon import Horizon
+from ems.plan.building import no_collection
 from ems.plan.engine_align import Alignment
 from ems.plan.engine_lp import COLD, HOT, Answer, HotSolver
 from ems.plan.engine_mip import MIP_REL_GAP, Branching
@@ -112,7 +113,8 @@ class Engine:
 
     def _compile(self) -> CompiledMatrices:
         if self.compiled is None:
-            self.compiled = CompiledMatrices(self.problem)
+            with no_collection():
+                self.compiled = CompiledMatrices(self.problem)
         if len(self.compiled.integers) and self._branching is None:
             self._branching = Branching(self.compiled.integers, self.mip_rel_gap, self.budget_s, self.iterations)
         return self.compiled

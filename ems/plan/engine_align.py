@@ -7,6 +7,7 @@ iterations. Works on any grid: each new step takes the statuses of the old step 
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import cached_property
 
 import highspy
 import numpy as np
@@ -18,6 +19,7 @@ from ems.plan.matrices import CompiledMatrices, Matrices
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
+Table = tuple[int, list[Index]]  # how many there are, and for each kind its numbers by step
 STAY_SHARE = 0.5  # a basis of which fewer steps moved stays: on the demo site's grid that is as good and spares a millisecond of lists
 STATUSES = np.array([highspy.HighsBasisStatus(k) for k in range(4)], dtype=object)
 LOWER, BASIC, UPPER, FREE = range(4)  # as HiGHS numbers them
@@ -28,20 +30,25 @@ class Alignment:
     """Which column and row of the tightened program belongs to which step, for horizons of `steps` steps.
 
     Variables with one value per step or one more (energies: the value at the end of a step belongs to it) have steps; others take the step
-    of the rows they stand in when these agree.
+    of the rows they stand in when these agree. Worked out when first asked for: the first plan has no basis to move.
     """
 
     def __init__(self, compiled: CompiledMatrices, steps: int) -> None:
-        self.steps = steps
-        rows = compiled.pattern_by_row()
-        step, family = _columns(compiled, steps)
+        self._compiled, self.steps = compiled, steps
+
+    @cached_property
+    def _tables(self) -> tuple[Table, Table]:
+        """Of columns and of rows."""
+        rows = self._compiled.pattern_by_row()
+        step, family = _columns(self._compiled, self.steps)
         _infer_steps(rows, step, family)
-        self._columns = _table([(int(f), int(t)) for f, t in zip(family, step, strict=True)], steps)
-        self._rows = _table(_row_keys(rows, compiled.is_equality, step, family), steps)
+        columns = _table([(int(f), int(t)) for f, t in zip(family, step, strict=True)], self.steps)
+        return columns, _table(_row_keys(rows, self._compiled.is_equality, step, family), self.steps)
 
     def taken_from(self, source: Index) -> tuple[Index, Index]:
         """For each column and row the one whose old status it takes, when step k now covers what step `source[k]` covered."""
-        return _moved(self._columns, source), _moved(self._rows, source)
+        columns, rows = self._tables
+        return _moved(columns, source), _moved(rows, source)
 
 
 class SlidingBasis:
@@ -142,7 +149,7 @@ def _row_keys(rows: sp.csr_matrix, is_equality: NDArray[np.bool_], step: Index, 
     return keys
 
 
-def _table(keys: list[tuple[object, int]], steps: int) -> tuple[int, list[Index]]:
+def _table(keys: list[tuple[object, int]], steps: int) -> Table:
     """How many there are, and for each kind its numbers by step: (n-th of its kind in a step) x step, -1 where there is none."""
     by_kind: dict[object, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
     for number, (kind, step) in enumerate(keys):
@@ -157,7 +164,7 @@ def _table(keys: list[tuple[object, int]], steps: int) -> tuple[int, list[Index]
     return len(keys), tables
 
 
-def _moved(tables: tuple[int, list[Index]], source: Index) -> Index:
+def _moved(tables: Table, source: Index) -> Index:
     count, all_tables = tables
     result = np.arange(count)
     for table in all_tables:

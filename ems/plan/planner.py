@@ -15,6 +15,7 @@ from ems.assets.generator.block import EmergencyBlock, UnitBlock
 from ems.assets.grid_connection.block import RAMP_PRICE_PER_KW
 from ems.errors import PlanInfeasible
 from ems.plan.branches import Branch
+from ems.plan.building import no_collection
 from ems.plan.commitments import commitment_cost
 from ems.plan.directions import ROUNDS, fix_directions
 from ems.plan.engine import HOT, Engine, Solution
@@ -46,7 +47,8 @@ class Planner:
     def __init__(self, site: Site, budget_s: float | None = None, branches: int = 0) -> None:
         self.site = site
         self.grid = TimeGrid.covering(site.plan.horizon_h)
-        self.problem = PlanProblem(site, self.grid, branches)
+        with no_collection():
+            self.problem = PlanProblem(site, self.grid, branches)
         self.engine = Engine(self.problem.problem, budget_s if budget_s is not None else np.inf, FIRST_SOLVE_ITERATIONS)
         self.worths = Worths(self.problem)
         self.last_path = ""

@@ -31,7 +31,7 @@ class BatteryBlock:
         self.auxiliary_kwh = cp.Parameter(n, nonneg=True)
         self.stored_value_per_kwh = cp.Parameter(nonneg=True)
         self.readiness_per_kwh = cp.Parameter(n, nonneg=True)
-        stored_kw = battery.charge_efficiency * self.charge_kw - self.discharge_kw / battery.discharge_efficiency
+        stored_kw = battery.charge_efficiency * self.charge_kw - (1.0 / battery.discharge_efficiency) * self.discharge_kw
         self.power_kw = self.charge_kw - self.discharge_kw
         throughput_kwh = duration_h @ (self.charge_kw + self.discharge_kw)
         self.cost = (

@@ -31,7 +31,7 @@ class UpsBlock:
         self.max_discharge_kw = cp.Parameter(n, nonneg=True)
         self.stored_value_per_kwh = cp.Parameter(nonneg=True)
         self.readiness_per_kwh = cp.Parameter(n, nonneg=True)
-        stored_kw = ups.charge_efficiency * self.charge_kw - self.discharge_kw / ups.discharge_efficiency
+        stored_kw = ups.charge_efficiency * self.charge_kw - (1.0 / ups.discharge_efficiency) * self.discharge_kw
         self.battery_kw = self.charge_kw - self.discharge_kw
         self.marginal_loss = cp.Parameter(n, nonneg=True)
         self.loss_at_zero_kw = cp.Parameter(n)

@@ -1,0 +1,19 @@
+"""While a model is built the cyclic garbage collector looks in vain: cvxpy makes some hundred thousand small objects and keeps them."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Holds the collector back; a sixth of the time in which the campus is built and compiled."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
