@@ -24,6 +24,7 @@ DEVICES = (*METER, *STORAGE, *CLUSTERS, *COOLING)
 COMMANDED = (*STORAGE, *CLUSTERS)
 SITE = ("site",)
 PLAN_EVERY_S = 300
+SOURCE_ANSWER_S = 3.0  # after the heartbeat: the cycle that misses it, and the way down
 CANARY = "canary-7f3a91"  # stands for a secret in a message; nothing may keep it
 
 
@@ -217,6 +218,15 @@ def _maintenance(world: World, fault: Fault) -> None:
         world.at(at_s, lambda order=order: post(world, "order", order, 600.0))  # type: ignore[misc]
 
 
+def _source_lost(world: World, fault: Fault) -> None:
+    """Nobody speaks for the flexible connection any more: what it declared for that holds until it was heard again for a minute."""
+    for limit in world.site.point_of_connection.limits:
+        if limit.heartbeat_s is not None and limit.fail_safe_kw is not None:
+            world.source_lost_until_s = world.time.s + fault.for_s
+            begin_s = world.time.s + limit.heartbeat_s + SOURCE_ANSWER_S
+            world.limit_events.append((begin_s, world.time.s + fault.for_s, limit.fail_safe_kw))
+
+
 def _orders(world: World, fault: Fault) -> None:
     """A person holds, overrides and releases, contradicting himself."""
     rng = random.Random(f"{fault.at_s} orders")
@@ -377,7 +387,7 @@ KINDS: dict[str, Kind] = {
     "ignores": Kind("F52", COMMANDED, (20, 90), _bus, True),
     "reversed": Kind("F53", ("bess-1",), (20, 60), _bus, True),
     "reject": Kind("F14", COMMANDED, (20, 90), _bus, True),
-    "local": Kind("F96", COMMANDED, (20, 90), _bus, True),
+    "local": Kind("F96", COMMANDED, (20, 90), _bus, True, 8.0),
     "trip": Kind("F20", STORAGE, (20, 120), _bus, True),
     "trip chiller": Kind("F95", COOLING, (20, 120), _bus, True),
     "trip hall": Kind("F95", CLUSTERS, (20, 60), _bus, True),
@@ -394,6 +404,7 @@ KINDS: dict[str, Kind] = {
     "dips": Kind("F94", SITE, (40, 40), _dips, True),
     "feed lost": Kind("F95", ("ups-1",), (20, 120), _feed_lost, True, 5.0),
     "limit flaps": Kind("F91", SITE, (180, 360), _flapping_limit, strength=lambda rng: rng.choice([0.8, 0.9])),
+    "source lost": Kind("F93", SITE, (90, 300), _source_lost, alarm_s=70.0, words=("limit source lost",)),
     "flood": Kind("F88", SITE, (1, 1), _flood),
     "maintenance": Kind("F96", COMMANDED, (20, 90), _maintenance, True),
     "limit drop": Kind("F89", SITE, (120, 300), _limit_drop, strength=lambda rng: rng.choice([0.75, 0.85])),
@@ -404,7 +415,7 @@ KINDS: dict[str, Kind] = {
     "planner gone": Kind("F04", SITE, (300, 900), _planner),
     "planner hostile": Kind("F07", SITE, (60, 600), _planner),
     "planner flips": Kind("F08", SITE, (60, 300), _planner),
-    "planner nonsense": Kind("F05", SITE, (30, 120), _planner),
+    "planner nonsense": Kind("F05", SITE, (30, 120), _planner, alarm_s=10.0, words=("planner hostile",)),
     "planner greedy": Kind("F06", SITE, (60, 300), _planner),
     "planner zeros": Kind("F10", SITE, (300, 600), _planner),
     "planner thousandfold": Kind("F10", SITE, (300, 600), _planner),
@@ -427,18 +438,19 @@ def schedule(seed: int, seconds: int, mean_gap_s: float = 240.0, pairs: float = 
     while at_s < seconds - 60.0:
         if len(names) < 2:
             names += rng.sample(sorted(KINDS), len(KINDS))
-        fault = _drawn(rng, names.pop(), at_s)
+        fault = drawn(rng, names.pop(), at_s)
         faults.append(fault)
         last_s = fault.at_s + fault.for_s
         if rng.random() < pairs:
-            second = _drawn(rng, names.pop(), fault.at_s + rng.uniform(0.0, min(20.0, fault.for_s)))
+            second = drawn(rng, names.pop(), fault.at_s + rng.uniform(0.0, min(20.0, fault.for_s)))
             faults.append(second)
             last_s = max(last_s, second.at_s + second.for_s)
         at_s = last_s + rng.uniform(0.4, 1.6) * mean_gap_s
     return faults
 
 
-def _drawn(rng: random.Random, name: str, at_s: float) -> Fault:
+def drawn(rng: random.Random, name: str, at_s: float) -> Fault:
+    """A fault of a kind, its target, length and strength drawn."""
     kind = KINDS[name]
     return Fault(float(int(at_s)), name, rng.choice(kind.targets), rng.uniform(*kind.lasts_s), kind.strength(rng))
 

@@ -17,11 +17,11 @@ from typing import Any
 from ems.journal.read import read_journal, verify_journal
 from ems.site.model import Site
 from tests.campaign.faults import CANARY, KINDS, Fault
+from tests.campaign.reach import BACK_S, Reach, is_away, reserve_floor_kwh
 from tests.campaign.world import EPOCH, Second, World
 
 SINGLE_S, DOUBLE_S = 2.0, 5.0  # the longest excursion under one fault, under two
 TOLERANCE = 1.001
-BACK_S = 10.0  # a device that comes back is in service again within so many seconds
 ECHO_S = 30.0  # a fault can be felt so long after it ended
 EXPORT_SLACK_KW = 2.0
 INFEASIBLE_WITHIN_S = 3.0  # two seconds, and the cycle that shows it
@@ -37,6 +37,7 @@ BALANCE_S = 30.0  # and this long, before somebody must have said so
 HANDED_BACK_S = 3.0
 RAMP_LEAD_S = 12.0
 METER_CLASS = 0.005
+OTHER_ALARMS = ("degraded: plan", "degraded: local", "degraded: limit source", "plan refused", "event refused", "contact refused")
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Excursion:
     faults: int = 0
     feasible: int = 0
     told: bool = False
+    is_named: bool = False  # somebody said that it is infeasible
+    unused_kw: float = 0.0  # in its last second: what could still have been done, at the meter
 
 
 @dataclass
@@ -71,6 +74,10 @@ class Tally:
     export_excursion_s: int = 0
     infeasible: int = 0
     infeasible_runs: list[float] = field(default_factory=list)
+    infeasible_unnamed: list[float] = field(default_factory=list)  # of these, nobody said so in that word
+    infeasible_unused_kw: float = 0.0  # the most that was left undone at the end of one
+    single_longest_s: int = 0  # seconds over the limit in one run with a feasible answer, under one fault at most
+    double_longest_s: int = 0  # under more
     cycles: int = 0
     writes: int = 0
     alarms: int = 0
@@ -87,6 +94,7 @@ class Oracle:
         self._over: Excursion | None = None
         self._out: Excursion | None = None
         self._alarms: list[str] = []
+        self._telling: list[str] = []  # of them, those that may explain a power
         self._last_cycle_s: float | None = None
         self._infeasible_since: float | None = None
         self._seen_writes = 0
@@ -99,7 +107,7 @@ class Oracle:
         self._level_changes: list[float] = []
         self._level = ""
         self._starts = 0
-        self._waiting_alarm = [f for f in self.faults if KINDS[f.kind].alarm_s is not None]
+        self._waiting_alarm = [f for f in self.faults if KINDS[f.kind].alarm_s is not None and self._can_be_seen(f)]
         self._last_set: dict[tuple[str, str], float] = {}
         self._means: list[list[float]] = []  # per interval of the meter: seconds seen, kWs
         self._month_peak_kw = 0.0
@@ -111,6 +119,13 @@ class Oracle:
         world.on_second.append(self._second)
         world.mailbox.watchers.append(self._message)
 
+    def _can_be_seen(self, fault: Fault) -> bool:
+        """False for a source that no limit needs, and for a planner that another fault makes a different one."""
+        if fault.kind == "source lost":
+            return any(limit.heartbeat_s is not None for limit in self.site.point_of_connection.limits)
+        others = [f for f in self.faults if f.kind.startswith("planner") and f is not fault]
+        return not fault.kind.startswith("planner") or not any(f.is_active(fault.at_s + 10.0, 10.0) for f in others)
+
     # -- what is seen -----------------------------------------------------------------------------------------------------------
 
     def _message(self, topic: str, body: Mapping[str, Any], now: datetime) -> None:
@@ -120,7 +135,7 @@ class Oracle:
         self.tally.cycles += 1
         alarms = list(body["alarms"])
         self.tally.alarms += bool(alarms) and not self._alarms
-        self._alarms = alarms
+        self._alarms, self._telling = alarms, [a for a in alarms if not a.startswith(OTHER_ALARMS)]
         if body["level"] != self._level:
             self._level = body["level"]
             self._level_changes.append(at_s)
@@ -177,7 +192,9 @@ class Oracle:
         if self._over is None:
             self._over = Excursion(at_s)
             self.tally.import_excursions += 1
-        self._extend(self._over, kw - limit_kw, at_s, self.least_import_kw(second) <= limit_kw)
+        least_kw = self.least_import_kw(second)
+        self._extend(self._over, kw - limit_kw, at_s, least_kw <= limit_kw)
+        self._over.unused_kw = max(0.0, kw - max(limit_kw, least_kw))
         self.tally.import_excursion_s += 1
         self.tally.import_longest_s = max(self.tally.import_longest_s, self._over.seconds)
 
@@ -196,68 +213,51 @@ class Oracle:
         run.worst_kw = max(run.worst_kw, over_kw)
         run.faults = max(run.faults, len(self._felt(at_s)))
         run.feasible += is_feasible
-        run.told = run.told or any(a.startswith("infeasible") for a in self._alarms)
+        run.is_named = run.is_named or any(a.startswith("infeasible") for a in self._alarms)
+        run.told = run.told or run.is_named
 
     def _closed(self, invariant: str, run: Excursion | None) -> None:
         if run is None:
             return
         allowed_s = DOUBLE_S if run.faults >= 2 else SINGLE_S
+        if invariant == "I1":
+            self._count(run)
         if run.feasible > allowed_s:
             names = ", ".join(f"{f.number} {f.kind} of {f.target}" for f in self._felt(run.begun_s)) or "no fault"
             self._broken(invariant, run.begun_s, f"{run.seconds} s, worst {run.worst_kw:.0f} kW, under {names}")
         elif run.seconds > allowed_s and invariant == "I1":
             self.tally.infeasible += 1
             self.tally.infeasible_runs.append(run.begun_s)
+            self.tally.infeasible_unused_kw = max(self.tally.infeasible_unused_kw, run.unused_kw)
+            if not run.is_named:
+                self.tally.infeasible_unnamed.append(run.begun_s)
+
+    def _count(self, run: Excursion) -> None:
+        if run.faults >= 2:
+            self.tally.double_longest_s = max(self.tally.double_longest_s, run.feasible)
+        else:
+            self.tally.single_longest_s = max(self.tally.single_longest_s, run.feasible)
 
     def _felt(self, at_s: float) -> list[Fault]:
         return [f for f in self.faults if f.is_active(at_s, ECHO_S)]
 
     def least_import_kw(self, second: Second) -> float:
         """The smallest import anybody could reach now: what still obeys does its utmost, the rest is as it is."""
-        at_s, step = second.at_s, second.step
-        it_kw = 0.0
-        for cluster in self.site.clusters:
-            own_kw = step.asset_kw[cluster.id]
-            it_kw += min(own_kw, cluster.idle_kw) if self._obeys(cluster.id, at_s) else own_kw
-        saved_kw = step.it_kw - it_kw
-        losses_kw = step.loss_kw - saved_kw * max((u.loss_fraction for u in self.site.upses), default=0.0)
-        storage_kw = sum(self._lowest_kw(a.id, at_s, it_kw) for a in (*self.site.batteries, *self.site.upses))
-        fixed_kw = sum(f.power_kw for f in self.site.fixed_loads)
-        return it_kw + losses_kw + step.cooling_kw + fixed_kw + storage_kw
-
-    def _lowest_kw(self, store: str, at_s: float, it_kw: float) -> float:
-        now_kw = self.world.plant.devices[store]
-        measured = now_kw.battery_kw if hasattr(now_kw, "battery_kw") else now_kw.power_kw  # type: ignore[attr-defined]
-        if not self._obeys(store, at_s):
-            return float(measured)
-        rating = now_kw.rating  # type: ignore[attr-defined]
-        if hasattr(rating, "carries"):
-            spare_kwh = now_kw.energy_kwh - self._reserve_floor_kwh(rating)  # type: ignore[attr-defined]
-            return -min(rating.rating_kw, it_kw) if spare_kwh > 3.0 else 0.0
-        spare_kwh = now_kw.energy_kwh - rating.soc_min * rating.energy_kwh  # type: ignore[attr-defined]
-        return -float(rating.power_kw) if spare_kwh > 15.0 else 0.0
-
-    def _obeys(self, asset: str, at_s: float) -> bool:
-        """True when a write to the asset now would have had its effect by now: two seconds for the way."""
-        if self.world.control is None or self._is_away(at_s):
-            return False
-        return not any(self._is_hit(f, asset) and f.is_active(at_s, BACK_S) for f in self.faults)
+        return Reach(self.world, self.faults, self._peak_it_kw).least_import_kw(second)
 
     def _is_away(self, at_s: float) -> bool:
-        return any(f.kind in ("kill", "pause", "stop") and f.is_active(at_s, BACK_S + f.strength) for f in self.faults)
-
-    def _is_hit(self, fault: Fault, asset: str) -> bool:
-        return KINDS[fault.kind].takes_away and fault.target in (asset, "site")
+        return is_away(self.faults, at_s)
 
     def _can_stop_discharge(self, at_s: float) -> bool:
-        return all(self._obeys(a.id, at_s) for a in (*self.site.batteries, *self.site.upses))
+        reach = Reach(self.world, self.faults, self._peak_it_kw)
+        return all(reach.obeys(a.id, at_s) for a in (*self.site.batteries, *self.site.upses))
 
     def _infeasible_told(self, at_s: float) -> None:
         """Where no answer exists for longer than the time to say so, it must have been said."""
         over = self._over
         if over is None or over.feasible or over.seconds <= INFEASIBLE_WITHIN_S or over.told or self._is_away(at_s):
             return
-        if any(a.startswith("infeasible") for a in self._alarms) or self._alarms:
+        if self._telling:
             over.told = True
             return
         over.told = True
@@ -320,22 +320,17 @@ class Oracle:
             <= self._believed_kw
             <= max(truth_kw, second.step.poc_kw) + BALANCE * limit_kw
         )
-        self._astray_s = 0.0 if is_near or self._alarms else self._astray_s + 1.0
+        self._astray_s = 0.0 if is_near or self._telling else self._astray_s + 1.0
         if self._astray_s > BALANCE_S:
             self._broken("I18", second.at_s, f"import believed {self._believed_kw:.0f} kW, it is {truth_kw:.0f} kW, and no alarm stands")
             self._astray_s = 0.0
 
     # -- I3, I4 -----------------------------------------------------------------------------------------------------------------
 
-    def _reserve_floor_kwh(self, rating: Any) -> float:
-        carried_kw = min(rating.rating_kw, max(rating.reserve_floor_kw, self._peak_it_kw))
-        share = (rating.blocks - rating.redundant_blocks) / rating.blocks
-        return float(carried_kw * rating.ride_through_min / 60.0 / rating.discharge_efficiency / rating.aged_capacity / share)
-
     def _stores(self, second: Second) -> None:
         self._peak_it_kw = max(self._peak_it_kw, second.step.it_kw)
         for ups in self.world.plant.upses:
-            floor_kwh = self._reserve_floor_kwh(ups.rating)
+            floor_kwh = reserve_floor_kwh(ups.rating, self._peak_it_kw)
             before, after = self._stored.get(ups.id, ups.energy_kwh), ups.energy_kwh
             taken = max(0.0, min(before, floor_kwh) - after)
             self._stored[ups.id] = after

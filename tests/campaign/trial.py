@@ -6,12 +6,15 @@ import random
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from tests.campaign.faults import Fault, put, schedule
 from tests.campaign.oracle import Oracle, Tally, Violation
 from tests.campaign.world import Setting, World
 
+FLEXIBLE = 0.5  # share of the trials with a flexible connection
+FAIL_SAFE = 0.85  # of its limit
 LIMITS_KW = (950.0, 1050.0, 1150.0, 1250.0, 1350.0)
 
 
@@ -43,16 +46,25 @@ def trial_of(seed: int, seconds: int, planner: str = "") -> Trial:
     rng = random.Random(f"{seed} setting")
     kind = planner or rng.choice(["honest", "honest", "honest", "none", "hostile"])
     ramp = rng.choice([None, None, 300.0, 600.0])
+    limit_kw = rng.choice(LIMITS_KW)
     setting = Setting(
         seed,
-        import_limit_kw=rng.choice(LIMITS_KW),
+        import_limit_kw=limit_kw,
         policy_kind=kind,
         demand_scale=rng.choice([1.0, 1.3, 1.6, 2.0]),
         load_shift_s=3600.0 * rng.randrange(72),
         noise=rng.choice([0.0, 0.05, 0.15]),
         overrides={"point_of_connection": {"ramp_limit_kw_per_min": ramp}} if ramp is not None else {},
     )
+    if rng.random() < FLEXIBLE:
+        connection = {**setting.overrides.get("point_of_connection", {}), "limits": [flexible(limit_kw)]}
+        setting = replace(setting, overrides={"point_of_connection": connection})
     return Trial(setting, seconds, tuple(schedule(seed, seconds)))
+
+
+def flexible(limit_kw: float) -> dict[str, Any]:
+    """A connection whose whole limit counts only while somebody speaks for it."""
+    return {"kw": limit_kw, "kind": "connection", "source": "dso", "heartbeat_s": 60.0, "fail_safe_kw": FAIL_SAFE * limit_kw}
 
 
 def run_trial(trial: Trial, without: Sequence[int] = ()) -> Outcome:

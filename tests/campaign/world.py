@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import gc
 import heapq
+import json
 import random
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -43,7 +44,8 @@ ROOT = Path(__file__).parents[2]
 EPOCH = datetime(2024, 8, 19, 5, tzinfo=UTC)
 SETTLE_S = 3600  # the plant runs alone before control starts
 RAM = Path("/dev/shm")  # a commit there costs what SQLite costs, not what this disk costs
-DISK_SLACK_PAGES = 0
+CONTACT_S = 20.0  # the office hears the source of a limit so often
+UNHEARD_S = (15.0, 75.0)  # of a run: nobody was heard for long enough
 
 
 class SimMailbox:
@@ -147,7 +149,7 @@ class World:
         self.time = Time()
         self.rng = random.Random(setting.seed)
         self.folder = Path(tempfile.mkdtemp(prefix="campaign-", dir=folder or (RAM if RAM.is_dir() else None)))
-        self.site, self.pages = demo(setting.import_limit_kw, str(sorted(setting.overrides.items())) and _frozen(setting.overrides))
+        self.site, self.pages = demo(setting.import_limit_kw, json.dumps(setting.overrides, sort_keys=True))
         self.clock = SimClock(EPOCH, self.time)
         self.plant = Plant(self.site, setting.seed, starts_lapsed=True)
         self.bus = Bus(self.site, self.plant, self.pages, self.time, EPOCH.timestamp())
@@ -171,6 +173,11 @@ class World:
         self._number = 0
         self._settle()
         self.at(self.phase_s, self.start_control)
+        self.source_lost_until_s = 0.0
+        for limit in self.site.point_of_connection.limits:
+            if limit.heartbeat_s is not None and limit.fail_safe_kw is not None:
+                self.at(CONTACT_S, self._contact)
+                self.limit_events.append((UNHEARD_S[0], UNHEARD_S[1], limit.fail_safe_kw))
 
     # -- events -----------------------------------------------------------------------------------------------------------------
 
@@ -178,6 +185,13 @@ class World:
         """Runs an action at a world second."""
         self._number += 1
         heapq.heappush(self._queue, (at_s, self._number, action))
+
+    def _contact(self) -> None:
+        """The office hears who gives limits, and tells."""
+        now = EPOCH + timedelta(seconds=self.time.s)
+        if self.time.s >= self.source_lost_until_s:
+            self.mailbox.post("contact", {"source": "dso", "at": now.isoformat()}, now, now + timedelta(minutes=10))
+        self.at(self.time.s + CONTACT_S, self._contact)
 
     def start_control(self) -> None:
         """The supervisor starts a control process."""
@@ -290,18 +304,10 @@ def _scaled(d: Demand, by: float) -> Demand:
     return Demand(d.interactive_kw * by, d.batch_kw * by, d.training_kw * by, d.prompt_tokens_per_s * by, d.output_tokens_per_s * by)
 
 
-def _frozen(overrides: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple((k, _frozen(v) if isinstance(v, Mapping) else v) for k, v in sorted(overrides.items()))
-
-
-def _thawed(rows: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    return {k: _thawed(v) if isinstance(v, tuple) else v for k, v in rows}
-
-
 @cache
-def demo(import_limit_kw: float, overrides: tuple[tuple[str, Any], ...] = ()) -> tuple[Site, dict[str, Page]]:
+def demo(import_limit_kw: float, overrides: str = "{}") -> tuple[Site, dict[str, Page]]:
     """The demo site with another limit, every device at an endpoint of its own, and the pages of its devices."""
-    given = _thawed(overrides)
+    given = json.loads(overrides)
     given.setdefault("point_of_connection", {})["import_limit_kw"] = import_limit_kw
     site = load_site(ROOT / "config/sites/demo-2mw.yaml", given)
     return replace(site), {link.page: load_page(link.page) for link in site.links.values()}
