@@ -1,5 +1,5 @@
 # Two commands on a fresh machine with Python 3.11 (venv) and make: `make demo` and `make test`.
-#   make demo [SECONDS=90] [PORT=8081] [SPEED=10]
+#   make demo [SECONDS=90] [PORT=8081] [SPEED=10] [HEAD_END=1]
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -18,7 +18,7 @@ DEV := .venv/.installed-dev
 # With a terminal the demo gets a process group of its own, so Ctrl-C ends the demo (exit 0) and not make.
 demo: $(RUN)
 	@if [ -t 0 ] && [ -t 1 ]; then set -m; run=; else run=exec; fi; \
-	$$run $(BIN)/ems demo $(if $(SPEED),--speed $(SPEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(PORT),--port $(PORT)) || exit $$?
+	$$run $(BIN)/ems demo $(if $(SPEED),--speed $(SPEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(PORT),--port $(PORT)) $(if $(HEAD_END),--head-end) || exit $$?
 
 test: lint
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow and not bench"

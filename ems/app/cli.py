@@ -74,12 +74,13 @@ def demo(
     speed: Annotated[float, typer.Option("--speed", min=0.1, max=100, help="Site seconds per second.")] = 20.0,
     seconds: Annotated[float | None, typer.Option("--seconds", min=1, help="Ends by itself after so long.", show_default=False)] = None,
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the dashboard on 127.0.0.1.")] = 8080,
+    head_end: Annotated[bool, typer.Option("--head-end", help="With a simulated OpenADR 3 utility that calls once.")] = False,
     state_dir: StateOption = None,
 ) -> None:
     """The simulated site in closed loop: equipment, controller, dashboard and a live status line. Ctrl-C ends it."""
     from ems.app.demo import run_demo
 
-    sys.exit(run_demo(site, speed, seconds, port, state_dir))
+    sys.exit(run_demo(site, speed, seconds, port, state_dir, head_end))
 
 
 @app.command()

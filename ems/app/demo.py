@@ -12,9 +12,11 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from ems.app.generated import drop_generated_prices, post_generated
-from ems.app.ports import PortRow, is_listening, refuse_busy_port
+from ems.app.head_end import LENGTH, called_at, event_lines, join_head_end
+from ems.app.ports import PORT_STEP, PortRow, is_listening, refuse_busy_port
 from ems.app.prepare import prepared_run
 from ems.app.runfile import RunFile
 from ems.app.show import fresh_snapshot
@@ -29,6 +31,7 @@ from ems.mailbox import Mailbox
 from ems.messages import Mode
 
 BEGINS_AT = datetime(2024, 8, 20, 19, 30, tzinfo=UTC)  # the load of the generator rises towards its evening crest
+CALLED_SHARE = 0.65  # of the connection limit: what the head-end of the demo asks for
 UP_WITHIN_S = 20.0
 END_WITHIN_S = 12.0
 LOOK_EVERY_S = 0.2
@@ -36,14 +39,14 @@ LINE_EVERY_S = 1.0  # on a terminal, where the line is overwritten
 LOG_EVERY_S = 5.0  # elsewhere
 
 
-def run_demo(site: str, speed: float, seconds: float | None, port: int, state_dir: Path | None) -> int:
+def run_demo(site: str, speed: float, seconds: float | None, port: int, state_dir: Path | None, has_head_end: bool = False) -> int:
     """Runs the demo; exit status. EmsError in one line when a port is taken or a process does not come up."""
     refuse_busy_port(port)
     given = state_dir or (Path(os.environ["EMS_STATE_DIR"]) if os.environ.get("EMS_STATE_DIR") else None)
     state = StateDir((given or Path(tempfile.mkdtemp(prefix="ems-demo-"))).absolute())
     try:
         prepare(state)
-        return Demo(site, speed, seconds, port, state).run()
+        return Demo(site, speed, seconds, port, state, has_head_end).run()
     finally:
         if given is None:
             shutil.rmtree(state.path, ignore_errors=True)
@@ -52,10 +55,10 @@ def run_demo(site: str, speed: float, seconds: float | None, port: int, state_di
 class Demo:
     """The demo's processes: simulated equipment and the daemon, both children of this one."""
 
-    def __init__(self, site: str, speed: float, seconds: float | None, port: int, state: StateDir) -> None:
+    def __init__(self, site: str, speed: float, seconds: float | None, port: int, state: StateDir, has_head_end: bool = False) -> None:
         hold_lock(state, "demo")
         os.close(hold_lock(state, "run"))  # a daemon on this state directory keeps its site and its clock
-        self.state, self._seconds = state, seconds
+        self.state, self._seconds, self._has_head_end = state, seconds, has_head_end
         self._ports = PortRow()
         self._run_file = prepared_run(site, state, self._ports.base, Mode.CONTROL, port, None)
         self._speed = speed
@@ -72,7 +75,7 @@ class Demo:
             self._watch()
         finally:
             self._end()
-        for line in summary_lines(self.state):
+        for line in (*summary_lines(self.state), *event_lines(self.state.path)):
             print(line, flush=True)
         return 0
 
@@ -93,8 +96,23 @@ class Demo:
         self._spawn("simulate", ["-m", "ems.app.simulate", str(state.path)])
         self._wait_for_equipment(run_file)
         self._ports.let_go()
+        if self._has_head_end:
+            self._start_head_end(begins_at)
         self._spawn_daemon()
         print(f"dashboard http://127.0.0.1:{run_file.port}   EMS_STATE_DIR={state.path}   log {self._log.name}", flush=True)
+
+    def _start_head_end(self, begins_at: datetime) -> None:
+        """A utility that calls the site once; nothing where the site is joined to another one already."""
+        limit_kw, port = self._run_file.site.point_of_connection.import_limit_kw, self._ports.base + PORT_STEP - 1
+        if not join_head_end(self.state.path, port, limit_kw):
+            print("no head-end: this state directory has channels or enrolments of its own", flush=True)
+            return
+        start, kw = called_at(begins_at), round(CALLED_SHARE * limit_kw, -1)
+        call = ["--call-at", start.isoformat(), "--call-min", f"{LENGTH.total_seconds() / 60:g}", "--call-kw", f"{kw:g}"]
+        self._spawn("head-end", ["-m", "simulators.openadr3.serve", "--clock", str(self.state.clock), "--port", str(port), *call])
+        zone = ZoneInfo(self._run_file.site.time_zone)
+        when = f"{start.astimezone(zone):%H:%M} to {(start + LENGTH).astimezone(zone):%H:%M}"
+        print(f"head-end http://127.0.0.1:{port} (OpenADR 3.1) calls for {kw:.0f} kW from {when} local", flush=True)
 
     def _spawn_daemon(self) -> None:
         options = ["--state-dir", str(self.state.path), "--loopback", str(self._ports.base), "--mode", "control", "--keep-clock", "--tied"]
@@ -147,7 +165,7 @@ class Demo:
         print(f"\r\x1b[K{line}" if is_terminal else line, end="" if is_terminal else "\n", flush=True)
 
     def _end(self) -> None:
-        for name in ("run", "simulate"):  # the equipment outlives the daemon, which lets go of it
+        for name in ("run", "head-end", "simulate"):  # the equipment outlives the daemon, which lets go of it
             process = self._processes.get(name)
             if process is None:
                 continue

@@ -120,6 +120,10 @@ def _add_data(app: FastAPI, office: Office) -> None:
     async def flexibility_schema() -> Response:
         return Response(envelope_schema(), media_type="application/schema+json")
 
+    @app.get("/api/grid-events")
+    async def grid_events() -> JSONResponse:
+        return JSONResponse({"events": [e.encode() for e in office.live.grid_events]})
+
     @app.get("/api/history")
     def history(
         asset: str,

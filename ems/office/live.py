@@ -15,6 +15,7 @@ from ems.errors import EmsError
 from ems.mailbox import Mailbox, Message
 from ems.messages import MinuteFrame
 from ems.office.alarms.book import Alarm
+from ems.office.grid_events import ShownEvent
 from ems.plan.plan import Plan, decode_plan
 from ems.site.model import Site
 
@@ -68,6 +69,7 @@ class Live:
     excursion_s: float = 0.0
     standing: tuple[Alarm, ...] = ()  # as the alarm desk sees them
     feeds: tuple[dict[str, Any], ...] = ()  # as the office told of them, see outbox.py
+    grid_events: tuple[ShownEvent, ...] = ()  # as the desk of this office has them
     refused: int = 0  # messages that were not what they should be
     _positions: dict[str, int] = field(default_factory=lambda: {"plan": 0, "forecast": 0, "health": 0, "feeds": 0, "snapshot": 0})
     _is_over: bool = False

@@ -18,6 +18,7 @@ from ems.errors import DataError
 from ems.history.read import HistoryReader
 from ems.mailbox import Mailbox
 from ems.obligation import Obligation
+from ems.office.grid_events import ShownEvent, shown_events
 from ems.office.settled_prices import settled_prices
 from ems.plan.plan import Plan, decode_plan
 from ems.plan.state import PlanState
@@ -174,6 +175,7 @@ class Programs:
         self.ports = RunPorts(site, mailbox, engine)
         self.before: Callable[[Desk, datetime], None] = lambda desk, now: None  # takes what the channels brought
         self.others: Callable[[datetime], Iterable[Obligation]] = lambda now: ()  # what connections ask
+        self.shown: tuple[ShownEvent, ...] = ()  # for eyes, as of the last tick
         self._sent: dict[str, Obligation] = {}
         self._opened: tuple[float, Desk] | None = None
 
@@ -211,6 +213,7 @@ class Programs:
         desk = self.desk()
         self.before(desk, now)
         desk.tick(now)
+        self.shown = shown_events(desk.events.values(), now)
         return self.send(desk, now)
 
     def send(self, desk: Desk, now: datetime) -> int:

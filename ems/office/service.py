@@ -146,6 +146,7 @@ class Service:
             is_new = False
             try:
                 is_new = bool(self.live.look(self.clock.now()))
+                self.live.grid_events = self.schedule.programs.shown
                 trouble = ""
             except (EmsError, OSError) as error:  # the page shows its age until the mailbox can be read again
                 if str(error) != trouble:

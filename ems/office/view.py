@@ -106,6 +106,7 @@ class SiteView:
     health: Health
     standing: tuple[AlarmView, ...] = ()
     feeds: tuple[tuple[str, str, bool], ...] = ()  # name, words, whether it is stale
+    grid_events: tuple[tuple[str, str, bool], ...] = ()  # programme, words, whether it is not held
 
 
 def view_of(live: Live, now: datetime, health: Health) -> SiteView | None:
@@ -145,6 +146,7 @@ def view_of(live: Live, now: datetime, health: Health) -> SiteView | None:
         feeds=tuple(
             (f["name"], feed_words(f, now, partial(words.clock, time_zone=zone)), bool(f["is_stale"] or f["problem"])) for f in live.feeds
         ),
+        grid_events=tuple((e.program, e.said(zone), e.is_bad) for e in live.grid_events),
     )
 
 

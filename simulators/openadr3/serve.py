@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import socket
 import threading
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import uvicorn
 from ems.clock import Clock
 from simulators.openadr3.vtn import Client, Vtn
 
+PROGRAM = "Flexible connection"
 BUSINESS, SITE = Client("bl-client", "bl-secret", "bl"), Client("ven-client", "ven-secret", "ven")
 
 
@@ -48,14 +50,29 @@ class AppServer:
         self._socket.close()
 
 
+def call(vtn: Vtn, start: datetime, length: timedelta, kw: float) -> str:
+    """The business side's programme and one event of it: come down to so many kW at the connection. Gives the event's id."""
+    program = vtn.put("programs", {"programName": PROGRAM})["id"]
+    period = {"start": start.isoformat().replace("+00:00", "Z"), "duration": f"PT{round(length.total_seconds())}S"}
+    intervals = [{"id": 0, "payloads": [{"type": "DISPATCH_SETPOINT", "values": [kw]}]}]
+    descriptors = [{"objectType": "EVENT_PAYLOAD_DESCRIPTOR", "payloadType": "DISPATCH_SETPOINT", "units": "KW"}]
+    event = {"programID": program, "eventName": "demo", "intervalPeriod": period, "intervals": intervals, "payloadDescriptors": descriptors}
+    return str(vtn.put("events", event)["id"])
+
+
 def main() -> None:
     """Serves until Ctrl-C."""
     parser = argparse.ArgumentParser(description="A simulated OpenADR 3.1 head-end on this machine.")
     parser.add_argument("--port", type=int, default=8095)
     parser.add_argument("--clock", type=Path, help="clock.json of a run, so that both keep the same time")
+    parser.add_argument("--call-at", type=datetime.fromisoformat, help="An instant with its offset: calls once, from then on.")
+    parser.add_argument("--call-min", type=float, default=15.0, help="Minutes of that call.")
+    parser.add_argument("--call-kw", type=float, default=1000.0, help="Level that it asks for.")
     given = parser.parse_args()
     clock = Clock.load(given.clock) if given.clock else Clock.real()
     vtn = Vtn([BUSINESS, SITE], clock.now)
+    if given.call_at is not None:
+        call(vtn, given.call_at, timedelta(minutes=given.call_min), given.call_kw)
     print(f"http://127.0.0.1:{given.port}  business side {BUSINESS.id}:{BUSINESS.secret}  VEN {SITE.id}:{SITE.secret}")
     uvicorn.run(vtn.app, host="127.0.0.1", port=given.port, log_level="warning")
 
