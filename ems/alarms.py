@@ -172,7 +172,7 @@ _ROWS: tuple[tuple[str, Severity, str, str, str], ...] = (
     (
         "refused",
         M,
-        r"write refused|(write|holding|input) [^;]*refused with exception [34]|leads further out|trip",
+        r"write refused|(write|holding|input) [^;]*refused with exception [34]\b|leads further out|trip",
         "The device refuses what it is told.",
         "Look at the device: local mode, a trip, a lock-out?",
     ),
@@ -193,7 +193,7 @@ _ROWS: tuple[tuple[str, Severity, str, str, str], ...] = (
     (
         "map-fault",
         M,
-        r"refused with exception [12]|no such register|scale factor .* not known|has no such command|does not fit|no code for",
+        r"refused with exception [12]\b|no such register|scale factor .* not known|has no such command|does not fit|no code for",
         "The device does not have what its page says.",
         "Compare firmware and page; `ems devices probe`.",
     ),
@@ -214,14 +214,14 @@ _ROWS: tuple[tuple[str, Severity, str, str, str], ...] = (
     (
         "crossed-answers",
         M,
-        r"answered for unit|does not belong|transaction id 0|registers instead of|echo says|answered function|incomplete",
+        r"answered for unit|does not belong|transaction id 0|answered \d+ register|echo says|answered function|incomplete",
         "Answers do not fit the questions; none of them is believed.",
         "Look for a second client on the gateway, or a failing converter.",
     ),
     (
         "meter-contradiction",
         M,
-        r"balance: meter|contradict",
+        r"balance: |contradict",
         "Meter and devices contradict each other; the worse is taken.",
         "Compare the witness sheet with the displays; check current transformers.",
     ),

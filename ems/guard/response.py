@@ -101,7 +101,7 @@ class Watch:
         self._astray = self._astray + 1 if outside_kw > self._slack_kw else 0
         is_moving_away = abs(moved_kw) > self._slack_kw and outside_kw > 2.0 * self._slack_kw
         if is_moving_away or self._astray >= CYCLES:
-            self._suspect(now, kw, told_kw)
+            self._suspect(now, kw, told_kw, is_moving_away)
 
     def _drooped(self, now: datetime, droop_kw: tuple[float, float]) -> tuple[float, float]:
         """Between which two droop moved it in the last seconds."""
@@ -126,8 +126,8 @@ class Watch:
         """How long it may lie on the way from what it was told before."""
         return max(self._window, timedelta(seconds=abs(told_kw - before_kw) / self._ramp_kw_per_s))
 
-    def _suspect(self, now: datetime, kw: float, told_kw: float) -> None:
-        is_wrong_way = told_kw * kw < 0.0 and abs(kw + told_kw) <= 2.0 * self._slack_kw
+    def _suspect(self, now: datetime, kw: float, told_kw: float, is_moving_away: bool) -> None:
+        is_wrong_way = told_kw * kw < 0.0 and (is_moving_away or abs(kw + told_kw) <= 2.0 * self._slack_kw)
         self.why = f"told {told_kw:.0f} kW, the power is {kw:.0f} kW: {'the wrong sign, ' if is_wrong_way else ''}it does not follow"
         if self._until is not None:
             self._pause = FIRST_PAUSE if now - self._until > FORGET_AFTER else min(2 * self._pause, LONGEST_PAUSE)
