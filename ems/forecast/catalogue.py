@@ -9,7 +9,7 @@ import numpy as np
 from ems.forecast.conformal import RESTLESS, Conformal
 from ems.forecast.dressed import Dressed, PointForecaster
 from ems.forecast.ensemble import Ensemble, PointMixture
-from ems.forecast.fading import FadingDeviation
+from ems.forecast.fading import FadingDeviation, FadingRatio
 from ems.forecast.fallback import Fallback, Guarded
 from ems.forecast.linear import OnlineLinear
 from ems.forecast.naive import DAY_S, WEEK_S, DetectedPeriod, Persistence, SeasonalNaive
@@ -24,6 +24,7 @@ POINTS: dict[str, Callable[[Ints], PointForecaster]] = {
     "period": DetectedPeriod,
     "fading-fast": lambda leads: FadingDeviation(leads, 1.5),
     "fading-slow": lambda leads: FadingDeviation(leads, 6.0),
+    "ratio": lambda leads: FadingRatio(leads, 24.0),
     "linear": OnlineLinear,
 }
 NAMES = ("persistence", "day-ago", "week-ago", "period", "linear", "ensemble", "trees", "fallback")

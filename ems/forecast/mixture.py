@@ -9,9 +9,10 @@ Floats = NDArray[np.float64]
 
 
 class LeadMixture:
-    """`weights[lead, expert]`, each row sums to one. `rate` is the step of learning, `least` the weight no expert falls below."""
+    """`weights[lead, expert]`, each row sums to one. `rate` is the step of learning (a column: one per lead), `least` the weight no
+    expert falls below."""
 
-    def __init__(self, prior: Floats, rate: float, least: float) -> None:
+    def __init__(self, prior: Floats, rate: float | Floats, least: float) -> None:
         self.weights = prior / prior.sum(axis=1, keepdims=True)
         self._rate, self._least = rate, least
 
