@@ -1,15 +1,18 @@
 """Weeks in closed loop on the shared data under one planner setting each: what the benchmarks of uncertainty and of forecasters share.
 
-The weeks are none of the sweep's and of no named scenario: settings may be chosen on them. The load traces are those of every week of
-2024 here (there are ten days of them), in other pairings; prices and weather are the week's own. Finished cases are kept beside this file
-(.closed-loop/) until the code changes, so that an interrupted run goes on where it stopped.
+WEEKS are none of the sweep's and of no named scenario: settings may be chosen on them. NAMED are the scenarios of those names: looked at,
+never chosen on. The load traces are those of every week of 2024 here (there are ten days of them), in other pairings; prices and weather
+are the week's own. Finished cases are kept beside this file (.closed-loop/) until the code changes, so that an interrupted run goes on
+where it stopped.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +42,11 @@ WEEKS = {
     "september": Week("2024-09-16T05:00:00Z", "2024-09-23T05:00:00Z", "2024-09-13T05:00:00Z", 3, 10, 1370.0),
     "march": Week("2024-03-29T05:00:00Z", "2024-04-05T05:00:00Z", "2024-03-26T05:00:00Z", 4, 11, 1438.0),  # two billing months
 }
+NAMED = {
+    "real-week": Week("2024-08-19T05:00:00Z", "2024-08-26T05:00:00Z", "2024-08-16T05:00:00Z", 0, 7, 1370.0),
+    "real-week-dull": Week("2024-07-01T05:00:00Z", "2024-07-08T05:00:00Z", "2024-06-28T05:00:00Z", 0, 7, 1370.0),
+}
+ALL = {**WEEKS, **NAMED}
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,17 @@ class Case:
     @property
     def folder(self) -> Path:
         return CACHE / f"{self.week}-{self.setting.replace(' ', '-')}-{self.cadence.control_s}-{self.cadence.plan_s}"
+
+
+def weeks_asked(about: str | None, usual: Sequence[str]) -> list[str]:
+    """The weeks of the command line, `usual` without any; ends with one line where one is not known or the data are absent."""
+    parser = argparse.ArgumentParser(description=(about or "").splitlines()[0])
+    parser.add_argument("--weeks", type=lambda text: text.split(","), default=list(usual))
+    weeks: list[str] = parser.parse_args().weeks
+    os.environ.setdefault("EMS_DATA_DIR", str(CHECKOUT.parent / "shared" / "data"))
+    if not Path(os.environ["EMS_DATA_DIR"]).is_dir() or set(weeks) - set(ALL):
+        parser.error(f"expected the real data in EMS_DATA_DIR, and weeks of {', '.join(ALL)}")
+    return weeks
 
 
 Prepare = Callable[[Any, Any], None]  # takes the run and its world
@@ -85,8 +104,8 @@ def _run(case: Case, policy: str, prepare: Prepare | None) -> dict[str, Any]:
     from ems.replay.world import build_world
 
     path = case.folder / "scenario.yaml"
-    path.write_text(scenario_text(WEEKS[case.week], case.cadence))
-    world = build_world(load_scenario(path), WEEKS[case.week].seed)
+    path.write_text(scenario_text(ALL[case.week], case.cadence))
+    world = build_world(load_scenario(path), ALL[case.week].seed)
     if policy == "bound":
         bound = bound_of(world, lambda done: None)
         return {"total": bound["total"], "cost": {k: float(v) for k, v in bound["cost"].items()}, "peak_kw": bound["peak_kw"]}

@@ -8,9 +8,7 @@ follows an upper quantile all along, each with its own answer after the first ho
 
 from __future__ import annotations
 
-import argparse
 import datetime
-import os
 import statistics
 import sys
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.benchmarks.closed_loop import CHECKOUT, WEEKS, Cadence, Case, result_of, share
+from tests.benchmarks.closed_loop import WEEKS, Cadence, Case, result_of, share, weeks_asked
 
 TABLE = Path(__file__).with_name("uncertainty.md")
 CADENCE = Cadence(60, 600)
@@ -71,15 +69,9 @@ def table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
 
 def main() -> int:
     """Runs what is missing; writes the table of all weeks."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--weeks", type=lambda text: text.split(","), default=list(WEEKS))
-    args = parser.parse_args()
-    os.environ.setdefault("EMS_DATA_DIR", str(CHECKOUT.parent / "shared" / "data"))
-    if not Path(os.environ["EMS_DATA_DIR"]).is_dir() or set(args.weeks) - set(WEEKS):
-        print(f"expected the real data in EMS_DATA_DIR, and weeks of {', '.join(WEEKS)}", file=sys.stderr)
-        return 2
-    written = table({week: run_week(week) for week in args.weeks})
-    if len(args.weeks) == len(WEEKS):
+    weeks = weeks_asked(__doc__, list(WEEKS))
+    written = table({week: run_week(week) for week in weeks})
+    if set(weeks) == set(WEEKS):
         TABLE.write_text(written)
     print(written)
     return 0

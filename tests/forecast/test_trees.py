@@ -24,10 +24,10 @@ def test_a_tree_is_walked_as_it_is_written():
 
 
 def test_the_child_fits_and_this_process_never_loads_the_library():
-    values = daily(3.1, noise=10.0)
+    values, loaded = daily(3.1, noise=10.0), "lightgbm" in sys.modules  # a test before this one may have loaded it
     models = fit_in_child(known(values), LEADS)
     assert len(models) == 3 and all(models)
-    assert "lightgbm" not in sys.modules
+    assert ("lightgbm" in sys.modules) == loaded
     forecaster = QuantileTrees(LEADS, load_forecaster("linear", LEADS))
     f = forecaster.update(known(values[:-1]))
     assert f.source == "trees" and f.reason == ""
