@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+import numpy as np
+
 from ems.errors import DataError
 from ems.obligation import Obligation, ObligationKind
 from ems.plan.plan import Plan
+from ems.program.course import course
 from ems.program.decide import Feasibility
 from ems.program.enrolment import EnrolmentFile
 from ems.program.event import GridEvent
@@ -16,6 +19,7 @@ from ems.program.ledger import Ledger
 from ems.program.stages import limit_kw
 from ems.program.terms import Terms
 from ems.site.model import Site
+from ems.site.storage_classes import planned_site
 
 DAY = timedelta(days=1)
 MONTH_H = 730.0
@@ -43,23 +47,33 @@ def judge_event(
     if plan is None:
         return Feasibility(asked_kw, 0.0, 0.0, limiting="no plan to judge by")
     start, end = _inside(plan, max(event.start, now), event.end)
+    sold = _beside(ledger, event, terms).promised(terms, start, end)
+    until = end + timedelta(minutes=terms.recovery.hold_min)
     try:
-        sold = ledger.promised(terms, start, end)
-        free = flexibility(site, plan, start, end, reserve_kwh, sold, trust)
+        whole = course(site, plan, (start, end, until), reserve_kwh, sold, trust or {})
+        spare = flexibility(planned_site(site), plan, start, end, reserve_kwh, sold, trust)
     except DataError as error:
         return Feasibility(asked_kw, 0.0, 0.0, limiting=str(error))
     value, penalty = worth(event, terms, enrolment, asked_kw, plan)
-    needed_kw = max(0.0, free.highest_import_kw - limit)
+    limits = np.where(whole.is_event, limit, max(basis_kw, limit))
+    taken = whole.taken(limits)
     return Feasibility(
         asked_kw=asked_kw,
-        kw_p90=max(0.0, free.below(basis_kw, CONFIDENCE)),
-        chance=free.chance_under(limit),
+        kw_p90=whole.held_kw(limits, basis_kw, CONFIDENCE),
+        chance=whole.chance(limits),
         value=value,
         penalty=penalty,
-        cost=free.cost_of(needed_kw),
-        limiting=free.limiting,
-        resources={name: (p.kw, p.kwh) for name, p in free.allocate(needed_kw)[0].items()},
+        cost=spare.cost_of(max(0.0, spare.highest_import_kw - limit)),  # beyond what the plan does anyway
+        limiting=spare.limiting,
+        resources={name: (p.kw, p.kwh) for name, p in taken.items()},
     )
+
+
+def _beside(ledger: Ledger, event: GridEvent, terms: Terms) -> Ledger:
+    """What is promised beside an event. Events of one programme at the same time are counted from the same import: what one of them takes
+    serves the other too."""
+    same = [c for c in ledger.commitments if c.program == terms.program and c.start < event.end and c.end > event.start]
+    return Ledger(tuple(c for c in ledger.commitments if c not in same))
 
 
 def worth(event: GridEvent, terms: Terms, enrolment: EnrolmentFile | None, asked_kw: float, plan: Plan) -> tuple[float, float]:

@@ -46,7 +46,7 @@ FAULTS = (
 
 @dataclass(frozen=True)
 class Call:
-    """One message: an event, a newer version of one, or its end. `depth` is the share of the load before the first call that is to go."""
+    """One message: an event, a newer version of one, or its end. `depth` is the share of the import before the first call that is to go."""
 
     at_min: int
     event: str

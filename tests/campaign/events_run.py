@@ -57,8 +57,8 @@ PEAK_WATCH_S = 15.0  # the planner's watch for peaks looks so often, as its own 
 PLAN_EVERY_S = 300.0
 PEAK_SO_FAR_KW = {"demo-2mw": 1300.0, "enterprise-50mw": 38000.0}
 CANCEL_MIN = 15
-CALLED_FROM = timedelta(minutes=15)  # depth is a share of the import of so long before the first call, storage apart: else a battery that
-# charges then would make a cut of nothing
+CALLED_FROM = timedelta(minutes=15)  # depth is a share of the mean import of so long before the first call, what storage charges left out:
+# else a battery that charges then would make a cut of nothing
 HISTORY_S = 86400.0  # of load before a window, instead of three days: the forecasters' start-up is half of a short case
 DISCHARGING = 0.01  # of a UPS's rating: beyond it the store gives on command
 
@@ -276,7 +276,7 @@ class EventRun(Run):
         while self.calls and self._at(self.calls[0].at_min) <= now:
             call = self.calls.pop(0)
             if self._called_kw is None:
-                self._called_kw = self._load_before()
+                self._called_kw = self._import_before()
                 self.stored = self.stored_kwh()
                 self.backlog_kwh = sum(b.kwh for c in self.plant.clusters for b in c.backlogs.values())
             event = self._event(call)
@@ -302,10 +302,10 @@ class EventRun(Run):
             self._receive(GridEvent(**{**vars(event), "modification": event.modification - 1}), now)
         self.desk.receive(Message("the campaign", "{", None, "no JSON"), now)
 
-    def _load_before(self) -> float:
+    def _import_before(self) -> float:
         assert isinstance(self.ledger, TruthLedger)
-        recent = self.ledger.load_kw[-int(CALLED_FROM.total_seconds() // self.world.scenario.plant_step_s) :]
-        return sum(recent) / len(recent)
+        steps = int(CALLED_FROM.total_seconds() // self.world.scenario.control_step_s)
+        return min(sum(kw[-steps:]) / len(kw[-steps:]) for kw in (self.sink.import_kw, self.ledger.load_kw))
 
     def _at(self, minute: float) -> datetime:
         return self.case.begins_at + timedelta(minutes=minute)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ems.obligation import ObligationKind
 from ems.plan.plan import ClassPlan, Plan
+from ems.program.course import AT_THE_EDGE
 from ems.program.event import EventInterval, GridEvent
 from ems.program.flexibility import flexibility
 from ems.program.judge import judge_event, quiet_limits
@@ -200,7 +201,8 @@ def test_an_event_is_judged_by_what_the_plan_leaves():
     easy = judge_event(event(0.5 * total), terms_of("caiso-pdr"), None, 1200.0, SITE, plan(), RESERVE, Ledger(), NOW)
     hard = judge_event(event(1.5 * total), terms_of("caiso-pdr"), None, 1200.0, SITE, plan(), RESERVE, Ledger(), NOW)
     assert easy.chance == pytest.approx(1.0) and hard.chance == 0.0
-    assert hard.kw_p90 == pytest.approx(total, rel=1e-6)
+    rate = 1.0 + AT_THE_EDGE * ((1200.0 - SITE.fixed_loads[0].power_kw) / 1000.0 - 1.0)  # of import that goes with a kW of work
+    assert hard.kw_p90 == pytest.approx(able[BATTERY.id] + rate * (total - able[BATTERY.id]), rel=2e-3)
     assert easy.value == pytest.approx(0.5 * total * 2.0 * 0.05)
     assert judge_event(event(10.0), terms_of("caiso-pdr"), None, 1200.0, SITE, None, {}, Ledger(), NOW).limiting == "no plan to judge by"
 
