@@ -94,7 +94,7 @@ lock:
 	@uv=$$(mktemp -d); trap 'rm -rf "$$uv"' EXIT; \
 	$(PYTHON) -m venv "$$uv"; "$$uv"/bin/pip install -q --disable-pip-version-check uv; \
 	$(COMPILE) --group build -o requirements/lock.txt; \
-	$(COMPILE) --group build --group dev --group oracle --extra postgres --extra forecast --extra openadr2 -c requirements/lock.txt -o requirements/lock-dev.txt; \
+	$(COMPILE) --group build --group dev --group oracle --extra postgres --extra forecast --extra openadr2 --extra mqtt -c requirements/lock.txt -o requirements/lock-dev.txt; \
 	! grep -n '://' requirements/*.txt
 
 clean:

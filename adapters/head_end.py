@@ -60,6 +60,13 @@ class HeadEndClient:
             base_url=channel.url.rstrip("/") + "/", verify=tls_context(channel, path), timeout=TIMEOUT, headers={"User-Agent": "aidc-ems"}
         )
 
+    @property
+    def bearer(self) -> str:
+        """The token as it was last given, "" without one. May be read from another thread."""
+        if self.channel.client_id is None and self.channel.secret_file is not None:
+            return secret_from(self._path, self.channel.secret_file)
+        return self._token
+
     def close(self) -> None:
         """Drops the connections."""
         self._http.close()

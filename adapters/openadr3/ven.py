@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from adapters.head_end import HeadEndClient, problem_in
+from adapters.head_end import HeadEndClient, problem_in, tls_context
 from adapters.openadr3.meaning import Notice, meaning_of, object_id
+from adapters.openadr3.mqtt import Hints, topics_in
 from adapters.openadr3.times import instant_from
 from ems.errors import DataError
 from ems.program.channel import ChannelFile, secret_from
@@ -27,6 +28,12 @@ class Ven:
         self._versions: dict[str, tuple[str, int]] = {}  # by event: its text, and the version we gave where the VTN gives none
         self._bound: dict[str, str] = {}
         self._is_registered = False
+        self._on_hint: Callable[[], None] = lambda: None
+        self._hints: Hints | None = None
+
+    def listen(self, on_hint: Callable[[], None]) -> None:
+        """What is to be called when a notification arrives, from any thread."""
+        self._on_hint = on_hint
 
     def look(self, now: datetime, expected: Collection[str]) -> Look:
         """Everything the VTN shows us. `expected`: our ids of events that stand; one that is no longer listed counts as gone only when the
@@ -66,6 +73,8 @@ class Ven:
 
     def close(self) -> None:
         """Drops the connections."""
+        if self._hints is not None:
+            self._hints.close()
         self._client.close()
 
     def _heard(self, events: list[dict[str, Any]], programs: Mapping[str, Any], now: datetime) -> Iterator[Heard]:
@@ -110,13 +119,31 @@ class Ven:
         if self.channel.profile == "openadr-3.1":
             body["objectType"] = "VEN_VEN_REQUEST"
         known = [v for v in self._quietly("vens", now) if v.get("venName") == self.channel.ven_name]
+        ven = known[0] if known else None
         if not known:
             answer = self._client.ask("POST", "vens", now, body=body)
+            ven = answer.data
             if answer.status not in (200, 201, 409):
                 yield f"{self.channel.id}: not registered: {problem_in(answer)}"
         if self.channel.webhook is not None:
             yield from self._subscribe(now)
+        if self.channel.mqtt and self._hints is None:
+            yield from self._follow(str(ven.get("id")) if isinstance(ven, Mapping) else "", now)
         self._is_registered = True
+
+    def _follow(self, ven: str, now: datetime) -> Iterator[str]:
+        """Follows the broker, where there is one; otherwise that is a remark, and polling goes on."""
+        notifiers = self._client.ask("GET", "notifiers", now).data
+        notifier = notifiers.get("MQTT") if isinstance(notifiers, Mapping) else None
+        asked = ([f"notifiers/mqtt/topics/vens/{ven}/events"] if ven else []) + ["notifiers/mqtt/topics/events"]
+        topics = next((found for what in asked if (found := topics_in(self._client.ask("GET", what, now).data))), [])
+        try:
+            if not notifier or not topics:
+                raise DataError("the head-end names no broker or no topics")
+            tls = tls_context(self.channel, self._path)
+            self._hints = Hints(self.channel, tls, notifier, topics, lambda: self._client.bearer, self._on_hint)
+        except (DataError, OSError, ValueError) as error:
+            yield f"{self.channel.id}: no MQTT: {error}; polling goes on"
 
     def _subscribe(self, now: datetime) -> Iterator[str]:
         webhook = self.channel.webhook

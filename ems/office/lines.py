@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ems.clock import Clock
 from ems.program.channel import ChannelFile
@@ -38,6 +38,14 @@ class Counterpart(Protocol):
         """Drops the connections."""
 
 
+@runtime_checkable
+class Listener(Protocol):
+    """A counterpart that hears by itself when there is news."""
+
+    def listen(self, on_hint: Callable[[], None]) -> None:
+        """What is to be called then, from any thread."""
+
+
 class Line(threading.Thread):
     """The thread of one channel."""
 
@@ -55,6 +63,8 @@ class Line(threading.Thread):
         self._due: datetime | None = None
         self._failures = 0
         self._looked_wall_s = -SHORTEST_WALL_S
+        if isinstance(counterpart, Listener):
+            counterpart.listen(self.hint)
 
     def run(self) -> None:
         """Until stopped."""

@@ -52,6 +52,7 @@ class ChannelFile(FileModel):
     head_end_fingerprint: str | None = Field(default=None, description="OpenADR 2.0b: the head-end's certificate, when it signs")
     verify_tls: bool = True
     webhook: WebhookFile | None = None
+    mqtt: bool = Field(default=False, description="OpenADR 3.1: follow the head-end's MQTT notifications where it has a broker, as hints")
     capacity: CapacityFile | None = None
     simple_levels_kw: list[AtLeastZero] = Field(default=[], max_length=3, description="reduction meant by level 1, 2, 3")
     relative_is: Literal["change", "reduction"] = Field(

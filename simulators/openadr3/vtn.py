@@ -24,6 +24,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from simulators.openadr3 import objects
+from simulators.openadr3.broker import Broker
 
 TOKEN_LASTS_S = 3600
 MOST_BODY = 2_000_000
@@ -61,6 +62,9 @@ FILTERS |= {"vens": ("venName",), "resources": ("venID", "resourceName")}
 QUERY = {"targets", "skip", "limit", "active", "objects", "targetType", "targetValues", *(k for f in FILTERS.values() for k in f)}
 
 
+TOPIC = "openadr3/events"  # of notifications of events
+
+
 class Problem(Exception):
     """An answer that is no success."""
 
@@ -87,6 +91,7 @@ class Vtn:
         self.is_down = False
         self.requests: list[tuple[str, str]] = []
         self.undelivered: list[str] = []
+        self.broker: Broker | None = None  # of MQTT notifications, where there are any
         self._now, self._profile, self._verify = now, profile, verify
         self._tokens: dict[str, Client] = {}
         self._count = 0
@@ -108,7 +113,8 @@ class Vtn:
         plain = [Route(f"/{p}", self._collection(c), methods=["GET", "POST"]) for p, c in COLLECTIONS.items()]
         single = [Route(f"/{p}/{{id}}", self._object(c), methods=["GET", "PUT", "DELETE"]) for p, c in COLLECTIONS.items()]
         auth = [Route("/auth/server", self._server), Route("/auth/token", self._token, methods=["POST"])]
-        return [*plain, *single, *auth, Route("/notifiers", self._notifiers)]
+        mqtt = [Route("/notifiers/mqtt/topics/events", self._topics), Route("/notifiers/mqtt/topics/vens/{id}/events", self._topics)]
+        return [*plain, *single, *auth, Route("/notifiers", self._notifiers), *mqtt]
 
     def _collection(self, c: Collection) -> Callable[[Request], Any]:
         async def answer(request: Request) -> Response:
@@ -170,7 +176,19 @@ class Vtn:
 
     async def _notifiers(self, request: Request) -> Response:
         self._who(request)
-        return JSONResponse({"WEBHOOK": True})
+        if self.broker is None:
+            return JSONResponse({"WEBHOOK": True})
+        way = {"method": "OAUTH2_BEARER_TOKEN", "username": "{clientID}"}
+        mqtt = {"URIS": [f"mqtt://127.0.0.1:{self.broker.port}"], "serialization": "JSON", "authentication": way}
+        return JSONResponse({"WEBHOOK": True, "MQTT": mqtt})
+
+    async def _topics(self, request: Request) -> Response:
+        client, ven = self._who(request), request.path_params.get("id")
+        if self.broker is None:
+            raise Problem(404, "no broker")
+        if client.role != "bl" and (ven is None or self.stored["vens"].get(ven, {}).get("clientID") != client.id):
+            raise Problem(403, "topics of another")
+        return JSONResponse({"topics": {name: f"{TOPIC}/{name.lower()}" for name in ("CREATE", "UPDATE", "DELETE")}})
 
     # -- rules ----------------------------------------------------------------------------------------------------------------------
 
@@ -278,6 +296,9 @@ class Vtn:
 
     def _tell(self, c: Collection, operation: str, found: Mapping[str, Any]) -> None:
         """Calls every subscriber, in a thread: a subscriber that is slow or gone holds up nobody."""
+        if self.broker is not None and c.path == "events":
+            body = {"objectType": c.kind, "operation": operation, "object": dict(found)}
+            self.broker.publish(f"{TOPIC}/{operation.lower()}", json.dumps(body).encode())
         for subscription in list(self.stored["subscriptions"].values()):
             for wanted in subscription["objectOperations"]:
                 if c.kind in wanted["objects"] and operation in wanted["operations"]:
