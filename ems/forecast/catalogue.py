@@ -9,7 +9,7 @@ import numpy as np
 from ems.forecast.conformal import RESTLESS, Conformal
 from ems.forecast.dressed import Dressed, PointForecaster
 from ems.forecast.ensemble import Ensemble, PointMixture
-from ems.forecast.fading import FadingDeviation, FadingRatio
+from ems.forecast.fading import DaysBefore, FadingDeviation, FadingRatio
 from ems.forecast.fallback import Fallback, Guarded
 from ems.forecast.linear import OnlineLinear
 from ems.forecast.naive import DAY_S, WEEK_S, DetectedPeriod, Persistence, SeasonalNaive
@@ -22,9 +22,6 @@ POINTS: dict[str, Callable[[Ints], PointForecaster]] = {
     "day-ago": lambda leads: SeasonalNaive(leads, DAY_S, "day-ago"),
     "week-ago": lambda leads: SeasonalNaive(leads, WEEK_S, "week-ago"),
     "period": DetectedPeriod,
-    "fading-fast": lambda leads: FadingDeviation(leads, 1.5),
-    "fading-slow": lambda leads: FadingDeviation(leads, 6.0),
-    "ratio": lambda leads: FadingRatio(leads, 24.0),
     "linear": OnlineLinear,
 }
 NAMES = ("persistence", "day-ago", "week-ago", "period", "linear", "ensemble", "trees", "fallback")
@@ -51,9 +48,17 @@ def _inner(name: str, leads: Ints, low: float, high: float) -> Forecaster:
     return Dressed(POINTS[name](leads), low, high, is_scaled=name == "linear")
 
 
+def mixed_points(leads: Ints) -> list[PointForecaster]:
+    """Every point that is mixed, the newest value first."""
+    days = DaysBefore(leads)
+    fading: list[PointForecaster] = [FadingDeviation(days, 1.5), FadingDeviation(days, 6.0), FadingRatio(days, 24.0)]
+    *named, linear = (make(leads) for make in POINTS.values())
+    return [*named, *fading, linear]
+
+
 def ensemble(leads: Ints, low: float = 0.0, high: float = np.inf) -> Forecaster:
     """All points mixed per lead, dressed with scaled and with plain errors, beside persistence with plain errors."""
-    mixture = PointMixture([make(leads) for make in POINTS.values()])
+    mixture = PointMixture(mixed_points(leads))
     return Ensemble(
         [
             Dressed(mixture, low, high),

@@ -12,15 +12,29 @@ FLOOR = 0.02  # of the level, added to both sides of a ratio: a load near zero s
 MOST_RATIO = 5.0
 
 
+class DaysBefore:
+    """What the days before say of the leads and of now, worked out once per history for all that ask."""
+
+    def __init__(self, leads: Ints) -> None:
+        self.leads = leads
+        self._end, self._said = -1, (np.nan, np.nan, np.empty(0), np.nan)
+
+    def today(self, history: History) -> tuple[float, float, Floats, float]:
+        """The newest value, the same with the last hour's part, what the days before say per lead, and what they say for now."""
+        if history.end != self._end:
+            self._end, self._said = history.end, today(history, self.leads)
+        return self._said
+
+
 class FadingDeviation:
     """`days + (now − days at now) exp(−lead / fade)`, with the last hour's part in `now`; the newest value without days."""
 
-    def __init__(self, leads: Ints, fade_h: float) -> None:
-        self.leads, self.fade_h, self.name = leads, fade_h, f"fading-{fade_h:g}h"
+    def __init__(self, days: DaysBefore, fade_h: float) -> None:
+        self.leads, self.fade_h, self.name, self._days = days.leads, fade_h, f"fading-{fade_h:g}h", days
 
     def update(self, history: History) -> Floats:
         """One value per lead."""
-        now, present, expected, before = today(history, self.leads)
+        now, present, expected, before = self._days.today(history)
         moved: Floats = expected + (present - before) * fade(self.leads, history.step_s, self.fade_h)
         return np.where(np.isfinite(moved), moved, now)
 
@@ -29,12 +43,12 @@ class FadingRatio:
     """`days × (now / days at now) ^ exp(−lead / fade)`: a service twice as busy as yesterday has a peak twice as high. For loads, which are
     never negative; the newest value without days."""
 
-    def __init__(self, leads: Ints, fade_h: float) -> None:
-        self.leads, self.fade_h, self.name = leads, fade_h, f"ratio-{fade_h:g}h"
+    def __init__(self, days: DaysBefore, fade_h: float) -> None:
+        self.leads, self.fade_h, self.name, self._days = days.leads, fade_h, f"ratio-{fade_h:g}h", days
 
     def update(self, history: History) -> Floats:
         """One value per lead."""
-        now, present, expected, before = today(history, self.leads)
+        now, present, expected, before = self._days.today(history)
         floor = FLOOR * (abs(before) + abs(present)) + 1e-9
         ratio = np.clip((present + floor) / (max(before, 0.0) + floor), 1.0 / MOST_RATIO, MOST_RATIO)
         moved: Floats = expected * ratio ** fade(self.leads, history.step_s, self.fade_h)
@@ -42,7 +56,7 @@ class FadingRatio:
 
 
 def today(history: History, leads: Ints) -> tuple[float, float, Floats, float]:
-    """The newest value, the same with the last hour's part, what the days before say per lead, and what they say for now."""
+    """As `DaysBefore.today`."""
     day = max(2, round(DAY_S / history.step_s))
     hour = history.values[-max(1, round(3600.0 / history.step_s)) :]
     now = newest(history)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ems.forecast.catalogue import POINTS
+from ems.forecast.catalogue import mixed_points
 from ems.forecast.conformal import RESTLESS, Conformal
 from ems.forecast.dressed import Dressed
 from ems.forecast.ensemble import Ensemble, PointMixture
@@ -114,7 +114,7 @@ class TenantForecaster:
 
     def __init__(self, leads: Ints, low: float = 0.0, high: float = np.inf) -> None:
         self.leads, self.tenants = leads, TenantSum(leads)
-        mixture = PointMixture([self.tenants, *(make(leads) for make in POINTS.values())])  # the first is favoured
+        mixture = PointMixture([self.tenants, *mixed_points(leads)])  # the first is favoured
         members = [
             Dressed(self.tenants, low, high),
             Dressed(mixture, low, high),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ems.forecast.ensemble import PointMixture
-from ems.forecast.fading import FadingDeviation, FadingRatio
+from ems.forecast.fading import DaysBefore, FadingDeviation, FadingRatio
 from ems.forecast.naive import Persistence, SeasonalNaive
 from ems.forecast.protocol import history_of
 
@@ -20,21 +20,21 @@ def history(today: np.ndarray):
 
 def test_a_service_twice_as_busy_as_yesterday_is_expected_to_have_a_crest_twice_as_high():
     twice = history(2.0 * SHAPE[:MORNING])
-    expected = FadingRatio(TO_CREST, 1e6).update(twice)[0]
+    expected = FadingRatio(DaysBefore(TO_CREST), 1e6).update(twice)[0]
     assert expected == pytest.approx(2.0 * SHAPE[MORNING + 29], rel=0.08)
-    assert FadingDeviation(TO_CREST, 1e6).update(twice)[0] < 0.95 * expected
+    assert FadingDeviation(DaysBefore(TO_CREST), 1e6).update(twice)[0] < 0.95 * expected
 
 
 def test_a_ratio_fades_back_to_the_days_and_never_runs_away():
     busy = history(2.0 * SHAPE[:MORNING])
-    assert FadingRatio(TO_CREST, 0.01).update(busy)[0] == pytest.approx(SHAPE[MORNING + 29], rel=0.01)
+    assert FadingRatio(DaysBefore(TO_CREST), 0.01).update(busy)[0] == pytest.approx(SHAPE[MORNING + 29], rel=0.01)
     from_nothing = history_of(np.concatenate([np.zeros(DAY), np.full(MORNING, 400.0)]), 600.0)
-    assert 0.0 <= FadingRatio(TO_CREST, 24.0).update(from_nothing)[0] <= 2000.0
+    assert 0.0 <= FadingRatio(DaysBefore(TO_CREST), 24.0).update(from_nothing)[0] <= 2000.0
 
 
 def test_without_days_the_newest_value_is_said():
-    assert list(FadingRatio(np.array([1, 6]), 24.0).update(history_of(np.array([400.0, 410.0]), 600.0))) == [410.0, 410.0]
-    assert np.isnan(FadingRatio(np.array([1]), 24.0).update(history_of(np.empty(0), 600.0))).all()
+    assert list(FadingRatio(DaysBefore(np.array([1, 6])), 24.0).update(history_of(np.array([400.0, 410.0]), 600.0))) == [410.0, 410.0]
+    assert np.isnan(FadingRatio(DaysBefore(np.array([1])), 24.0).update(history_of(np.empty(0), 600.0))).all()
 
 
 def test_a_mixture_changes_its_mind_sooner_where_errors_do_not_overlap():
