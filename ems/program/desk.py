@@ -317,9 +317,8 @@ class Desk:
 
     def _context(self, status: EventStatus, now: datetime) -> Context:
         terms = self.terms_of(status.event)
-        taken = [
-            s for e, s in self.events.items() if e != status.event.id and s.event.program == terms.program and s.opt in ("in", "partial")
-        ]
+        others = [s for e, s in self.events.items() if e != status.event.id and s.event.program == terms.program]
+        taken = [s for s in others if s.opt in ("in", "partial") and not (s.event.is_cancelled and s.moved_at is None)]
         enrolment = self.enrolments.get(status.event.program)
         measured = self._measured(now)
         reference = self._reference(status, measured)

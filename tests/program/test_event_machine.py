@@ -146,6 +146,17 @@ def test_a_counter_that_is_used_up_declines(tmp_path):
     assert desk.events["e2"].why == "outside the programme: 2 events a day, at most 1"
 
 
+def test_a_call_that_is_taken_back_before_it_began_uses_up_no_counter(tmp_path):
+    desk = desk_on(tmp_path / "p.db", World())
+    level = {"program": "pge-bip", "kind": ObligationKind.REDUCE_TO, "kw": 700.0}  # one call a day
+    desk.receive(message(event("first", **level)), NOW)
+    desk.receive(message(modified(event("first", **level), 1, is_cancelled=True)), NOW)
+    desk.receive(message(event("second", start_min=240, **level)), NOW)
+    assert desk.events["second"].opt == "in"
+    desk.receive(message(event("third", start_min=400, **level)), NOW)
+    assert desk.events["third"].opt == "out" and "events a day" in desk.events["third"].why
+
+
 def test_a_repeated_message_changes_nothing(tmp_path):
     desk = desk_on(tmp_path / "p.db", World())
     desk.receive(message(event()), NOW)
