@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from ems.obligation import ObligationKind
 from ems.program.event import GridEvent
@@ -12,6 +12,7 @@ from ems.program.states import State
 from ems.program.status import EventStatus
 from ems.program.terms import Terms
 
+DAY = timedelta(days=1)
 OUTSIDE = "outside the programme"  # begins the reason of a refusal that costs no performance
 
 
@@ -82,8 +83,19 @@ def used_up(terms: Terms, event: GridEvent, taken: list[EventStatus]) -> str:
         (terms.max_hours_per_month, _hours(same_month) + event.hours, "hours a month"),
         (terms.max_hours_per_year, _hours(same_year) + event.hours, "hours a year"),
         (terms.duration_max_h, event.hours, "hours an event"),
+        (terms.max_consecutive_days, days_in_a_row(day, {_day(terms, s.event.start) for s in taken}), "days in a row"),
     )
     return next((f"{have:g} {what}, at most {most:g}" for most, have, what in counters if most is not None and have > most), "")
+
+
+def days_in_a_row(day: date, taken: set[date]) -> int:
+    """How many days with a call, one after the other, a call on `day` would make."""
+    first, last = day, day
+    while first - DAY in taken:
+        first -= DAY
+    while last + DAY in taken:
+        last += DAY
+    return (last - first).days + 1
 
 
 def _hours(taken: list[EventStatus]) -> float:

@@ -1,17 +1,19 @@
 """Events from receipt to settlement: written before anything is done, the same after any crash, never out of order."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import pairwise
 
 import pytest
 
 from ems.errors import DataError, InvariantBroken
 from ems.obligation import ObligationKind
+from ems.program.decide import days_in_a_row, used_up
 from ems.program.event import LOWEST_PRIORITY, normalised_priority
 from ems.program.flexibility import Promised
 from ems.program.ledger import Commitment, Ledger
 from ems.program.states import MOVES, State
+from ems.program.status import EventStatus
 from ems.program.store import EventStore, broken_at
 from tests.program.desks import (
     HOUR,
@@ -144,6 +146,17 @@ def test_a_counter_that_is_used_up_declines(tmp_path):
     desk.receive(message(event("e1", **drop)), NOW)
     desk.receive(message(event("e2", start_min=300, **drop)), NOW)
     assert desk.events["e2"].why == "outside the programme: 2 events a day, at most 1"
+
+
+@pytest.mark.parametrize(("taken", "day", "count"), [((), 5, 1), ((3, 4), 5, 3), ((4, 6, 7), 5, 4), ((3, 7), 5, 1), ((5,), 5, 1)])
+def test_days_in_a_row_are_counted_on_both_sides(taken, day, count):
+    assert days_in_a_row(date(2026, 7, day), {date(2026, 7, d) for d in taken}) == count
+
+
+def test_more_days_in_a_row_than_a_programme_allows_are_declined(tmp_path):
+    terms = replace(desk_on(tmp_path / "p.db", World()).terms_of(event()), max_consecutive_days=2)
+    stood = [EventStatus(event(str(n), start_min=60 - 1440 * n), State.COMPLETED, NOW, NOW, opt="in") for n in (1, 2)]
+    assert used_up(terms, event(), stood) == "3 days in a row, at most 2" and used_up(terms, event(), stood[1:]) == ""
 
 
 def test_a_call_that_is_taken_back_before_it_began_uses_up_no_counter(tmp_path):
