@@ -73,6 +73,7 @@ class Outcome:
     begins_at: datetime
     step_s: float
     import_kw: list[float]
+    load_kw: list[float]  # the same without what storage takes or gives, one mean per plant step
     asked_kw: dict[tuple[str, int], float]  # (event, modification) -> kW, as the calls said
     records: list[Record]
     reserve_breach_s: float
@@ -181,9 +182,10 @@ class NullSink:
 class EventRun(Run):
     """A replay whose obligations come from the desk."""
 
-    def __init__(self, case: Case, world: World, folder: Path) -> None:
+    def __init__(self, case: Case, world: World, folder: Path, until_min: int | None = None) -> None:
         super().__init__(world, "plan")
         self.case = case
+        self.until_min = window_min(case) if until_min is None else until_min
         begins = case.begins_at.timestamp()
         lost = {case.fault.target: begins + case.fault.at_s} if case.fault.kind == "input_lost" else {}
         start = world.scenario.model.peak_so_far_kw
@@ -219,6 +221,7 @@ class EventRun(Run):
             self.case.begins_at,
             self.world.scenario.control_step_s,
             self.sink.import_kw,
+            self.ledger.load_kw,
             self.asked_kw,
             records,
             self.ledger.breach_s,
@@ -267,7 +270,7 @@ class EventRun(Run):
         """True when what is left of the window shows nothing: long after a cancel, or when every event was turned down before it began."""
         if self.calls:
             return False
-        if now >= self._at(window_min(self.case)):
+        if now >= self._at(self.until_min):
             return True
         is_declined = all(s.opt == "out" and s.moved_at is None for s in self.desk.events.values())
         return is_declined and now >= self._at(max(c.start_min for c in self.case.calls))
@@ -355,19 +358,19 @@ class EventRun(Run):
         planning._plan = lambda now, *rest: None if self._is_down("planner", now) else plan(now, *rest)  # type: ignore[method-assign]
 
 
-def run_case(case: Case, control_s: float = CONTROL_S) -> Outcome:
-    """Runs a case."""
+def run_case(case: Case, control_s: float = CONTROL_S, site: Site | None = None, until_min: int | None = None) -> Outcome:
+    """Runs a case, on another site than it names and shorter where that is wanted."""
     with mock.patch.object(generated, "HISTORY_S", HISTORY_S):
-        world = build_world(scenario_of(case, control_s), case.seed)
+        world = build_world(scenario_of(case, control_s, site), case.seed)
     gc.unfreeze()
     gc.collect()
     gc.freeze()
     gc.disable()  # nothing of a case makes circles worth the search; the next one begins with a collection
     with tempfile.TemporaryDirectory(prefix="events-", dir=RAM if RAM.is_dir() else None) as folder:
-        return EventRun(case, world, Path(folder)).execute_case()
+        return EventRun(case, world, Path(folder), until_min).execute_case()
 
 
-def scenario_of(case: Case, control_s: float = CONTROL_S) -> Scenario:
+def scenario_of(case: Case, control_s: float = CONTROL_S, site: Site | None = None) -> Scenario:
     """The window on generated load, prices and weather."""
     prices = "generated/prices_rt_15min.csv"
     fault = case.fault
@@ -384,7 +387,7 @@ def scenario_of(case: Case, control_s: float = CONTROL_S) -> Scenario:
         prices=PriceFile(path=prices, columns={"time": "t_utc", "price": "price_usd_per_mwh"}, per="MWh", currency="USD"),
         faults=[_entry(case)] if devices else [],
     )
-    return Scenario(CONFIG / "scenarios" / "events.yaml", model, site_of(case.site), {prices: CONFIG / "scenarios" / prices})
+    return Scenario(CONFIG / "scenarios" / "events.yaml", model, site or site_of(case.site), {prices: CONFIG / "scenarios" / prices})
 
 
 def window_min(case: Case) -> int:
