@@ -24,7 +24,7 @@ from simulators.demand import GeneratedDemand
 from tests.plan.given import demo_site
 
 NOON = datetime(2024, 8, 19, 12, tzinfo=UTC)
-MINUTES, CHANGE = 3 * 1440, 3 * 1440 - 300  # the last of them ends at noon
+MINUTES, CHANGE = 2 * 1440, 2 * 1440 - 300  # the last of them ends at noon
 
 
 @cache
@@ -83,7 +83,7 @@ def test_more_tokens_per_joule_are_followed_and_are_no_regression():
     assert names == {("hall-a", "model change")}
 
 
-def test_three_days_of_the_simulators_own_traffic_raise_nothing():
+def test_two_days_of_the_simulators_own_traffic_raise_nothing():
     watch = watched(demo_site(), frames(1.0))
     assert len(watch.models) == 2 and watch.notes(NOON) == []
 
