@@ -24,6 +24,7 @@ from tests.campaign.year_site import BATTERY, HOUSE_KW, QUARTER, SITE
 
 ROUNDING_KW = 0.5
 CENT = Decimal("0.01")
+WITH_OVERHEADS = 1.3  # import of a kW of work, losses and cooling included, at most
 SELLS = ("capacity", "energy")
 
 
@@ -65,7 +66,7 @@ def _counters(year: Year) -> Iterator[str]:
 def _exclusive(year: Year) -> Iterator[str]:
     sold = [s for s in accepted(year) if year.desk.programs[s.event.program].kind in SELLS]
     for a, b in combinations(sold, 2):
-        if _meet(a, b) and not (b.event.program in _nested(year, a) or a.event.program in _nested(year, b)):
+        if _meet(a, b) and not _is_shared(year, a, b):
             if a.event.program != b.event.program or year.desk.programs[a.event.program].kind == "energy":
                 yield f"{a.event.id} and {b.event.id}"
 
@@ -82,10 +83,11 @@ def _meet(a: EventStatus, b: EventStatus, margin: timedelta = timedelta(0)) -> b
 
 
 def _promised_twice(year: Year) -> Iterator[str]:
-    """What was promised of a resource at one time is no more than it has; of the battery also within the hours it needs to fill again."""
+    """What was promised of a resource at one time is no more than it has, of the battery also within the hours it needs to fill again.
+    Calls of one programme count from the same import, nested ones pay for the same kWh: what one of them takes serves the other too."""
     taken = [s for s in accepted(year) if (s.feasibility or {}).get("resources")]
     for s in taken:
-        others = [o for o in taken if o is not s and o.event.program not in _nested(year, s) and s.event.program not in _nested(year, o)]
+        others = [o for o in taken if o.event.program != s.event.program and not _is_shared(year, s, o)]
         for resource, (kw, kwh) in _resources(s).items():
             here = [_resources(o)[resource] for o in others if resource in _resources(o) and _meet(s, o)]
             if kw + sum(k for k, _ in here) > rating_kw(resource) + ROUNDING_KW:
@@ -95,6 +97,10 @@ def _promised_twice(year: Year) -> Iterator[str]:
                 near = kwh + sum(_resources(o)[resource][1] for o in before)
                 if near > usable_kwh() + ROUNDING_KW:
                     yield f"{s.event.id}: {resource} {near:.0f} of {usable_kwh():.0f} kWh"
+
+
+def _is_shared(year: Year, a: EventStatus, b: EventStatus) -> bool:
+    return b.event.program in _nested(year, a) or a.event.program in _nested(year, b)
 
 
 def _stood(other: EventStatus, s: EventStatus) -> bool:
@@ -108,12 +114,12 @@ def _resources(status: EventStatus) -> dict[str, tuple[float, float]]:
 
 
 def rating_kw(resource: str) -> float:
-    """The most a resource can take off."""
+    """The most a resource can take off the import, the overheads of work with it."""
     if resource == BATTERY.id:
         return BATTERY.power_kw * 2.0  # from charging to discharging
     cluster, name = resource.split("/")
     found = next(c for c in SITE.clusters if c.id == cluster)
-    return found.classes[name].share * (found.rating_kw - found.idle_kw)
+    return WITH_OVERHEADS * found.classes[name].share * (found.rating_kw - found.idle_kw)
 
 
 def usable_kwh() -> float:
