@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 from hypothesis import settings
@@ -100,7 +101,12 @@ class EventMachine(RuleBasedStateMachine):
             self.desk.override(name, opt, "Ada Byron", "because", self.now)
         except DataError:
             return
-        assert self.desk.events[name].decided_by in ("Ada Byron", "automatic")
+        status = self.desk.events[name]
+        assert opt == "abort" or (status.decided_by, status.opt) == ("Ada Byron", opt)
+        assert self.desk.store.since(0, name)[-1].at <= self.now
+        if opt == "out":  # the machine does not take it back
+            self.desk.tick(self.now)
+            assert self.desk.events[name].opt == "out"
 
     def _receive(self, told) -> None:
         old = self.desk.events.get(told.id)
@@ -134,6 +140,17 @@ class EventMachine(RuleBasedStateMachine):
                 assert status.state not in FINAL and status.state not in AFTER
             if status.reference_kw is not None:  # nothing asked after the event is above what was before it
                 assert all(o.kw <= max(status.reference_kw, status.start_kw or 0.0) + 1e-3 for o in status.posted if "/r" in o.id)
+
+    @invariant()
+    def what_ended_is_over_within_ramp_and_hold(self) -> None:
+        """Cancelled or over, in whatever state: the way up is no steeper than the site's ramp, and then nothing is asked any more."""
+        if not hasattr(self, "desk"):
+            return
+        for status in (s for s in self.desk.events.values() if s.ended_at is not None):
+            assert all(o.end <= status.ended_at + RECOVERY_MIN * MINUTE for o in status.posted if o.start >= status.ended_at)
+            rise = sorted((o for o in status.posted if "/rise" in o.id), key=lambda o: o.start)
+            for a, b in pairwise(rise):
+                assert b.kw - a.kw <= SITE.ramp_kw_per_min * ((b.start - a.start) / MINUTE) + 1e-3
 
     @invariant()
     def mandatory_is_never_declined_by_the_machine(self) -> None:

@@ -2,23 +2,30 @@
 
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from ems.errors import DataError, InvariantBroken
 from ems.obligation import ObligationKind
 from ems.program.decide import days_in_a_row, used_up
+from ems.program.desk import Desk
 from ems.program.event import LOWEST_PRIORITY, normalised_priority
 from ems.program.flexibility import Promised
 from ems.program.ledger import Commitment, Ledger
-from ems.program.states import MOVES, State
+from ems.program.schema import ProgramFile, Rule
+from ems.program.states import MOVES, MOVING, State
 from ems.program.status import EventStatus
 from ems.program.store import EventStore, broken_at
 from tests.program.desks import (
+    ENROLMENTS,
     HOUR,
     MINUTE,
     NOW,
+    PROGRAMS,
+    SITE,
     Killed,
     MortalStore,
     QuickStore,
@@ -385,6 +392,37 @@ def test_every_state_but_the_last_ones_has_a_way_on():
     assert set(State) - set(MOVES) == {State.REJECTED, State.EXPIRED, State.SETTLED_FINAL}
 
 
+# No notice
+
+
+def _waived(program: str) -> dict[str, ProgramFile]:
+    rule = Rule[bool](value=True, effective=date(2020, 1, 1), basis="read", source="x")
+    file = PROGRAMS[program]
+    return {**PROGRAMS, program: file.model_copy(update={"rules": file.rules.model_copy(update={"waives_ramp": [rule]})})}
+
+
+def _steps(desk, stage: str) -> list[tuple[float, float]]:
+    """Minutes from now and kW of the limits of a stage."""
+    found = [o for o in desk.events["e1"].posted if f"/{stage}" in o.id]
+    return sorted(((o.start - NOW) / MINUTE, o.kw) for o in found)
+
+
+@pytest.mark.parametrize("is_waived", [False, True])
+def test_without_notice_the_way_down_keeps_the_ramp_unless_it_is_waived_and_the_way_up_always_does(tmp_path, is_waived):
+    """20 kW a minute, 200 kW: ten minutes down where the ramp holds; ten and more up in either case."""
+    world = World()
+    world.desk = desk = Desk(QuickStore(tmp_path / "p.db"), SITE, _waived("ercot-ers-30") if is_waived else PROGRAMS, ENROLMENTS, world)
+    desk.receive(message(event(start_min=0, length_min=60, kw=200.0)), NOW)
+    down, hold, up = (_steps(desk, stage) for stage in ("ramp", "hold", "rise"))
+    assert hold[0] == ((0.0, 800.0) if is_waived else (10.0, 800.0))
+    assert bool(down) is not is_waived
+    for (a, above), (b, below) in pairwise(down):
+        assert above - below <= 20.0 * (b - a) + 1e-6
+    for (a, below), (b, above) in pairwise([(60.0, 800.0), *up]):
+        assert above - below <= 20.0 * max(b - a, 1.0) + 1e-6
+    assert up[-1] == (69.0, 1000.0) and len(up) == 10
+
+
 # A crash after any write
 
 
@@ -407,12 +445,33 @@ def script(desk, minute: int) -> None:
     desk.tick(now)
 
 
-def play(path, lives: int | None) -> EventStore:
+BEGUN = event("j1", program="nonfirm-connection", start_min=-10, length_min=120, kind=ObligationKind.IMPORT_LIMIT, kw=700.0)
+SETTLED = {"settlement": {"delivered_kwh": 1.0, "low": "0", "expected": "1", "high": "2"}}
+
+
+def rare(desk, minute: int) -> None:
+    """What the other script does not see: refused, past, begun already, taken in part, not held, held again, aborted, stated."""
+    now, world = NOW + minute * MINUTE, desk.ports
+    world.can_kw, world.ignores = 150.0, 20 <= minute < 40
+    world.measure = lambda *_: SETTLED
+    if minute == 0:
+        desk.receive(message(event("r1", length_min=-5)), now)
+        desk.receive(message(event("x1", start_min=-90, length_min=30)), now)
+        desk.receive(message(BEGUN), now)
+        desk.receive(message(event("e1", start_min=15, length_min=60, kw=400.0)), now)
+    if minute == 60 and desk.events["j1"].state in MOVING:
+        desk.override("j1", "abort", "Ada Byron", "a pump", now)
+    if minute == 240 and desk.events["e1"].state is State.SETTLED_ESTIMATE:
+        desk.statement("e1", Decimal(1), "Ada Byron", now)
+    desk.tick(now)
+
+
+def play(path, lives: int | None, script=script, minutes=(0, 3, 20, 40, 55, 62, 90, 110, 120, 150, 181, 250)) -> EventStore:
     """The whole script; the process dies after its n-th write, once, and a new one goes on with the same minute, told again."""
     world = World()
     store = QuickStore(path) if lives is None else MortalStore(path, lives)
     desk = desk_on(path, world, store)
-    for minute in (0, 3, 20, 40, 55, 62, 90, 110, 120, 150, 181, 250):
+    for minute in minutes:
         try:
             script(desk, minute)
         except Killed:
@@ -421,12 +480,29 @@ def play(path, lives: int | None) -> EventStore:
     return desk.store
 
 
-def test_a_crash_after_any_write_gives_the_identical_history(tmp_path):
-    whole = play(tmp_path / "whole.db", None)
-    expected, writes = history(whole), len(whole.since())
-    assert {s for *_, body in expected if (s := body.get("to"))} >= {"recovering", "cancelled", "settled_estimate", "modified", "declined"}
+def by_event(store: EventStore) -> dict[str, list[tuple[str, str, str, Any]]]:
+    """Each event's history; which of several that came in the same minute was written first may differ."""
+    return {name: history(store, name) for name in sorted({r.event for r in store.since() if r.kind == "state"})}
+
+
+def reached(store: EventStore) -> set[str]:
+    return {r.body["to"] for r in store.since() if r.kind == "state"}
+
+
+RARE = (rare, (0, 10, 20, 30, 45, 60, 100, 200, 239, 240))
+
+
+def test_the_two_scripts_reach_every_state(tmp_path):
+    both = reached(play(tmp_path / "a.db", None)) | reached(play(tmp_path / "b.db", None, *RARE))
+    assert both == {s.value for s in State}
+
+
+@pytest.mark.parametrize("how", [(), RARE], ids=["usual", "rare"])
+def test_a_crash_after_any_write_gives_the_identical_history(tmp_path, how):
+    whole = play(tmp_path / "whole.db", None, *how)
+    expected, writes = by_event(whole), len(whole.since())
     for life in range(1, writes + 1):
-        store = play(tmp_path / f"{life}.db", life)
-        assert history(store) == expected, f"killed after write {life}"
+        store = play(tmp_path / f"{life}.db", life, *how)
+        assert by_event(store) == expected, f"killed after write {life}"
         assert broken_at(store.since()) is None
         store.close()
