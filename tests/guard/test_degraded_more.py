@@ -74,7 +74,7 @@ def test_what_was_heard_survives_a_restart_and_a_stranger_does_not_count():
         sources.take(contact(k, "somebody")[1], at(k))
         sources.update(at(k))
     again = Sources(site)
-    again.restore(sources.encode())
+    again.restore({**sources.encode(), "who is no more": [START.isoformat(), False]})
     assert again.update(later) == sources.update(later) == {} and again.lost(later) == ""
     assert [a.kw for a in again.update(later + timedelta(seconds=HEARTBEAT_S + 1)).values()] == [900.0]
 
