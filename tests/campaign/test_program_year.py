@@ -28,6 +28,7 @@ def test_a_month_under_five_programmes_of_california_is_sound(july: Year):
     assert any((s.result or {}).get("settlement") for s in accepted(july)) and any(s.opt == "out" for s in july.desk.events.values())
 
 
+@pytest.mark.slow
 def test_a_month_under_five_programmes_of_texas_is_sound_and_its_table_says_so():
     lines, faults = shown(TEXAS, [8], 1)
     assert not any(faults.values())
