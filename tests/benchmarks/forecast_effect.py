@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ Weeks = dict[str, dict[str, dict[str, Any]]]  # rows by forecaster, by week
 
 
 def table(results: Weeks) -> str:
-    """forecast-effect.md."""
+    """forecast-effect.md; forecasters that a week has no row of are left out there, and of the rankings over it."""
     chosen_on = {week: rows for week, rows in results.items() if week not in NAMED}
     lines = [
         "# What the load forecast is worth to the plan",
@@ -79,24 +80,25 @@ def table(results: Weeks) -> str:
         "| week | forecaster | cost USD | share of the bound | mean pinball kW | peak kW | workload USD | s over, s short |",
         "|" + "---|" * 8,
     ]
-    lines += [row(week, name, rows) for week, rows in results.items() for name in sorted(names(), key=lambda n: rows[n]["total"])]
+    lines += [row(week, name, rows) for week, rows in results.items() for name in sorted(names([rows]), key=lambda n: rows[n]["total"])]
     bounds = ", ".join(f"{w} {r['capped']['total']:,.0f} and {r['bound']['total']:,.0f}" for w, r in results.items())
     return "\n".join([*lines, "", f"Capped and bound in USD: {bounds}.", ""])
 
 
-def names() -> tuple[str, ...]:
-    """Every forecaster, and the load known."""
-    return (*FORECASTERS, KNOWN)
+def names(weeks: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Every forecaster that all these weeks have a row of, and the load known."""
+    weeks = list(weeks)
+    return [name for name in (*FORECASTERS, KNOWN) if all(name in rows for rows in weeks)]
 
 
 def rankings(weeks: str, results: Weeks) -> list[str]:
     """Both rankings over some weeks, empty without any."""
     if not results:
         return []
-    cost = {name: sum(rows[name]["total"] for rows in results.values()) for name in names()}
-    scores = {name: score(results, name) for name in names()}
-    by_cost = ", ".join(f"{name} {cost[name]:,.0f}" for name in sorted(names(), key=lambda n: cost[n]))
-    by_score = ", ".join(f"{name} {scores[name]:.2f}" for name in sorted(names(), key=lambda n: scores[n]))
+    cost = {name: sum(rows[name]["total"] for rows in results.values()) for name in names(results.values())}
+    scores = {name: score(results, name) for name in cost}
+    by_cost = ", ".join(f"{name} {cost[name]:,.0f}" for name in sorted(cost, key=lambda n: cost[n]))
+    by_score = ", ".join(f"{name} {scores[name]:.2f}" for name in sorted(scores, key=lambda n: scores[n]))
     return [f"- {weeks}, by closed-loop cost in USD: {by_cost}.", f"- {weeks}, by forecast score in kW: {by_score}."]
 
 
