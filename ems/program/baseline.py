@@ -137,11 +137,17 @@ def _nominated(method: BaselineMethod, event: EventDay, starts: Sequence[datetim
 
 
 def _near_event(method: BaselineMethod, event: EventDay, meter: MeterSeries, starts: Sequence[datetime]) -> BaselineRun:
-    """The mean of intervals shortly before (and after) the event, held flat."""
+    """The mean of intervals shortly before (and after) the event, held flat. Where other events take all of them, of those before the event
+    that was there first: it is all one reduction, and what was before it is what the site would import."""
     special = ((event.start, event.end), *event.other_events, *event.outages)
-    windows = [(-method.before_h[0], -method.before_h[1], event.start), (method.after_h[0], method.after_h[1], event.end)]
-    near = [t for a, b, edge in windows for t in grid(edge + timedelta(hours=a), edge + timedelta(hours=b), method.interval_min)]
-    used = [t for t in near if not overlaps(t, method.interval_min, special)]
+    near: list[datetime] = []
+    used: list[datetime] = []
+    for edge in (event.start, *sorted((a for a, _ in event.other_events if a < event.start), reverse=True)):
+        windows = [(-method.before_h[0], -method.before_h[1], edge), (method.after_h[0], method.after_h[1], event.end)]
+        near = [t for a, b, at in windows for t in grid(at + timedelta(hours=a), at + timedelta(hours=b), method.interval_min)]
+        used = [t for t in near if not overlaps(t, method.interval_min, special)]
+        if used:
+            break
     values = [v for t in used if (v := _read(method, meter, t)) is not None]
     if not values:
         raise DataError("baseline: no measured interval near the event that is not itself an event")

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from zoneinfo import ZoneInfo
+
 from ems.obligation import ObligationKind
+from ems.program.baseline import EventDay, run_baseline
+from ems.program.meter import MeterSeries
+from ems.program.methods import method_of
 from tests.program.desks import HOUR, MINUTE, NOW, World, desk_on, event, message
 
 READ = "manual"  # its baseline is the quarter of an hour before
@@ -65,3 +70,13 @@ def test_limits_that_only_keep_storage_from_charging_do_not_freeze_a_higher_refe
     world.measured_kw = 900.0
     walked(desk, 31, 25)
     assert desk.events["e1"].reference_kw == 900.0
+
+
+def test_the_settlement_of_an_event_inside_another_reads_the_meter_before_that_one():
+    kw = [1000.0] * 60 + [700.0] * 60
+    meter = MeterSeries.of(NOW, 1, kw)
+    first, second = (NOW + HOUR, NOW + 2 * HOUR), NOW + 100 * MINUTE
+    day = EventDay(second, NOW + 2 * HOUR, ZoneInfo("UTC"), lambda day: "weekday", (first,))
+    assert set(run_baseline(method_of("mbma", {"interval_min": 1}), day, meter).kw) == {1000.0}
+    apart = EventDay(second, NOW + 2 * HOUR, ZoneInfo("UTC"), lambda day: "weekday", ((NOW, NOW + 10 * MINUTE),))
+    assert set(run_baseline(method_of("mbma", {"interval_min": 1}), apart, meter).kw) == {700.0}
