@@ -35,6 +35,7 @@ WARM_K = 1.0  # above its commissioned supply a plant is catching up
 HOT_C = 42.0  # outdoor temperature where none is known
 SUPPLY_MARGIN_K = 0.3  # error of a supply temperature
 OVERDRAWN = 0.02  # of the rating: what a cluster may draw above its cap before it counts as not obeying
+WAITS_S = 5.0  # a replay with a longer step gives every device the time to have taken its cap within one
 EXPORT_MARGIN = 0.98  # of the load that storage may serve: meter error and the load's own steps
 
 
@@ -72,7 +73,8 @@ class Verdict:
     caps: dict[str, Envelope]
     carried_kw: dict[str, float]  # per UPS: the largest load its store can carry for the promised minutes now
     followers: dict[str, Envelope]  # what nobody commands: where cooling and fixed loads can be before the next answer
-    confirmed_it_kw: float  # sum of the ceilings the clusters have now
+    ceilings_kw: dict[str, float]  # per cluster: the highest cap that may be in force now, read back or last sent
+    confirmed_it_kw: float  # their sum
     overdrawn_kw: dict[str, float]  # per cluster that draws more than any cap it was given: its power
     storage_now_kw: dict[str, float]  # per store: the larger of the power measured and the power last sent
     storage_high_kw: float  # the sum of all storage may not exceed this until narrower caps are read back
@@ -130,6 +132,7 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
         caps=caps,
         carried_kw={u.id: _carried_kw(u, state) for u in site.upses},
         followers=_followers(site, state, confirmed_kw),
+        ceilings_kw=ceilings,
         confirmed_it_kw=confirmed_kw,
         overdrawn_kw={c.id: state.clusters[c.id].power_kw for c in site.clusters if _is_overdrawn(c, state, ceilings[c.id])},
         storage_now_kw=_storage_now(state, observed),
@@ -153,13 +156,26 @@ def share_caps(site: Site, verdict: Verdict, it_kw: float, fresh_kw: Mapping[str
     ceiling = {k: e.high_kw for k, e in verdict.caps.items()}
     ceiling = _under_feeders(site, verdict, ceiling, floor, fresh_kw)
     fresh = {k: min(max(fresh_kw[k], floor[k]), ceiling[k]) for k in floor}
-    caps = _shared(it_kw, floor, fresh, want_kw, ceiling)
+    in_force_kw = {k: max(kw, floor[k]) if site.control.cycle_s <= WAITS_S else math.inf for k, kw in verdict.ceilings_kw.items()}
+    caps = _widened_when_free(it_kw, _shared(it_kw, floor, fresh, want_kw, ceiling), in_force_kw)
     overdrawn = {k: kw for k, kw in verdict.overdrawn_kw.items() if kw > caps[k]}
     if not overdrawn:
         return caps
     others = [k for k in floor if k not in overdrawn]
-    left = _shared(it_kw - sum(overdrawn.values()), *({k: part[k] for k in others} for part in (floor, fresh, want_kw, ceiling)))
-    return {**caps, **left}
+    left_kw = it_kw - sum(overdrawn.values())
+    left = _shared(left_kw, *({k: part[k] for k in others} for part in (floor, fresh, want_kw, ceiling)))
+    return {**caps, **_widened_when_free(left_kw, left, {k: in_force_kw[k] for k in others})}
+
+
+def _widened_when_free(it_kw: float, caps: dict[str, float], ceilings_kw: Mapping[str, float]) -> dict[str, float]:
+    """The caps, none wider than what the ceilings now in force leave: what one cluster gives up the others get when it is read back, since
+    a cluster that acknowledges and does not obey is found out later than the power is gone."""
+    more = {k: kw - ceilings_kw[k] for k, kw in caps.items() if kw > ceilings_kw[k]}
+    free_kw = max(0.0, it_kw - sum(ceilings_kw.values()))
+    if sum(more.values()) <= free_kw:
+        return caps
+    part = free_kw / sum(more.values())
+    return {**caps, **{k: ceilings_kw[k] + part * kw for k, kw in more.items()}}
 
 
 def _shared(

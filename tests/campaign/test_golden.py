@@ -14,6 +14,10 @@ from tests.campaign.oracle import Oracle, Violation
 from tests.campaign.world import EPOCH, Setting, World
 
 LIMITED = Setting(18, 950.0, demand_scale=2.0, noise=0.15)
+EMPTY = {
+    "point_of_connection": {"ramp_limit_kw_per_min": 300.0},
+    "assets": {"bess-1": {"initial_soc": 0.06}, "ups-1": {"initial_soc": 0.66}},
+}
 FULL_UPS = {"assets": {"ups-1": {"initial_soc": 0.70}}}
 
 # number, what it is, setting, planner, faults
@@ -59,6 +63,11 @@ CASES = {
         Setting(101, 1250.0, "hostile", 2.0, 118800.0),
         "hostile",
         [Fault(60.0, "ignores", "hall-a", 120.0)],
+    ),
+    "30 a hall that keeps its cap though it acknowledges a lower one, the meter frozen and nothing left in storage": (
+        Setting(1, 1050.0, "honest", 1.6, 172800.0 + 78300.0, 0.05, EMPTY),
+        "honest",
+        [Fault(387.0, "frozen meter", "poc", 100.0), Fault(393.0, "deaf", "hall-a", 45.0)],
     ),
     "22 a frozen meter": (LIMITED, "honest", [Fault(60.0, "frozen meter", "poc", 80.0)]),
 }

@@ -69,7 +69,7 @@ def test_a_plant_that_can_remove_little_bounds_the_halls_it_cools():
 def test_what_a_hall_draws_above_its_cap_the_other_hall_does_not_get():
     loop = Loop(demo_site(1250.0))
     loop.run(30, lambda k: {"hall-a": even(500.0), "hall-b": even(300.0)})
-    verdict = loop.decisions[-1].verdict
+    verdict = replace(loop.decisions[-1].verdict, ceilings_kw={"hall-a": 300.0, "hall-b": 600.0})
     fresh = {"hall-a": 300.0, "hall-b": 600.0}
     obeying = share_caps(loop.site, replace(verdict, overdrawn_kw={}), 900.0, fresh, fresh)
     drawn = share_caps(loop.site, replace(verdict, overdrawn_kw={"hall-a": 480.0}), 900.0, fresh, fresh)
