@@ -229,7 +229,7 @@ _ROWS: tuple[tuple[str, Severity, str, str, str], ...] = (
     (
         "impossible-value",
         M,
-        r"more than (it can|the site can)|counters leap|absurd",
+        r"more than (it can|the site can)|counters leap|showed the impossible|absurd",
         "A reading cannot be true and is not believed.",
         "Check word order and scale of the page, then the device.",
     ),

@@ -22,6 +22,7 @@ class Counter:
         self._last: tuple[datetime, float, float] | None = None  # instant, power, counted
         self._counted = self._power_kwh = self._moved_kwh = 0.0
         self.why = ""
+        self.leapt_at: datetime | None = None
 
     def update(self, at: datetime, kw: float, counted_kwh: float) -> str:
         """Takes a reading; why it cannot be true, "" while it can."""
@@ -32,6 +33,7 @@ class Counter:
         step_kwh = counted_kwh - last[2]
         if abs(step_kwh) > LEAP * self._most_kw * gap_s / 3600.0 + LEAP_SLACK_KWH:
             self._begin()
+            self.leapt_at = at
             self.why = f"the energy counters leap by {step_kwh:.0f} kWh in {gap_s:.0f} s"
         elif gap_s > LONGEST_GAP_S:
             self._begin()

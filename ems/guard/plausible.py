@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from ems.assets.battery.model import Battery
@@ -19,6 +19,7 @@ from ems.site.model import Site
 from ems.state.image import SiteImage
 
 METER_STUCK_S = 20.0  # energy counters that stand still for so long while power flows
+METER_DOUBT = timedelta(seconds=10)  # after an impossible reading, none of the meter is believed
 COUNTING_FROM = 0.02  # of the import limit: below it a counter may rest
 DRIFT_PER_S = 0.001 / 60.0  # of the capacity: what a charge may rise without power, a gauge correcting itself
 DOUBT_SOC = 0.02  # a gauge this far from what the power explains is named, and not charged on its word
@@ -33,6 +34,7 @@ class Plausible:
         self._site = site
         self._most_kw = POSSIBLE * _most_kw(site)
         self._counter: tuple[float, datetime] | None = None
+        self._impossible_at: datetime | None = None  # when the meter showed a power that cannot be
         self._energy = Counter(self._most_kw)
         stores: list[Battery | Ups] = [*site.batteries, *site.upses]
         self._charges = {a.id: Charge(a) for a in stores}
@@ -41,13 +43,13 @@ class Plausible:
         """The image with what cannot be believed taken out."""
         readings, problems = dict(image.readings), dict(image.problems)
         poc = self._site.point_of_connection.id
-        why = self._why_not_meter(image, poc)
+        why, energy_why = self._why_not_meter(image, poc), self._why_not_energy(image, poc)
+        why = why or self._why_doubted(image, poc)
         if why:
             problems.setdefault(poc, why)
             readings[poc] = {**readings[poc], "power_kw": replace(readings[poc]["power_kw"], value=None, quality=Quality.SUSPECT)}
-        why = self._why_not_energy(image, poc)
-        if why:
-            problems.setdefault(f"{poc} energy", why)
+        if energy_why:
+            problems.setdefault(f"{poc} energy", energy_why)
         for asset, charge in self._charges.items():
             if asset in readings:
                 if impossible := charge.impossible(readings[asset]):
@@ -72,12 +74,21 @@ class Plausible:
         if power is None or power.value is None:
             return ""
         if abs(power.value) > self._most_kw:
+            self._impossible_at = power.at
             return f"the meter shows {power.value:.0f} kW, more than the site can draw or feed"
         counters = [image.reading(poc, name) for name in ("import_energy_kwh", "export_energy_kwh")]
         values = [c.value for c in counters if c is not None and c.value is not None]
         if not values:
             return ""
         return self._why_stuck(sum(values), power.value, power.at)
+
+    def _why_doubted(self, image: SiteImage, poc: str) -> str:
+        """What comes among impossible values may itself be possible, and as wrong: nothing at all, for one."""
+        power = image.reading(poc, "power_kw")
+        spoilt = [at for at in (self._impossible_at, self._energy.leapt_at) if at is not None]
+        if power is None or power.value is None or not spoilt or power.at - max(spoilt) >= METER_DOUBT:
+            return ""
+        return f"the meter showed the impossible {(power.at - max(spoilt)).total_seconds():.0f} s ago"
 
     def _why_not_energy(self, image: SiteImage, poc: str) -> str:
         power, bought, sold = (image.reading(poc, name) for name in ("power_kw", "import_energy_kwh", "export_energy_kwh"))

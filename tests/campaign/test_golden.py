@@ -69,6 +69,11 @@ CASES = {
         "honest",
         [Fault(387.0, "frozen meter", "poc", 100.0), Fault(393.0, "deaf", "hall-a", 45.0)],
     ),
+    "31 a silent hall, and a meter whose swapped bytes are now and then as good as nothing": (
+        Setting(105, 1050.0, "honest", 1.3, 151200.0, 0.05, {"point_of_connection": {"ramp_limit_kw_per_min": 300.0}}),
+        "honest",
+        [Fault(36.0, "silent", "hall-a", 53.64), Fault(47.0, "swapped", "poc", 26.34)],
+    ),
     "22 a frozen meter": (LIMITED, "honest", [Fault(60.0, "frozen meter", "poc", 80.0)]),
 }
 

@@ -101,3 +101,15 @@ def test_a_meter_whose_power_is_not_what_its_counters_count_is_named(factor: flo
 @pytest.mark.parametrize("leap_kwh", [-1000.0, 400.0])
 def test_a_counter_that_leaps_or_runs_backwards_is_named_at_once(leap_kwh: float):
     assert "leap" in energy([(0.0, 900.0, 5000.0), (1.0, 900.0, 5000.25), (2.0, 900.0, 5000.5 + leap_kwh)])
+
+
+@pytest.mark.parametrize("spoilt", [{"poc_kw": 1e12}, {"counted_kwh": 9e9}])
+def test_after_an_impossible_reading_nothing_of_the_meter_is_believed_for_ten_seconds(spoilt: dict[str, float]):
+    """Swapped bytes show 1e12 kW in one second and nothing at all in the next: nothing is possible, and as wrong."""
+    plausible, believed = Plausible(SITE), []
+    for k in range(30):
+        given = spoilt if k == 5 else {"poc_kw": 0.0} if k == 6 else {}
+        checked = plausible.checked(image(k, **{"counted_kwh": k / 4.0, **given}))
+        believed.append(checked.value("poc", "power_kw", 5.0) is not None)
+        assert believed[-1] or "impossible" in checked.problems["poc"] or "more than the site can" in checked.problems["poc"]
+    assert all(believed[:5]) and not any(believed[5:15]) and all(believed[17:])
