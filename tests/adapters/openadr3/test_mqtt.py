@@ -13,10 +13,12 @@ import pytest
 from adapters.openadr3.mqtt import broker_of, topics_in, user_of
 from adapters.openadr3.ven import Ven
 from ems.errors import DataError
+from ems.office.lines import Line
 from ems.program.channel import ChannelFile
 from simulators.openadr3.broker import Broker
 from simulators.openadr3.serve import SITE
 from tests.adapters.openadr3.headend import HeadEnd, head_end
+from tests.office.test_channels import Standing
 
 PATIENCE_S = 30.0  # of a busy machine; nothing here takes as long
 
@@ -131,3 +133,19 @@ def test_addresses_users_and_topics_are_read():
         user_of({"authentication": {"method": "BASIC"}}, channel)
     assert topics_in({"topics": {"CREATE": "a/b", "UPDATE": "a/b", "DELETE": "#", "ALL": "a/+", "X": 7}}) == ["a/b"]
     assert topics_in([]) == topics_in({"topics": None}) == []
+
+
+def test_a_hint_makes_the_line_of_a_running_office_look_before_its_time(grid: HeadEnd, tmp_path: Path):
+    ven = grid.ven(tmp_path, mqtt=True)
+    line = Line(ven.channel, ven, Standing(grid))  # type: ignore[arg-type]
+    line.step()
+    until(lambda: len(grid.vtn.broker.subscribed) == 3 and line._hint.is_set())
+    line.step()  # the look that the connection asked for
+    looks = len(grid.vtn.requests)
+    line.step()
+    assert len(grid.vtn.requests) == looks  # not due for a minute
+    grid.event(grid.program(), "IMPORT_CAPACITY_LIMIT", [800.0])
+    until(line._hint.is_set)
+    line.step()
+    assert len(line.brought[-1].heard) == 1
+    ven.close()
