@@ -27,6 +27,8 @@ from ems.site.model import Site
 from ems.state.image import SiteImage
 
 SHORTEST_PERIOD_S = 0.05  # wall seconds between two polls of a device at high speeds
+AT_ONCE = 50  # devices polled in the same instant
+SPREAD = 0.5  # of a period: more devices are polled one after the other over so much of it, so that none waits for the others' work
 LOG = logging.getLogger(__name__)
 
 
@@ -60,6 +62,8 @@ class ModbusField:
             for asset, link in site.links.items()
         }
         self._first = {cluster.id for cluster in site.clusters}  # caps before storage
+        last = (*site.clusters, *site.batteries, *site.upses, site.point_of_connection)
+        self._rank = {asset.id: k for k, asset in enumerate(last, 1)}  # the order of polls; the meter comes last
         self._releases: list[str] = []
         self._is_due = asyncio.Event()
         self._round = asyncio.Lock()
@@ -71,9 +75,16 @@ class ModbusField:
         """Write requests sent so far, by asset."""
         return {asset: device.write_count for asset, device in self._devices.items()}
 
+    @property
+    def spread_s(self) -> float:
+        """Wall seconds from the first poll of a period to the last; 0 when all are polled at once."""
+        return SPREAD * self._period_s if len(self._devices) > AT_ONCE else 0.0
+
     async def start(self) -> None:
-        """Begins polling and writing."""
-        self._tasks = [asyncio.create_task(self._poll_forever(device)) for device in self._devices.values()]
+        """Begins polling and writing. What decisions hang on is polled last, shortly before the cycle."""
+        order = sorted(self._devices.values(), key=lambda device: self._rank.get(device.asset, 0))
+        gap_s = self.spread_s / len(order) if order else 0.0
+        self._tasks = [asyncio.create_task(self._poll_forever(device, k * gap_s)) for k, device in enumerate(order)]
         self._tasks.append(asyncio.create_task(self._write_forever()))
 
     async def stop(self) -> None:
@@ -125,9 +136,11 @@ class ModbusField:
     def _is_controlled(self, asset: str) -> bool:
         return asset in self._devices and self._modes.get(asset, Mode.OBSERVE) is Mode.CONTROL
 
-    async def _poll_forever(self, device: Device) -> None:
+    async def _poll_forever(self, device: Device, after_s: float) -> None:
         loop = asyncio.get_running_loop()
-        due_s = loop.time()
+        due_s = loop.time() + after_s
+        if after_s:
+            await asyncio.sleep(after_s)
         while True:
             await self._guarded(device, device.poll())
             missed = max(0, math.floor((loop.time() - due_s) / self._period_s))

@@ -104,6 +104,9 @@ def step_kw(point: Point, exponent: int = 0) -> float:
 
 def words_of(point: Point, words: Words) -> tuple[int, ...] | None:
     """The registers of a point, None when not all of them were read."""
+    if point.count == 1:
+        word = words.get((point.table, point.address))
+        return None if word is None else (word,)
     found = tuple(words.get((point.table, address), -1) for address in range(point.address, point.end))
     return None if -1 in found else found
 

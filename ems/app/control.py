@@ -120,7 +120,7 @@ class ControlLoop:
         await self._first_poll()
         await self.field.start()
         gc.freeze()
-        lead_s = min(POLL_LEAD_S, POLL_LEAD * self.period_s)
+        lead_s = min(POLL_LEAD_S, POLL_LEAD * self.period_s) + self.field.spread_s
         await asyncio.sleep(lead_s)
         due_s = self.clock.wall_s()
         while not self._stop_cause:

@@ -1,20 +1,26 @@
 """The field of the demo site: what it keeps, what it writes, and what it says about trouble."""
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
 from adapters.field import ModbusField, refuse_assumed_commands
+from adapters.modbus.link import Link, NotConnected
+from adapters.modbus.page_file import load_page
 from adapters.modbus.server import Fault
 from ems.clock import Clock
 from ems.dispatch.setpoint import Setpoint
 from ems.errors import ConfigError
 from ems.messages import Mode
+from tests.adapters.fuzz import run_at_once
 from tests.adapters.small_site import START, Plant, running_field, served_site, setpoint
+from tests.benchmarks.large_site import large_site
 
 SPEED = 20.0
 SHORT_S = 0.15  # deadline towards a device that will not answer
@@ -320,3 +326,41 @@ async def test_an_assumed_command_is_refused_off_loopback(plant: Plant):
     text = str(error.value)
     assert "generic-it-cluster" in text and "power_cap_kw" in text and "hall-a at 10.1.2.3" in text
     assert "sunspec" not in text and "janitza" not in text
+
+
+class Asked(Link):
+    """A connection that only notes when it was asked for."""
+
+    def __init__(self, asset: str, asked: list[tuple[float, str]]) -> None:
+        super().__init__("nowhere", 0, random.Random(0))
+        self._asset, self._asked_at = asset, asked
+
+    async def open(self) -> int:
+        self._asked_at.append((asyncio.get_running_loop().time(), self._asset))
+        raise NotConnected(f"{self._asset} not connected")
+
+
+@pytest.mark.parametrize("each", [2, 20])
+def test_many_devices_are_polled_one_after_the_other_and_the_meter_shortly_before_the_cycle(each: int):
+    site = large_site(each, each, each, each)
+    links = {asset: replace(link, port=k) for k, (asset, link) in enumerate(site.links.items())}
+    assets = {a: replace(x, link=links[a]) if a in links else x for a, x in site.assets.items()}  # type: ignore[call-arg,union-attr]
+    site = replace(site, assets=assets, point_of_connection=replace(site.point_of_connection, meter=links["poc"]))
+    asked: list[tuple[float, str]] = []
+    pages = {link.page: load_page(link.page) for link in links.values()}
+    lines = {(link.host, link.port): Asked(asset, asked) for asset, link in links.items()}
+    field = ModbusField(site, pages, TurnedClock(START, 1.0), {}, links=lines)
+
+    async def poll() -> None:
+        await field.start()
+        await asyncio.sleep(2.99)
+        await field.stop()
+
+    run_at_once(poll())
+    rounds = [sorted(row for row in asked if k <= row[0] < k + 1) for k in range(3)]
+    for k, row in enumerate(rounds):
+        assert sorted(asset for _, asset in row) == sorted(links)
+        assert row[-1][0] - row[0][0] == pytest.approx(field.spread_s, abs=0.01) and row[0][0] == pytest.approx(k)
+        gaps = [b[0] - a[0] for a, b in pairwise(row)]
+        assert each == 2 or (row[-1][1] == "poc" and max(gaps) < 0.01)
+    assert field.spread_s == (0.0 if each == 2 else 0.5)

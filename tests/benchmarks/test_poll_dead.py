@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from statistics import median
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from tests.benchmarks.test_poll import served_elsewhere
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(300)]
 
-SECONDS = 15
+SECONDS, TURNS = 6, 3  # by turns with and without dead devices, so that other work on the machine meets both alike
 SLOW_S = 0.45
 MOST = 1.5  # times the poll without dead and slow devices
 AIM = f"p99 < 500 ms; at most {MOST} x of all well (asserted)"
@@ -43,8 +44,9 @@ def black_holes(count: int) -> Iterator[list[int]]:
         yield [hole.getsockname()[1] for hole in holes]
 
 
-async def polls(site: Site, pages: Mapping[str, Page], healthy: set[str]) -> list[float]:
-    """Milliseconds of every poll of a healthy device, all devices polled each second in the background as in the daemon."""
+async def polls(site: Site, pages: Mapping[str, Page], healthy: set[str]) -> tuple[list[float], float]:
+    """Milliseconds of every poll of a healthy device, all devices polled each second in the background as in the daemon; and the processor
+    time of the poller in ms per second."""
     field = ModbusField(site, pages, Clock.real(), {})
     took_ms: list[float] = []
 
@@ -58,16 +60,17 @@ async def polls(site: Site, pages: Mapping[str, Page], healthy: set[str]) -> lis
     Device.poll = timed  # type: ignore[method-assign]
     try:
         await field.start()
-        await asyncio.sleep(5.0)
-        is_counting = True
+        await asyncio.sleep(4.0)
+        is_counting, used_s = True, time.process_time()
         with quiet_heap():
             await asyncio.sleep(SECONDS)
+        used_s = time.process_time() - used_s
         image = field.image(Clock.real().now())
         assert not set(image.problems) & healthy
     finally:
         Device.poll = whole  # type: ignore[method-assign]
         await field.stop()
-    return took_ms
+    return took_ms, 1000.0 * used_s / SECONDS
 
 
 async def test_a_dead_or_slow_device_adds_nothing_to_the_poll_of_the_others() -> None:
@@ -84,9 +87,13 @@ async def test_a_dead_or_slow_device_adds_nothing_to_the_poll_of_the_others() ->
             links = {a: moved[a] or (late.links[a] if a in slow else fast.links[a]) for a in names}
             assets = {a: replace(x, link=links[a]) if a in links else x for a, x in fast.assets.items()}  # type: ignore[call-arg,union-attr]
             mixed = replace(fast, assets=assets)
-            with_ms = await polls(mixed, pages, healthy)
-        without_ms = await polls(fast, pages, healthy)
-    words = f"{spread(with_ms)} with 30 dead and 15 slow (450 ms), {spread(without_ms)} with all well"
+            turns = [(await polls(mixed, pages, healthy), await polls(fast, pages, healthy)) for _ in range(TURNS)]
+    with_ms, without_ms = ([ms for turn in turns for ms in turn[k][0]] for k in (0, 1))
+    cpu_ms = [median(turn[k][1] for turn in turns) for k in (0, 1)]
+    ratio = np.percentile(with_ms, [50, 99]) / np.percentile(without_ms, [50, 99])
+    words = (
+        f"{spread(with_ms)} with 30 dead, 15 slow (450 ms), {spread(without_ms)} with all well: {ratio[0]:.2f} and {ratio[1]:.2f} times; "
+        f"{cpu_ms[0]:.0f} and {cpu_ms[1]:.0f} ms of processor time of the poller a second"
+    )
     note(Figure("poll of one device among 300, all polled each second", words, AIM, "bench -k poll_of_the_others"))
-    assert np.percentile(with_ms, 50) <= MOST * np.percentile(without_ms, 50)
-    assert np.percentile(with_ms, 99) <= MOST * np.percentile(without_ms, 99)
+    assert ratio.max() <= MOST
