@@ -62,8 +62,8 @@ class ModbusField:
             for asset, link in site.links.items()
         }
         self._first = {cluster.id for cluster in site.clusters}  # caps before storage
-        last = (*site.clusters, *site.batteries, *site.upses, site.point_of_connection)
-        self._rank = {asset.id: k for k, asset in enumerate(last, 1)}  # the order of polls; the meter comes last
+        last = (*(c.id for c in site.clusters), *(b.id for b in site.batteries), *(u.id for u in site.upses), site.point_of_connection.id)
+        self._rank = {asset: k for k, asset in enumerate(last, 1)}  # the order of polls; the meter comes last
         self._releases: list[str] = []
         self._is_due = asyncio.Event()
         self._round = asyncio.Lock()
