@@ -83,7 +83,7 @@ CASES = (
     Case("grid outage", "site", ("grid-outage",), clears_s=700.0),
     Case("feed lost", "ups-1", ("degraded",), clears_s=200.0),
     Case("bad events", "site", ("event-refused",), for_s=1.0, clears_s=60.0),
-    Case("planner nonsense", "site", ("plan-refused",), clears_s=340.0),
+    Case("planner nonsense", "site", ("plan-refused",), clears_s=380.0),
     Case("stop", "site", ("withdrawn",), clears_s=30.0),
     Case("pause", "site", ("control-silent",), within_s=FRESH_S + 2.0),
     Case("disk full", "site", ("journal", "limits-only"), within_s=20.0, clears_s=60.0),
