@@ -57,7 +57,7 @@ class Rig:
             argv += ["--faults", str(faults)]
         self.equipment = spawn(argv, folder / "log")
         ports = [link.port for link in self.run_file.site.links.values()]
-        until(lambda: all(map(is_listening, ports)), 20, "the simulated equipment listens")
+        until(lambda: all(map(is_listening, ports)), 60, "the simulated equipment listens")
         row.let_go()
         self.control: Process | None = None
 
@@ -74,7 +74,7 @@ class Rig:
         """Starts control; its first snapshot."""
         started_at = self.clock.now()
         self.control = spawn(["-m", "ems.app.control", str(self.state.path)], self.state.path / "log")
-        return until(lambda: self.snapshot_since(started_at), 10, "a first cycle")
+        return until(lambda: self.snapshot_since(started_at), 40, "a first cycle")
 
     def snapshot(self) -> dict[str, Any] | None:
         message = self.mailbox.latest("snapshot", self.clock.now())
@@ -93,7 +93,7 @@ class Rig:
 
     def plant_after(self, instant: datetime) -> dict[str, Any]:
         """What the plant says of itself at the first look after an instant of site time."""
-        return until(lambda: p if datetime.fromisoformat((p := self.plant())["at"]) > instant else None, 20, "a look at the plant")
+        return until(lambda: p if datetime.fromisoformat((p := self.plant())["at"]) > instant else None, 60, "a look at the plant")
 
     def log(self) -> str:
         return (self.state.path / "log").read_text()

@@ -12,7 +12,7 @@ from ems.mailbox import Mailbox
 from ems.messages import Mode, OrderKind
 from tests.app.rig import Process, Rig, spawn, until
 
-SPEED = 20.0
+SPEED = 10.0
 
 
 def second_control(rig: Rig, folder: Path) -> tuple[StateDir, Mailbox, Process]:
@@ -24,7 +24,7 @@ def second_control(rig: Rig, folder: Path) -> tuple[StateDir, Mailbox, Process]:
     return state, Mailbox(state.mailbox, busy_ms=2000), spawn(["-m", "ems.app.control", str(folder)], folder / "log")
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(180)
 def test_each_of_two_controllers_names_the_other_and_wages_no_war(tmp_path: Path):
     first_dir = tmp_path / "first"
     first_dir.mkdir()
@@ -33,7 +33,7 @@ def test_each_of_two_controllers_names_the_other_and_wages_no_war(tmp_path: Path
         state, mailbox, control = second_control(rig, tmp_path / "second")
         try:
             other = lambda: (m := mailbox.latest("snapshot", rig.clock.now())) and m.body  # noqa: E731
-            until(other, 10, "the second controller has a cycle")
+            until(other, 40, "the second controller has a cycle")
             give_order(rig.state, OrderKind.OVERRIDE, "bess-1", "Ada", "charge", kw=80.0, lasts=timedelta(hours=1))
             give_order(state, OrderKind.OVERRIDE, "bess-1", "Grace", "discharge", kw=-80.0, lasts=timedelta(hours=1))
             words: list[str] = []
@@ -42,11 +42,11 @@ def test_each_of_two_controllers_names_the_other_and_wages_no_war(tmp_path: Path
                 words.extend(a for s in (rig.snapshot(), other()) if s for a in s["alarms"] if "bess-1" in a)
                 return any("another master writes" in w or "does not follow" in w for w in words)
 
-            until(is_named, 15, "one of them says that the battery is not its own")
+            until(is_named, 60, "one of them says that the battery is not its own")
             suspects = [s["trust"]["bess-1"]["state"] for s in (rig.snapshot(), other()) if s]
             assert "suspect" in suspects or "quarantined" in suspects
             before, began = rig.plant()["writes"]["bess-1"], rig.clock.now()
-            time.sleep(2.0)
+            time.sleep(4.0)
             after = rig.plant_after(rig.clock.now())
             minutes = (rig.clock.now() - began).total_seconds() / 60.0
             assert (after["writes"]["bess-1"] - before) / minutes < 200.0, "a war of writes: both in every cycle would be 360 and more"
