@@ -12,6 +12,7 @@ import argparse
 import math
 import os
 import shutil
+import signal
 import sys
 import time
 from collections import Counter
@@ -52,6 +53,7 @@ class Soak:
         self.world.on_second.append(self._second)
         self.world.mailbox.watchers.append(self._message)
         put(self.world, [])
+        self._look()
 
     def hours(self, days: int) -> Iterator[int]:
         """Runs hour by hour; yields how many are done."""
@@ -117,7 +119,7 @@ def last_line(soak: Soak) -> str:
 def is_kept(soak: Soak) -> bool:
     """True when every promise that could be measured holds."""
     days, slope = soak.cycles / DAY_S, soak.slope_mb_per_day()
-    has_leak = slope >= SLOPE_MB_PER_DAY or max(soak.descriptors) - min(soak.descriptors) > 1
+    has_leak = not slope < SLOPE_MB_PER_DAY or max(soak.descriptors) - min(soak.descriptors) > 1
     return not has_leak and sum(soak.raised.values()) <= max(0.0, ALARMS_PER_DAY * days) and soak.over_s == 0
 
 
@@ -131,6 +133,8 @@ def main(argv: Sequence[str]) -> int:
     if given.days < 1 or given.seed < 0 or given.limit <= 0.0:
         print("days and limit must be above 0, the seed at least 0", file=sys.stderr)
         return 2
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)  # in the background of a shell the first is ignored
     soak, begun_s = Soak(given.seed, given.limit), time.perf_counter()
     try:
         for hours in soak.hours(given.days):
