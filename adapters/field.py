@@ -11,7 +11,7 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -115,14 +115,15 @@ class ModbusField:
         """Takes the modes in force; an asset that is not named is observed."""
         self._modes = dict(modes)
 
-    def apply(self, setpoints: Sequence[Setpoint], refresh_leases: bool) -> None:
-        """Hands over the setpoints of assets in control; they are written in the background, caps of clusters first."""
+    def apply(self, setpoints: Sequence[Setpoint], refresh_leases: bool, astray: Collection[str] = ()) -> None:
+        """Hands over the setpoints of assets in control; they are written in the background, caps of clusters first. Those that are
+        `astray` are told again every twenty seconds, whatever their registers show."""
         wanted: dict[str, dict[str, float]] = {}
         for setpoint in setpoints:
             if self._is_controlled(setpoint.asset):
                 wanted.setdefault(setpoint.asset, {})[setpoint.command] = setpoint.power_kw
         for asset, device in self._devices.items():
-            device.want(wanted.get(asset, {}), refresh_leases)
+            device.want(wanted.get(asset, {}), refresh_leases, asset in astray)
         self._is_due.set()
 
     def release(self, assets: Sequence[str]) -> None:

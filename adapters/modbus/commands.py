@@ -47,6 +47,7 @@ class CommandBook:
 
     def __init__(self, page: Page) -> None:
         self.wanted: Mapping[str, float] = {}
+        self._is_astray = False
         self.is_whole = True  # every wish can be said to the device as it shows itself now
         self._page = page
         self._settle = timedelta(seconds=page.settle_s)
@@ -67,8 +68,10 @@ class CommandBook:
         refusals = [sent.refusal for sent in self._sent.values() if sent.refusal]
         return [*self._mismatch.values(), *refusals, *self._unsendable.values()]
 
-    def want(self, commands: Mapping[str, float]) -> None:
-        """Takes the whole wish: commands that are not named are left alone."""
+    def want(self, commands: Mapping[str, float], is_astray: bool = False) -> None:
+        """Takes the whole wish: commands that are not named are left alone. A device that is astray is told again from time to time: what
+        its register shows is then no evidence that it acts on it."""
+        self._is_astray = is_astray
         known = {command.name for command in self._page.commands}
         self.wanted = {name: value for name, value in commands.items() if name in known}
         self._unsendable = {name: f"{name}: the device has no such command" for name in sorted(set(commands) - known)}
@@ -134,6 +137,8 @@ class CommandBook:
         if sent.refusal:
             return since >= REPEAT_AFTER
         if not sent.is_acknowledged:
+            return True
+        if self._is_astray and since >= REPEAT_AFTER:
             return True
         pause = (self._settle, OVERWRITTEN, REPEAT_AFTER)[min(2, sent.repeats)]
         return write.command.name in self._mismatch and since >= pause

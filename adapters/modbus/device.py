@@ -81,9 +81,10 @@ class Device:
         except FieldError as error:
             self._note_failure(str(error), 1)
 
-    def want(self, commands: Mapping[str, float], keep_lease: bool) -> None:
-        """What the commands should be from now on, and whether the lease may be kept alive. `flush` writes it."""
-        self._book.want(commands)
+    def want(self, commands: Mapping[str, float], keep_lease: bool, is_astray: bool = False) -> None:
+        """What the commands should be from now on, whether the lease may be kept alive, and whether the device does something else than it
+        shows. `flush` writes it."""
+        self._book.want(commands, is_astray)
         self._keep_lease = keep_lease
 
     async def flush(self) -> None:

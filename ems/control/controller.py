@@ -33,7 +33,7 @@ from ems.dispatch.setpoint import Setpoint
 from ems.dispatch.trend import ClusterTrend, DemandTrend
 from ems.dispatch.turns import Turns
 from ems.errors import EmsError
-from ems.guard.ceilings import Ceilings
+from ems.guard.ceilings import OVER_CAP, Ceilings
 from ems.guard.correction import Correction
 from ems.guard.degraded import Degraded, Facts, Standing
 from ems.guard.exposure import exposure
@@ -124,6 +124,7 @@ class Controller:
         self.overload, self.allowed = Overload(site, exposure_s_of(site)), dict[Limit, Allowed]()
         self.recovery = Recovery(site)
         self.turns = Turns(site)
+        self._astray: frozenset[str] = frozenset()
         self._told: dict[str, float] = {}  # storage setpoints of this process's last cycle
         if memory:
             self._restore(memory)
@@ -163,6 +164,7 @@ class Controller:
             exposure=exposure(self.site, verdict, self.last_storage, self.last_caps),
             runs=self.runs,
             given_kwh=dict(self.throughput.given_kwh),
+            astray=self._astray,
         )
 
     def _believed(self, image: SiteImage) -> tuple[SiteImage, SiteState]:
@@ -171,8 +173,10 @@ class Controller:
         self._counted_kwh = image.value(self.site.point_of_connection.id, "import_energy_kwh", self.site.control.stale_after_s)
         state = estimate_state(self.site, image, residual_kw)
         self.response.update(state, self._told)
-        image = replace(image, problems={**image.problems, **self.ceilings.update(state, self.last_caps)})
+        over_cap = self.ceilings.update(state, self.last_caps)
+        image = replace(image, problems={**image.problems, **over_cap})
         suspects, quarantined = self.response.suspects(image.now), self.commissioning.trust.quarantined()
+        self._astray = frozenset(asset for key in (*suspects, *over_cap) if (asset := key.removesuffix(OVER_CAP)) in self.orders.modes)
         if suspects or quarantined:
             image = replace(image, problems={**suspects, **image.problems, **quarantined})
             state = estimate_state(self.site, image, residual_kw)

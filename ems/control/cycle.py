@@ -20,7 +20,7 @@ def run_cycle(controller: Controller, field: Field, record: Record, inbox: Inbox
     journal_ok = record.is_healthy
     decision = controller.decide(image, news, now, journal_ok)
     record.append("cycle", now, encode_cycle(image, news, journal_ok, decision))
-    field.apply(decision.written, refresh_leases=decision.is_healthy)
+    field.apply(decision.written, refresh_leases=decision.is_healthy, astray=decision.astray)
     if decision.withdraw:
         field.release(decision.withdraw)
     return image, decision

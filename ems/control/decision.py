@@ -34,4 +34,5 @@ class Decision:
     degraded: tuple[Standing, ...]  # modes in force
     exposure: Exposure  # what outlives the controller if it dies now
     runs: Mapping[str, GeneratorRun] = field(default_factory=dict)  # per generator
+    astray: frozenset[str] = frozenset()  # assets that do not do what they were told, though they say they were told
     given_kwh: Mapping[str, float] = field(default_factory=dict)  # per store with a daily budget: discharged since local midnight

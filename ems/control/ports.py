@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -16,9 +16,10 @@ class Field(Protocol):
     def image(self, now: datetime) -> SiteImage:
         """The frozen readings known at `now`."""
 
-    def apply(self, setpoints: Sequence[Setpoint], refresh_leases: bool) -> None:
+    def apply(self, setpoints: Sequence[Setpoint], refresh_leases: bool, astray: Collection[str] = ()) -> None:
         """Hands over the setpoints to write (all of assets in control, none of the others). Returns at once; writes happen in the
-        background on change or lease refresh, followed by read-back. With `refresh_leases` False nothing keeps a lease alive."""
+        background on change or lease refresh, followed by read-back. With `refresh_leases` False nothing keeps a lease alive. Assets that
+        are `astray` are told again from time to time: their registers may show what they were told and their power something else."""
 
     def release(self, assets: Sequence[str]) -> None:
         """Lets go of assets: commands return to the device's own defaults."""

@@ -14,6 +14,7 @@ from ems.state.estimate import SiteState
 
 FOLLOWS_WITHIN = timedelta(seconds=3)
 CYCLES = 2
+OVER_CAP = " cap"  # ends the image key of a cluster that draws more than it was told
 SLACK, SLACK_KW = 0.02, 5.0  # of the rating, at least
 
 
@@ -43,5 +44,5 @@ class Ceilings:
             is_over = is_known and seen.power_kw > most_kw + self._slack_kw[cluster]
             self._over[cluster] = self._over[cluster] + 1 if is_over else 0
             if self._over[cluster] >= CYCLES:
-                found[f"{cluster} cap"] = f"told at most {most_kw:.0f} kW, draws {seen.power_kw:.0f} kW"
+                found[cluster + OVER_CAP] = f"told at most {most_kw:.0f} kW, draws {seen.power_kw:.0f} kW"
         return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from ems.dispatch.setpoint import Setpoint
@@ -13,6 +13,7 @@ from simulators.errors import Refused
 from simulators.plant import Plant
 
 SAME_KW = 1e-6
+TOLD_AGAIN_S = 20.0
 
 
 class SimulatedField:
@@ -27,6 +28,8 @@ class SimulatedField:
         self._waiting: dict[tuple[str, str], float] = {}
         self._released: list[str] = []
         self._refresh = False
+        self._astray: Collection[str] = ()
+        self._told_at_s: dict[tuple[str, str], float] = {}
 
     def image(self, now: datetime) -> SiteImage:
         """What the devices say at `now`; a device that does not answer is named in `problems`."""
@@ -42,10 +45,10 @@ class SimulatedField:
             self._commands[name] = {command: Reading(value, now) for command, value in registers.items()}
         return SiteImage(now, dict(self._readings), dict(self._commands), problems)
 
-    def apply(self, setpoints: Sequence[Setpoint], refresh_leases: bool) -> None:
-        """Takes the setpoints of a cycle; `flush` writes them."""
+    def apply(self, setpoints: Sequence[Setpoint], refresh_leases: bool, astray: Collection[str] = ()) -> None:
+        """Takes the setpoints of a cycle; `flush` writes them, those of assets that are `astray` again after a while."""
         self._waiting = {(s.asset, s.command): s.power_kw for s in setpoints}
-        self._refresh = refresh_leases
+        self._refresh, self._astray = refresh_leases, astray
 
     def release(self, assets: Sequence[str]) -> None:
         """Lets go of assets: their devices fall back to what they do without a master."""
@@ -61,7 +64,8 @@ class SimulatedField:
         for (name, command), kw in self._waiting.items():
             device = devices[name]
             try:
-                if abs(self._known(name, command) - kw) > SAME_KW:
+                if abs(self._known(name, command) - kw) > SAME_KW or self._is_told_again(name, command, at_s):
+                    self._told_at_s[name, command] = at_s
                     device.write(command, kw, at_s)
                     self._note(name, command, kw)
                 elif self._refresh and name not in kept:
@@ -82,6 +86,9 @@ class SimulatedField:
                 device.keep_alive(at_s)
             except DeviceSilent:
                 self.silent += 1
+
+    def _is_told_again(self, name: str, command: str, at_s: float) -> bool:
+        return name in self._astray and at_s - self._told_at_s.get((name, command), -TOLD_AGAIN_S) >= TOLD_AGAIN_S
 
     def _known(self, name: str, command: str) -> float:
         reading = self._commands.get(name, {}).get(command)

@@ -198,7 +198,7 @@ class Run:
                 news = [*news, ("plan", plan)]
             news = [*news, *self.planning.peak_news(now)]
         decision = self.controller.decide(image, news, now)
-        self.field.apply(decision.written, refresh_leases=decision.is_healthy)
+        self.field.apply(decision.written, refresh_leases=decision.is_healthy, astray=decision.astray)
         if decision.withdraw:
             self.field.release(decision.withdraw)
         if self.planning is not None:

@@ -196,6 +196,19 @@ async def test_there_is_no_write_war_with_another_master(plant: Plant):
         assert sum(name == "power_cap_kw" for _, name, _ in plant.told) <= 4
 
 
+async def test_a_device_that_shows_what_it_was_told_and_does_something_else_is_told_again_every_twenty_seconds(plant: Plant):
+    clock = TurnedClock(START, SPEED)
+    async with running_field(plant, clock, ("hall-a",)) as field:
+        await until(has_read_all(field, plant, clock))
+        for astray, writes in ((), 1), (("hall-a",), 4):  # at once, the last write is long ago, and twice more
+            for _ in range(45):
+                field.apply([setpoint("hall-a", "power_cap_kw", 500.0)], True, astray)
+                await field._write_once()
+                clock.turn(1.0)
+                await field.poll_once()
+            assert sum(name == "power_cap_kw" for _, name, _ in plant.told) == writes
+
+
 async def test_a_silent_device_ages_is_named_and_comes_back(plant: Plant, clock: Clock):
     async with running_field(plant, clock, deadline_s=SHORT_S) as field:
         await until(has_read_all(field, plant, clock))

@@ -88,7 +88,7 @@ def timed_cycles(site: Site, cycles: int) -> Cycles:
             timed.whole_ms.append(ended - begun)
             timed.whole_cpu_ms.append(ended_cpu - begun_cpu)
         level = decision.rung.level
-        equipment.apply(decision.written, refresh_leases=decision.is_healthy)
+        equipment.apply(decision.written, refresh_leases=decision.is_healthy, astray=decision.astray)
         now += timedelta(seconds=1)
     assert level is Level.L0, "the plan is followed"
     return timed

@@ -90,7 +90,7 @@ class Loop:
         image = self.field.image(self.now)
         decision = self.controller.decide(image, news, self.now, journal_ok)
         self.field.flush(self.now.timestamp())
-        self.field.apply(decision.written, refresh_leases=decision.is_healthy)
+        self.field.apply(decision.written, refresh_leases=decision.is_healthy, astray=decision.astray)
         if decision.withdraw:
             self.field.release(decision.withdraw)
         self.images.append(image)
