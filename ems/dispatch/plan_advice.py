@@ -127,8 +127,5 @@ def _class_limits(cluster: Cluster, plan: Plan, k: int, state: SiteState, trend:
         if cut_kw > NEGLIGIBLE_KW:
             limits[name] = Wish(max(0.0, foreseen_kw - cut_kw) + recover_kw, f"cut by {why}")
         elif name in DEFERRABLE and state.clusters[cluster.id].classes[name].backlog_kwh > NEGLIGIBLE_KW:
-            held_kw = trend.class_held_kw[name]
-            swing_kw = SWING_SHARE * cluster.classes[name].share * cluster.rating_kw if name == "training" else 0.0
-            room_kw = max(recover_kw, swing_kw)  # else a rise of fresh training is cut before batch is
-            limits[name] = Wish(held_kw + room_kw, f"recovery by {why}")
+            limits[name] = Wish(trend.class_held_kw[name] + recover_kw, f"recovery by {why}")
     return limits
