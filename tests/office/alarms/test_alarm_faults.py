@@ -25,6 +25,7 @@ from tests.control.plans import flat_plan
 
 BEGINS_S = 40.0
 TURNS_S = 45.0  # the plan turns from idle to discharge: whoever does not do what he is told is seen
+TURNED_KW, FAR_KW = -200.0, -350.0  # the battery gives some 190 kW already to hold the limit: whether it follows shows far from that
 FRESH_S = 5.0
 LONG_S = 100.0  # what stands longer is waited for in the slow tests only
 GOOD = Health((), (), 0.5, 60.0, "L0")
@@ -110,7 +111,8 @@ def watched(case: Case, folder: Path) -> Iterator[tuple[World, list[Alarm], Alar
         put(world, [Fault(BEGINS_S, case.kind, case.target, case.for_s, case.strength)], "none")
         world.mailbox.watchers.append(told)
         world.on_second.append(look)
-        for at_s, kw in ((0.5, 0.0), (TURNS_S, -200.0), (BEGINS_S + case.for_s + 1.0, -200.0)):
+        turned_kw = FAR_KW if case.kind == "ignores" else TURNED_KW
+        for at_s, kw in ((0.5, 0.0), (TURNS_S, turned_kw), (BEGINS_S + case.for_s + 1.0, turned_kw)):
             world.at(at_s, lambda kw=kw: plan(world, kw))  # type: ignore[misc]
         yield world, seen, desk
     finally:
