@@ -18,10 +18,8 @@ from ems.journal.read import read_journal, verify_journal
 from ems.messages import Mode, OrderKind
 from tests.app.rig import Rig, until
 
-SPEED, CALM = (
-    10.0,
-    5.0,
-)  # a snapshot is shown for 3 and 6 s of wall time, a reading is fresh for half and one: others work here too
+# A snapshot is shown for 3 and 6 s of wall time, a reading is fresh for half and one: others work here too.
+SPEED, CALM = 10.0, 5.0
 PATIENT_S = 40.0
 HEAVY = ("cvxpy", "scipy", "pandas", "numpy", "sqlalchemy", "apscheduler", "fastapi", "uvicorn", "pydantic", "ruamel", "typer", "highspy")
 
@@ -147,8 +145,9 @@ def test_a_control_whose_supervisor_is_gone_lets_go_and_ends(tmp_path: Path):
         assert rig.control.wait(PATIENT_S) == 0
         assert "the supervisor is gone" in rig.log()
         contract = {c.id: c.contract_cap_kw for c in rig.run_file.site.clusters}
-        caps_kw = lambda: rig.plant()["commands"]  # noqa: E731
-        until(lambda: all(caps_kw()[name]["power_cap_kw"] <= cap + 1.0 for name, cap in contract.items()), PATIENT_S, "caps at contract")
+        until(
+            lambda: all(rig.plant()["commands"][k]["power_cap_kw"] <= kw + 1.0 for k, kw in contract.items()), PATIENT_S, "caps at contract"
+        )
 
 
 def test_a_second_control_on_the_same_state_directory_waits_and_then_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
