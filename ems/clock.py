@@ -34,8 +34,10 @@ class Clock:
         return (instant - self.now()).total_seconds() / self.speed
 
     def save(self, path: Path) -> None:
-        """Writes the clock for the other processes of the run."""
-        path.write_text(json.dumps({"epoch": self.epoch.isoformat(), "epoch_monotonic_s": self.epoch_monotonic_s, "speed": self.speed}))
+        """Writes the clock for the other processes of the run, in one step: they read it while a supervisor that came back writes."""
+        draft = path.with_name(path.name + ".new")
+        draft.write_text(json.dumps({"epoch": self.epoch.isoformat(), "epoch_monotonic_s": self.epoch_monotonic_s, "speed": self.speed}))
+        draft.replace(path)
 
     @staticmethod
     def load(path: Path) -> Clock:

@@ -4,14 +4,16 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 ALLOWED_SKIPS = CHECKOUT / "tests" / "allowed_skips"
 
 # The same examples in every run: a landing must not depend on luck. `HYPOTHESIS_PROFILE=random` looks for new ones.
-settings.register_profile("fixed", derandomize=True)
-settings.register_profile("random", derandomize=False, max_examples=1000)
+# No example has a deadline and none is too slow to be drawn: how long one takes is the machine's affair, pytest-timeout ends what hangs.
+PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("fixed", derandomize=True, **PATIENT)
+settings.register_profile("random", derandomize=False, max_examples=1000, **PATIENT)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 

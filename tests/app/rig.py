@@ -6,14 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from ems.app.demo import BEGINS_AT
-from ems.app.ports import PortRow, is_listening
+from ems.app.ports import PORT_STEP, PortRow, is_listening
 from ems.app.prepare import prepared_run
 from ems.app.statedir import StateDir
 from ems.clock import Clock
@@ -22,6 +22,7 @@ from ems.mailbox import Mailbox
 from ems.messages import Mode
 
 Process = subprocess.Popen[bytes]
+PATIENT_S = 90.0  # wall: for what an idle machine does within a second or two
 
 
 def spawn(argv: list[str], log: Path) -> Process:
@@ -30,14 +31,27 @@ def spawn(argv: list[str], log: Path) -> Process:
 
 
 def until(is_true: Callable[[], Any], within_s: float, what: str) -> Any:
-    """The first truthy answer; an assertion with a name when it does not come."""
+    """The first truthy answer; an assertion with a name when it does not come. The last look is after the time: our own stall costs none."""
     give_up_at = time.perf_counter() + within_s
-    while time.perf_counter() < give_up_at:
-        found = is_true()
-        if found:
+    while True:
+        is_last = time.perf_counter() >= give_up_at
+        if found := is_true():
             return found
+        assert not is_last, f"{what}: not within {within_s} s"
         time.sleep(0.02)
-    raise AssertionError(f"{what}: not within {within_s} s")
+
+
+def said(ask: Callable[[], Iterable[str]]) -> str:
+    """The lines of a command as one text; an error of ours is text, too: a stalled machine has no fresh cycle to tell of."""
+    try:
+        return "\n".join(ask())
+    except EmsError as error:
+        return str(error)
+
+
+def ended(process: Process) -> int:
+    """Its exit status, once it has ended."""
+    return process.wait(PATIENT_S)
 
 
 class Rig:
@@ -46,6 +60,7 @@ class Rig:
     def __init__(self, folder: Path, speed: float, mode: Mode, faults: Path | None = None) -> None:
         self.state = StateDir(folder)
         row = PortRow()
+        self._base = row.base
         self.run_file = prepared_run("demo-2mw", self.state, row.base, mode, 1, None)
         self.run_file.save(self.state.site)
         self.clock = Clock.starting_at(BEGINS_AT, speed)
@@ -57,7 +72,7 @@ class Rig:
             argv += ["--faults", str(faults)]
         self.equipment = spawn(argv, folder / "log")
         ports = [link.port for link in self.run_file.site.links.values()]
-        until(lambda: all(map(is_listening, ports)), 60, "the simulated equipment listens")
+        until(lambda: all(map(is_listening, ports)), PATIENT_S, "the simulated equipment listens")
         row.let_go()
         self.control: Process | None = None
 
@@ -70,11 +85,15 @@ class Rig:
                 process.kill()
                 process.wait()
 
+    def spare_port(self, n: int) -> int:
+        """A free port in the row of the equipment, which nobody else takes while it listens: no ephemeral port, no other rig's."""
+        return self._base + PORT_STEP // 2 + n
+
     def start_control(self) -> dict[str, Any]:
         """Starts control; its first snapshot."""
         started_at = self.clock.now()
         self.control = spawn(["-m", "ems.app.control", str(self.state.path)], self.state.path / "log")
-        return until(lambda: self.snapshot_since(started_at), 40, "a first cycle")
+        return until(lambda: self.snapshot_since(started_at), PATIENT_S, "a first cycle")
 
     def snapshot(self) -> dict[str, Any] | None:
         message = self.mailbox.latest("snapshot", self.clock.now())
@@ -83,6 +102,10 @@ class Rig:
     def snapshot_since(self, instant: Any) -> dict[str, Any] | None:
         message = self.mailbox.latest("snapshot", self.clock.now())
         return message.body if message and message.written_at > instant else None
+
+    def shows(self, is_so: Callable[[dict[str, Any]], Any], what: str) -> dict[str, Any]:
+        """The first fresh snapshot of which `is_so` is true: for a moment a stalled machine has none, or one on old readings."""
+        return until(lambda: s if (s := self.snapshot()) is not None and is_so(s) else None, PATIENT_S, what)
 
     def asset(self, name: str) -> dict[str, Any]:
         snapshot = self.snapshot() or {"assets": []}
@@ -93,7 +116,17 @@ class Rig:
 
     def plant_after(self, instant: datetime) -> dict[str, Any]:
         """What the plant says of itself at the first look after an instant of site time."""
-        return until(lambda: p if datetime.fromisoformat((p := self.plant())["at"]) > instant else None, 60, "a look at the plant")
+        return until(lambda: p if datetime.fromisoformat((p := self.plant())["at"]) > instant else None, PATIENT_S, "a look at the plant")
+
+    def settled(self, *assets: str) -> dict[str, Any]:
+        """The plant once nobody wrote to these assets for half a minute of site time: what was under way has arrived."""
+
+        def look() -> dict[str, Any] | None:
+            before = self.plant_after(self.clock.now())
+            after = self.plant_after(datetime.fromisoformat(before["at"]) + timedelta(seconds=30))
+            return after if all(after["writes"][a] == before["writes"][a] for a in assets) else None
+
+        return until(look, PATIENT_S, f"no more writes to {', '.join(assets)}")
 
     def log(self) -> str:
         return (self.state.path / "log").read_text()

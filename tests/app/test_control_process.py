@@ -14,13 +14,15 @@ from ems.app.probing import probe_lines
 from ems.app.rerun import rerun_journal
 from ems.app.show import fresh_snapshot, status_lines, why_lines
 from ems.errors import EmsError
+from ems.journal.entry import Entry
 from ems.journal.read import read_journal, verify_journal
 from ems.messages import Mode, OrderKind
-from tests.app.rig import Rig, until
+from tests.app.rig import PATIENT_S, Rig, ended, said, until
 
 # A snapshot is shown for 3 and 6 s of wall time, a reading is fresh for half and one: others work here too.
 SPEED, CALM = 10.0, 5.0
-PATIENT_S = 40.0
+LONGER_THAN_A_REFRESH = timedelta(seconds=30)  # a lease of 75 s is kept every 25 s
+DRAIN_WITHIN_S = 20.0  # twice the promise of 10 s
 HEAVY = ("cvxpy", "scipy", "pandas", "numpy", "sqlalchemy", "apscheduler", "fastapi", "uvicorn", "pydantic", "ruamel", "typer", "highspy")
 
 
@@ -40,37 +42,50 @@ def observed(tmp_path_factory: pytest.TempPathFactory):
 
 
 def test_in_observe_nothing_is_ever_written_and_setpoints_are_still_decided(observed: Rig):
-    snapshot = observed.snapshot()
-    assert snapshot is not None and any(asset["setpoints"] for asset in snapshot["assets"])
+    snapshot = observed.shows(lambda s: any(asset["setpoints"] for asset in s["assets"]), "setpoints are decided")
     assert not any(s["written"] for asset in snapshot["assets"] for s in asset["setpoints"])
     assert set(until(lambda: observed.plant()["writes"], PATIENT_S, "plant.json").values()) == {0}
 
 
 def test_the_running_site_is_shown_in_words_with_reasons_and_intervals(observed: Rig):
-    snapshot = fresh_snapshot(observed.state)
-    text = "\n".join(status_lines(snapshot))
-    assert "kW of 1450 kW" in text and "no valid plan" in text and "no plan" in text
-    assert all(name in text for name in observed.run_file.site.assets)
-    now = "\n".join(why_lines(observed.state, "bess-1", None))
-    assert "power_setpoint_kw" in now and "allowed from" in now and "(not written)" in now
-    with pytest.raises(EmsError, match="no asset bess-9; there are bess-1"):
-        list(why_lines(observed.state, "bess-9", None))
+    status = ("kW of 1450 kW", "no valid plan", "no plan", *observed.run_file.site.assets)
+    until(lambda: has(said(lambda: status_lines(fresh_snapshot(observed.state))), *status), PATIENT_S, "the status in words")
+    why = ("power_setpoint_kw", "allowed from", "(not written)")
+    until(lambda: has(said(lambda: why_lines(observed.state, "bess-1", None)), *why), PATIENT_S, "why the battery got its setpoint")
+    unknown = "no asset bess-9; there are bess-1"
+    until(lambda: unknown in said(lambda: why_lines(observed.state, "bess-9", None)), PATIENT_S, "an asset that is not there")
+
+
+def has(text: str, *words: str) -> bool:
+    return all(word in text for word in words)
 
 
 def test_why_at_an_instant_is_answered_from_the_journal(observed: Rig):
-    cycles = list(read_journal(observed.state.path, "cycle"))[:5]
-    then = "\n".join(why_lines(observed.state, "bess-1", cycles[3].at))
-    assert then.startswith(cycles[3].at.isoformat()) and "bess-1 power_setpoint_kw" in then
+    first = next(read_journal(observed.state.path, "cycle"))
+    told = until(lambda: [c for c in read_journal(observed.state.path, "cycle") if has_setpoint(c, "bess-1")][1:], PATIENT_S, "two cycles")[
+        0
+    ]
+    then = "\n".join(why_lines(observed.state, "bess-1", told.at))
+    assert then.startswith(told.at.isoformat()) and "bess-1 power_setpoint_kw" in then
     with pytest.raises(EmsError, match="no cycle at or before"):
-        list(why_lines(observed.state, "bess-1", cycles[0].at - timedelta(hours=1)))
+        list(why_lines(observed.state, "bess-1", first.at - timedelta(hours=1)))
+
+
+def has_setpoint(cycle: Entry, asset: str) -> bool:
+    return any(row[0] == asset for row in cycle.body["setpoints"])
 
 
 def test_probe_speaks_through_the_running_controller_and_else_asks_the_devices(observed: Rig, tmp_path: Path):
-    through = list(probe_lines("demo-2mw", None, observed.state.path))
-    assert through[0].startswith("as read by the controller") and any("soc" in line for line in through)
-    base = observed.run_file.site.links["poc"].port
-    direct = list(probe_lines("demo-2mw", base, tmp_path))
-    assert "as read" not in direct[0] and [line for line in direct if not line.startswith(" ")] == list(observed.run_file.site.links)
+    base, links = observed.run_file.site.links["poc"].port, list(observed.run_file.site.links)
+    through = until(
+        lambda: t if "as read" in (t := said(lambda: probe_lines("demo-2mw", base, observed.state.path))) else "", PATIENT_S, "read"
+    )
+    assert through.startswith("as read by the controller") and "soc" in through
+
+    def devices() -> list[str]:  # each is given a second
+        return [line for line in said(lambda: probe_lines("demo-2mw", base, tmp_path)).splitlines() if not line.startswith(" ")]
+
+    until(lambda: devices() == links, PATIENT_S, "every device answers for itself")
     assert set(observed.plant()["writes"].values()) == {0}
 
 
@@ -99,8 +114,8 @@ def test_orders_are_obeyed_survive_a_kill_and_sigterm_leaves_the_devices_safe(tm
         assert rig.control is not None
         told = time.perf_counter()
         rig.control.send_signal(signal.SIGTERM)
-        assert rig.control.wait(PATIENT_S) == 0
-        assert time.perf_counter() - told < 20.0
+        assert ended(rig.control) == 0
+        assert time.perf_counter() - told < DRAIN_WITHIN_S
         plant = until(lambda: p if abs((p := rig.plant())["asset_kw"]["bess-1"]) < 1.0 else None, PATIENT_S, "the battery is idle")
         contract = {c.id: c.contract_cap_kw for c in rig.run_file.site.clusters}
         assert all(plant["commands"][name]["power_cap_kw"] <= cap + 1.0 for name, cap in contract.items())
@@ -120,8 +135,8 @@ def test_stop_all_withdraws_until_a_person_releases_and_observe_lets_an_asset_go
         rig.start_control()
         give_order(rig.state, OrderKind.STOP, "all", "A. Tester", "works on the busbar")
         until(lambda: (rig.snapshot() or {}).get("level") == "L5", PATIENT_S, "withdrawn")
-        withdrawn = rig.plant_after(rig.clock.now())
-        later = rig.plant_after(rig.clock.now() + timedelta(seconds=20))
+        withdrawn = rig.settled(*rig.run_file.site.links)  # what they were told last and their release are on their way for a moment
+        later = rig.plant_after(rig.clock.now() + LONGER_THAN_A_REFRESH)
         assert later["writes"] == withdrawn["writes"]
         assert later["commands"]["bess-1"]["power_setpoint_kw"] == 0.0
 
@@ -130,10 +145,10 @@ def test_stop_all_withdraws_until_a_person_releases_and_observe_lets_an_asset_go
         until(lambda: rig.plant()["writes"]["hall-a"] > later["writes"]["hall-a"], PATIENT_S, "setpoints are written again")
 
         give_order(rig.state, OrderKind.MODE, "hall-a", "A. Tester", "watch only", mode=Mode.OBSERVE)
-        let_go = rig.plant_after(rig.clock.now() + timedelta(seconds=5))
+        let_go = rig.settled("hall-a")
         contract_kw = next(c.contract_cap_kw for c in rig.run_file.site.clusters if c.id == "hall-a")
         assert let_go["commands"]["hall-a"]["power_cap_kw"] == pytest.approx(contract_kw, abs=1.0)
-        assert rig.plant_after(rig.clock.now() + timedelta(seconds=20))["writes"]["hall-a"] == let_go["writes"]["hall-a"]
+        assert rig.plant_after(rig.clock.now() + LONGER_THAN_A_REFRESH)["writes"]["hall-a"] == let_go["writes"]["hall-a"]
 
 
 def test_a_control_whose_supervisor_is_gone_lets_go_and_ends(tmp_path: Path):
@@ -142,7 +157,7 @@ def test_a_control_whose_supervisor_is_gone_lets_go_and_ends(tmp_path: Path):
         assert rig.control is not None and rig.control.stdin is not None
         until(lambda: sum(rig.plant()["writes"].values()), PATIENT_S, "setpoints are written")
         rig.control.stdin.close()
-        assert rig.control.wait(PATIENT_S) == 0
+        assert ended(rig.control) == 0
         assert "the supervisor is gone" in rig.log()
         contract = {c.id: c.contract_cap_kw for c in rig.run_file.site.clusters}
         until(
