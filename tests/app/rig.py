@@ -31,7 +31,7 @@ def spawn(argv: list[str], log: Path) -> Process:
 
 
 def until(is_true: Callable[[], Any], within_s: float, what: str) -> Any:
-    """The first truthy answer; an assertion with a name when it does not come. The last look is after the time: our own stall costs none."""
+    """The first truthy answer; an assertion with a name when it does not come. The last look is after the time: a stall costs none."""
     give_up_at = time.perf_counter() + within_s
     while True:
         is_last = time.perf_counter() >= give_up_at
