@@ -24,7 +24,7 @@ from ems.timegrid import interval_columns, interval_rows
 
 Array = NDArray[np.float64]
 GRID = timedelta(minutes=30)
-KNOWN_H = 24.0  # hours of a month after which its mean import says what the month will come to
+KNOWN_H = 24.0  # hours of a month (or year) after which its mean import says what it will come to
 
 Expected = Callable[[Sequence[Window]], float]  # the peak in some hours that the rest of the month will set anyway, kW
 
@@ -117,18 +117,26 @@ class TariffBook:
             yield Commitment(CONTRACT + suffix, Per.PEAK, (free_kw,), (price,), (0.0,), contract.interval_min, spans)
 
     def _utilisation(self, horizon: Horizon, expected_kw: Expected) -> Iterator[Commitment]:
-        """The pair that the expected utilisation hours ask for; which pair holds is not weighed against a peak."""
+        """The pair of prices of the hours the year is heading for, on the year's peak. The horizon itself does not move them."""
         rule = self.tariff.utilisation_hours
         if rule is None:
             return
-        pair = pair_for(rule, rule.expected_h)
         month = int(self._times([horizon.starts[0]]).month_index[0])
-        first, last = month // 12 * 12, month // 12 * 12 + 12
-        seen = [kw for m, kw in self.peaks_kw.get(UTILISATION, {}).items() if first <= m < last]
-        span = ((month_start(first, self.time_zone), month_start(last, self.time_zone)),)
-        free_kw, price = max([expected_kw(()), *seen]), pair.demand_price_per_kw_year
+        year = range(month // 12 * 12, month // 12 * 12 + 12)
+        free_kw = max([expected_kw(()), *(kw for m, kw in self.peaks_kw.get(UTILISATION, {}).items() if m in year)])
+        pair = pair_for(rule, self._year_kwh(year) / free_kw if self._is_known(year) and free_kw > 0.0 else rule.expected_h)
+        span = ((month_start(year.start, self.time_zone), month_start(year.stop, self.time_zone)),)
+        price = pair.demand_price_per_kw_year
         yield Commitment(UTILISATION, Per.PEAK, (free_kw,), (price,), (0.0,), rule.interval_min, span)
         yield _on_import(NETWORK_ENERGY, np.full(horizon.n, pair.energy_price_per_kwh))
+
+    def _is_known(self, year: range) -> bool:
+        return sum(self.month_h.get(m, 0.0) for m in year) >= KNOWN_H
+
+    def _year_kwh(self, year: range) -> float:
+        """What a year (of months) will come to at its mean so far."""
+        kwh, hours = (sum(of.get(m, 0.0) for m in year) for of in (self.month_kwh, self.month_h))
+        return kwh / hours * sum(month_hours(m, self.time_zone) for m in year)
 
     # -- prices per step ------------------------------------------------------------------------------------------------------------
 
@@ -148,7 +156,8 @@ class TariffBook:
     # -- other --------------------------------------------------------------------------------------------------------------------------
 
     def _minimum_take(self, now: datetime, horizon: Horizon) -> Iterator[Commitment]:
-        """Energy of the horizon paid for anyway: the month's minimum less what was taken and what the rest of the month will take."""
+        """Energy of the horizon paid for anyway: the month's minimum less what the rest of the month takes at its mean so far, metered or
+        not yet, past or to come."""
         take = self.tariff.minimum_take
         month_kwh = self.expected_month_kwh(now)
         if take is None or not month_kwh:
@@ -157,9 +166,8 @@ class TariffBook:
         ends = min(horizon.end, month_start(month + 1, self.time_zone))
         inside_h = (ends - horizon.starts[0]).total_seconds() / 3600.0
         mean_kw = kwh / month_hours(month, self.time_zone)
-        left_h = (month_start(month + 1, self.time_zone) - ends).total_seconds() / 3600.0
         next_month_kwh = mean_kw * (sum(horizon.duration_h) - inside_h)
-        free_kwh = max(0.0, take.kwh_per_month - self.month_kwh[month] - mean_kw * left_h) + next_month_kwh
+        free_kwh = max(0.0, take.kwh_per_month - (kwh - mean_kw * inside_h)) + next_month_kwh
         yield Commitment(MINIMUM_TAKE, Per.TOTAL, (free_kwh,), (0.0,), (-take.price_per_kwh,))
 
     def _ramp(self, horizon: Horizon) -> Iterator[Commitment]:

@@ -170,6 +170,39 @@ def test_energy_below_the_minimum_take_is_worth_nothing() -> None:
     assert float(np.median(plan.marginal_price_per_kwh)) < 0.01
 
 
+def test_what_of_the_month_was_not_metered_counts_at_its_mean_for_the_minimum_take() -> None:
+    site = site_with(minimum_take={"kwh_per_month": 5e5, "price_per_kwh": 0.05})
+    book = TariffBook(site)
+    for hour in range(30):  # the meter speaks from the middle of the month on: 744 h at 1,000 kW come to more than the minimum
+        book.observe(MONDAY - timedelta(hours=30 - hour), 3600.0, 1000.0)
+    take = next(c for c in inputs_for(site, MONDAY, book=book).commitments if c.per is Per.TOTAL)
+    assert take.baseline_kw == (0.0,)
+
+
+PAIRS = {
+    "below": {"demand_price_per_kw_year": 20.0, "energy_price_per_kwh": 0.05},
+    "above": {"demand_price_per_kw_year": 145.0, "energy_price_per_kwh": 0.0},
+}
+
+
+@pytest.mark.parametrize(
+    ("mean_kw", "peak_kw", "hours", "pair"),
+    [
+        (200.0, 1200.0, 30, "below"),  # 1,460 h of use
+        (400.0, 1200.0, 30, "above"),  # 2,920 h
+        (200.0, 1200.0, 20, "above"),  # less than a day metered: expected_h stands
+    ],
+)
+def test_the_pair_of_prices_is_that_of_the_hours_the_year_is_heading_for(mean_kw: float, peak_kw: float, hours: int, pair: str) -> None:
+    site = site_with(utilisation_hours={**PAIRS, "expected_h": 6000})
+    book = TariffBook(site)
+    for quarter in range(4 * hours):
+        book.observe(MONDAY - timedelta(hours=hours - quarter / 4), 900.0, mean_kw)
+    power, energy = inputs_for(site, MONDAY, free_kw=peak_kw, book=book).commitments
+    assert power.up_price == (PAIRS[pair]["demand_price_per_kw_year"],) and power.baseline_kw == (peak_kw,)
+    assert set(energy.up_price) == {PAIRS[pair]["energy_price_per_kwh"]}
+
+
 def test_a_plan_whose_charges_cost_something_else_does_not_stand_its_check() -> None:
     site = site_with(demand_charges=[PEAK], carbon={"price_per_kg": 0.05})
     inputs = inputs_for(site)
