@@ -88,6 +88,7 @@ class PlanInputs:
     commitments: tuple[Commitment, ...] = ()  # of the tariff, besides energy and the demand charge of every hour
     interval_energy_kwh: Mapping[int, float] = field(default_factory=dict)  # metered so far, by interval length in min, for those
     branches: tuple[LoadBranch, ...] = ()  # courses the load may take beside the median's
+    minimum_left: float | None = None  # money of the month's minimum bill that the horizon must reach first; None: the bill is above it
     settle_at: datetime | None = None  # accounts close here: later steps have no price, and work still waiting then is lost
 
     def faults(self) -> list[str]:
@@ -103,6 +104,7 @@ class PlanInputs:
         single: dict[str, float | None] = {f"energy of {k}": v for k, v in self.store_energy_kwh.items()}
         single |= {f"reserve of {k}": v for k, v in self.reserve_kwh.items()} | {"cooling": self.cooling_kw, "IT power": self.it_now_kw}
         single["import"] = self.import_now_kw
+        single["minimum bill"] = self.minimum_left
         single |= self.generation.numbers() | {f"supply of {k}": v for k, v in self.supply_temp_c.items()}
         single |= {f"throughput of {k}": v for k, v in self.given_kwh.items()}
         meter = self.meter

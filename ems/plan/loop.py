@@ -24,12 +24,14 @@ from ems.obligation import Obligation
 from ems.plan.envelope import import_envelope
 from ems.plan.generation import GenerationInputs, ordered_shares
 from ems.plan.inputs import DemandMeter, LoadBranch, PlanInputs, is_worn_out, stores_of
+from ems.plan.minimum_bill import MonthMoney, demand_peaks, is_weighed
 from ems.plan.peak import PeakExpectation
 from ems.plan.plan import Plan
 from ems.plan.planner import Planner
 from ems.plan.price_basis import basis_alarm, basis_line, price_basis
 from ems.plan.sources import LoadSource, PriceSource, WeatherSource
 from ems.plan.state import PlanState
+from ems.plan.tariff import tariff_commitments
 from ems.plan.tariff_book import TariffBook
 from ems.plan.tariff_peaks import PeakPredictor
 from ems.signals.carbon import CarbonBook, CarbonRow
@@ -81,6 +83,7 @@ class PlanLoop:
         self.courses = courses if is_peak_priced else ()
         self.carbon = CarbonBook()
         self.book = TariffBook(site, system_peaks)
+        self.money = MonthMoney(site) if is_weighed(site.tariff) else None
         self.peak = PeakExpectation(site)
         self.events: dict[str, Obligation] = {}
         self.resources: dict[str, LoadSource] = {r.id: LoadForecaster(r.power_kw, 0.0) for r in site.renewables}
@@ -101,6 +104,10 @@ class PlanLoop:
             source.observe(frame.start, FRAME_S, frame.available_kw.get(renewable))
         self.peak.observe(frame.start, FRAME_S, frame.demand_kw)
         self.book.observe(frame.start, FRAME_S, frame.poc_kw)
+        if self.money is not None:
+            minute = Horizon((frame.start,), (FRAME_S / 3600.0,))
+            price_per_kwh = float(self._prices(minute.end, minute)[0][0])
+            self.money.observe(frame.start, FRAME_S, frame.poc_kw, price_per_kwh)
 
     def announce(self, loads: Mapping[str, Iterable[AnnouncedLoad]]) -> None:
         """Takes announced load per cluster. Raises ValueError for a cluster that the site does not have."""
@@ -149,7 +156,7 @@ class PlanLoop:
         price, export_price = self._prices(now, horizon)
         critical_q99_kw = self._critical_q99_kw(now)
         reserve_for_kw = max(state.critical_kw, critical_q99_kw)
-        return PlanInputs(
+        inputs = PlanInputs(
             now=now,
             horizon=horizon,
             load_q50_kw={name: f.q(0.5) for name, f in self.forecasts.items()},
@@ -182,6 +189,12 @@ class PlanLoop:
             branches=self._branches(),
             settle_at=self.settle_at,
         )
+        return inputs if self.money is None else replace(inputs, minimum_left=self._minimum_left(self.money, inputs))
+
+    def _minimum_left(self, money: MonthMoney, inputs: PlanInputs) -> float | None:
+        """What is left of the month's minimum bill for the horizon."""
+        demand = tariff_commitments(self.site.tariff, inputs)[1]
+        return money.left(inputs.horizon, demand_peaks(demand, inputs.commitments), self.settle_at)
 
     def _branches(self) -> tuple[LoadBranch, ...]:
         """Courses in which every cluster follows one upper quantile all along; none where no peak has a price."""
@@ -215,7 +228,7 @@ class PlanLoop:
         def expected_kw(windows: Sequence[Window]) -> float:
             return max(overall_kw, peak_so_far_kw) if not windows else self.peak.expected_within_kw(windows, overall_kw)
 
-        return self.book.commitments(now, horizon, expected_kw, carbon)
+        return self.book.commitments(now, horizon, expected_kw, carbon, self.settle_at)
 
     def _critical_q99_kw(self, now: datetime) -> float:
         """Sum over the clusters behind a UPS of what each will not exceed until the store could be refilled."""

@@ -24,8 +24,8 @@ from ems.plan.generation import fuel_cost
 from ems.plan.inputs import PlanInputs
 from ems.plan.plan import BranchPlan, ClassPlan, Plan
 from ems.plan.problem import PlanProblem
-from ems.plan.tariff import RAMP, tariff_commitments
-from ems.plan.tariff_goals import goal_lines, window_goals
+from ems.plan.tariff import MINIMUM_BILL, RAMP, tariff_commitments
+from ems.plan.tariff_goals import goal_lines, minimum_line, window_goals
 from ems.plan.tariff_terms import ramp_means
 from ems.plan.values import PlanValues
 from ems.plan.verify import verify
@@ -87,6 +87,7 @@ class Planner:
         goals = window_goals(inputs, reach_kw)
         binding = goals.binding(binding_sources(self.site.tariff, inputs, import_kw, peak_kw), import_kw)
         stored_value = self._stored_values(solution)
+        cost = self._cost(inputs, values, solution, import_kw)
         return Plan(
             made_at=inputs.now,
             valid_until=inputs.now + timedelta(seconds=self.site.plan.valid_s),
@@ -112,8 +113,12 @@ class Planner:
             curtailed_kw={name: _tuple(self._curtailed_kw(name, solution)) for name in self.problem.blocks.renewables},
             worth=self.worths.of(self.engine, solution),
             supply_temp_c={name: _tuple(self._supply_c(name, solution)) for name in self.problem.blocks.colds},
-            lines=(*explain(inputs, import_kw, marginal, binding, peak_kw, stored_value), *goal_lines(inputs, reach_kw)),
-            cost=self._cost(inputs, values, solution, import_kw),
+            lines=(
+                *explain(inputs, import_kw, marginal, binding, peak_kw, stored_value),
+                *goal_lines(inputs, reach_kw),
+                *minimum_line(inputs, cost),
+            ),
+            cost=cost,
             branches=tuple(self._branch(b, solution) for b in self.problem.branches),
             status="optimal" if solution.path == HOT else f"optimal ({solution.path})",
         )
@@ -181,6 +186,7 @@ class Planner:
             "demand": commitment_cost(demand, hours, self._values(self.problem.peak.reach_kw, solution)),
             "next demand": commitment_cost(next_demand, hours, self._values(self.problem.next_peak.reach_kw, solution)),
             **self._charges_cost(inputs, values, solution, import_kw),
+            **self._minimum_cost(solution),
             **self._ramp_cost(solution),
             "wear": sum(self._wear(name, hours, solution) for name in self.problem.blocks.stores),
             **self._generation_cost(values, solution),
@@ -195,6 +201,11 @@ class Planner:
         if (ramp := self.site.tariff.ramp) is not None:
             powers[RAMP] = ramp_means(inputs, ramp.interval_min, import_kw)
         return {c.name: commitment_cost(c, paid_h, powers.get(c.name, import_kw)) for c in inputs.commitments}
+
+    def _minimum_cost(self, solution: Solution) -> dict[str, float]:
+        """What the bill misses of its minimum; absent where the plan weighs none."""
+        term = self.problem.minimum_bill
+        return {} if term is None else {MINIMUM_BILL: float(self._values(term.missing, solution)[0])}
 
     def _ramp_cost(self, solution: Solution) -> dict[str, float]:
         """What changes beyond the ramp limit of the connection are priced at; absent where it has none."""

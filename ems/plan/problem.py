@@ -16,7 +16,8 @@ from ems.plan.commitments import BillingIntervals, Levelling, PeakTerm, StepTerm
 from ems.plan.generation import TripReserve, update_generators
 from ems.plan.headroom import Headroom, kept_kwh
 from ems.plan.inputs import PlanInputs
-from ems.plan.tariff import tariff_commitments, with_flat_steps
+from ems.plan.minimum_bill import MinimumBillTerm, is_weighed
+from ems.plan.tariff import NEXT, tariff_commitments, with_flat_steps
 from ems.plan.tariff_terms import TariffTerms
 from ems.plan.values import PlanValues, ambient_share, cooling_share, foreseen_kw, lowest_gain, plan_values
 from ems.site.model import Feeder, Site
@@ -39,6 +40,7 @@ class PlanProblem:
         self.intervals = BillingIntervals(self.import_kw, site.tariff.demand_interval_min)
         self.peak, self.next_peak = PeakTerm(self.intervals), PeakTerm(self.intervals)
         self.charges = TariffTerms(site.tariff, self.import_kw, self.intervals)
+        self.minimum_bill = MinimumBillTerm(self._bill()) if is_weighed(site.tariff) else None
         self.levelling = Levelling(self.import_kw, self.peak.reach_kw, self.intervals.columns, self.duration_h)
         gain = lowest_gain(site)
         self.headroom = Headroom(self.blocks, self.import_kw, self.connection.import_limit_kw, self.duration_h, gain)
@@ -63,6 +65,7 @@ class PlanProblem:
             "headroom": self.headroom,
             "levelling": self.levelling,
             **self.charges.parts,
+            **({} if self.minimum_bill is None else {"minimum bill": self.minimum_bill}),
             "trips": self.trips,
             **{f"branch {number}": branch for number, branch in enumerate(self.branches)},
         }
@@ -81,6 +84,11 @@ class PlanProblem:
                 both_kw = flow_kw + self.blocks.power_kw([a for a in self.site.below(partner) if a in self.blocks.all])
                 named[f"{feeder.id}: carries its partner too"] = both_kw <= limit_kw + self.feeder_over_kw[feeder.id]
         return named
+
+    def _bill(self) -> cp.Expression:
+        """What the horizon adds to the bill of the running month."""
+        peaks = [term.cost for name, term in self.charges.peaks.items() if not name.endswith(NEXT)]
+        return sum([self.peak.cost, *peaks], start=self.energy.cost)
 
     def _cost(self) -> cp.Expression:
         cost = sum(part.cost for part in self._parts().values())  # type: ignore[attr-defined]
@@ -155,6 +163,8 @@ class PlanProblem:
         assert energy.per is Per.STEP
         self.energy.update(with_flat_steps(energy, inputs.commitments), v.duration_h * v.open_share)
         self.charges.update(inputs, v.duration_h * v.open_share)
+        if self.minimum_bill is not None:
+            self.minimum_bill.update(inputs.minimum_left)
         weights = interval_weights(inputs.horizon, self.intervals.interval_s)
         self.intervals.update(weights, inputs.meter.interval_energy_kwh)
         averaged, direct = v.months(self.intervals.interval_s, len(weights), self.intervals.columns)

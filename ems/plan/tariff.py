@@ -14,7 +14,7 @@ ENERGY, DEMAND, NEXT_DEMAND = "energy", "demand charge", "next month's demand ch
 NEXT = ", next month"
 CONTRACT, UTILISATION = "contract capacity", "power by utilisation hours"
 COINCIDENT, CARBON, NETWORK_ENERGY = "coincident peak", "carbon", "energy by utilisation hours"
-MINIMUM_TAKE, RAMP = "minimum take", "ramps"
+MINIMUM_TAKE, RAMP, MINIMUM_BILL = "minimum take", "ramps", "up to the minimum bill"
 
 
 def tariff_commitments(tariff: Tariff, inputs: PlanInputs) -> tuple[Commitment, ...]:

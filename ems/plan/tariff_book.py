@@ -23,7 +23,7 @@ from ems.site.tariff_calendar import LocalTimes, month_hours, month_number, mont
 from ems.timegrid import interval_columns, interval_rows
 
 Array = NDArray[np.float64]
-GRID = timedelta(minutes=30)
+GRID, HOUR = timedelta(minutes=30), timedelta(hours=1)
 KNOWN_H = 24.0  # hours of a month (or year) after which its mean import says what it will come to
 
 Expected = Callable[[Sequence[Window]], float]  # the peak in some hours that the rest of the month will set anyway, kW
@@ -75,9 +75,14 @@ class TariffBook:
         return found
 
     def commitments(
-        self, now: datetime, horizon: Horizon, expected_kw: Expected, carbon_g_per_kwh: Array | None = None
+        self,
+        now: datetime,
+        horizon: Horizon,
+        expected_kw: Expected,
+        carbon_g_per_kwh: Array | None = None,
+        settle_at: datetime | None = None,
     ) -> tuple[Commitment, ...]:
-        """Every charge beyond energy and the plain demand charge, over the horizon."""
+        """Every charge beyond energy and the plain demand charge, over the horizon (or the part of it before the accounts close)."""
         if self.tariff.is_plain:
             return ()
         return tuple(
@@ -87,7 +92,7 @@ class TariffBook:
                 *self._utilisation(horizon, expected_kw),
                 *self._coincident(now, horizon),
                 *self._carbon(horizon, carbon_g_per_kwh),
-                *self._minimum_take(now, horizon),
+                *self._minimum_take(now, horizon, settle_at),
                 *self._ramp(horizon),
             ]
         )
@@ -155,7 +160,7 @@ class TariffBook:
 
     # -- other --------------------------------------------------------------------------------------------------------------------------
 
-    def _minimum_take(self, now: datetime, horizon: Horizon) -> Iterator[Commitment]:
+    def _minimum_take(self, now: datetime, horizon: Horizon, settle_at: datetime | None) -> Iterator[Commitment]:
         """Energy of the horizon paid for anyway: the month's minimum less what the rest of the month takes at its mean so far, metered or
         not yet, past or to come."""
         take = self.tariff.minimum_take
@@ -163,10 +168,10 @@ class TariffBook:
         if take is None or not month_kwh:
             return
         month, kwh = next(iter(month_kwh.items()))
-        ends = min(horizon.end, month_start(month + 1, self.time_zone))
-        inside_h = (ends - horizon.starts[0]).total_seconds() / 3600.0
+        paid_h = max(0.0, (min(horizon.end, settle_at or horizon.end) - horizon.starts[0]) / HOUR)
+        inside_h = min(paid_h, (month_start(month + 1, self.time_zone) - horizon.starts[0]) / HOUR)
         mean_kw = kwh / month_hours(month, self.time_zone)
-        next_month_kwh = mean_kw * (sum(horizon.duration_h) - inside_h)
+        next_month_kwh = mean_kw * (paid_h - inside_h)
         free_kwh = max(0.0, take.kwh_per_month - (kwh - mean_kw * inside_h)) + next_month_kwh
         yield Commitment(MINIMUM_TAKE, Per.TOTAL, (free_kwh,), (0.0,), (-take.price_per_kwh,))
 

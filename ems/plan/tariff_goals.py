@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ems.commitment import Commitment, Per
 from ems.horizon import Horizon
 from ems.plan.inputs import PlanInputs
+from ems.plan.tariff import MINIMUM_BILL
 
 Array = NDArray[np.float64]
 TOUCHES_KW = 0.05
@@ -66,6 +67,14 @@ def goal_lines(inputs: PlanInputs, reach_kw: Mapping[str, float]) -> tuple[str, 
             held = f"holds {c.name} at {kw:,.0f} kW, which costs nothing more"
             lines.append(held if kw <= free_kw + 0.1 else f"lets {c.name} rise from {free_kw:,.0f} to {kw:,.0f} kW: less would cost more")
     return tuple(lines)
+
+
+def minimum_line(inputs: PlanInputs, cost: Mapping[str, float]) -> tuple[str, ...]:
+    """A line for a person where the month's bill stays under its minimum."""
+    missing = cost.get(MINIMUM_BILL, 0.0)
+    if inputs.minimum_left is None or missing < 1.0:
+        return ()
+    return (f"the month's bill stays {missing:,.0f} under its minimum: saving energy or a peak is worth nothing before that",)
 
 
 def _known(values: Array) -> tuple[float | None, ...]:

@@ -8,10 +8,13 @@ from itertools import pairwise
 from ems.commitment import Commitment, Per
 from ems.plan.inputs import PlanInputs
 from ems.plan.plan import Plan
+from ems.site.tariff import Tariff
 from ems.timegrid import interval_rows
 
 MONEY_TOLERANCE = 1e-4  # relative, at least of one unit of money
 ROUNDING_KW = 0.01
+MINIMUM_BILL = "up to the minimum bill"
+COUNTED_SHARE = 0.999  # of what the plan pays under a minimum is free
 
 
 def charge_faults(inputs: PlanInputs, plan: Plan) -> Iterator[str]:
@@ -23,6 +26,17 @@ def charge_faults(inputs: PlanInputs, plan: Plan) -> Iterator[str]:
         least, most = _money(c, inputs, plan)
         if not least - tolerance <= plan.cost[c.name] <= most + tolerance:
             yield f"{c.name} costs {least:.4f}, not {plan.cost[c.name]:.4f}"
+
+
+def minimum_faults(tariff: Tariff, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
+    """What the bill misses of its minimum must be that of the bill's own parts; each of them is priced again elsewhere."""
+    if MINIMUM_BILL not in plan.cost:
+        return
+    own = [charge.name for charge in tariff.demand_charges]
+    bill = sum(plan.cost.get(name, 0.0) for name in ("energy", "demand", "contract capacity", *own))
+    missing = 0.0 if inputs.minimum_left is None else max(0.0, COUNTED_SHARE * (inputs.minimum_left - bill))
+    if abs(missing - plan.cost[MINIMUM_BILL]) > MONEY_TOLERANCE * max(1.0, abs(missing), abs(bill)):
+        yield f"{MINIMUM_BILL} costs {missing:.4f}, not {plan.cost[MINIMUM_BILL]:.4f}"
 
 
 def _money(c: Commitment, inputs: PlanInputs, plan: Plan) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from ems.assets.ups.model import Ups
 from ems.assets.workload.model import Cluster
 from ems.plan.inputs import PlanInputs, stores_of
 from ems.plan.plan import Plan
-from ems.plan.tariff_verify import charge_faults
+from ems.plan.tariff_verify import charge_faults, minimum_faults
 from ems.plan.verify_branches import branch_faults
 from ems.plan.verify_cooling import cold_power_kw, cooling_faults
 from ems.plan.verify_generation import generation_faults
@@ -45,6 +45,7 @@ def verify(site: Site, inputs: PlanInputs, plan: Plan) -> list[str]:
     faults += inside_faults(site, inputs, plan)
     faults += _limits(site, inputs, plan)
     faults += charge_faults(inputs, plan)
+    faults += minimum_faults(site.tariff, inputs, plan)
     faults += branch_faults(site, inputs, plan)
     return [*faults, *_money(site, inputs, plan)]
 

@@ -179,6 +179,16 @@ def test_what_of_the_month_was_not_metered_counts_at_its_mean_for_the_minimum_ta
     assert take.baseline_kw == (0.0,)
 
 
+def test_the_minimum_take_of_a_horizon_ends_with_the_accounts() -> None:
+    site = site_with(minimum_take={"kwh_per_month": 742_000.0, "price_per_kwh": 0.05})
+    book = TariffBook(site)
+    for hour in range(30):
+        book.observe(MONDAY - timedelta(hours=30 - hour), 3600.0, 1000.0)
+    given = plan_inputs(site, MONDAY)
+    (take,) = book.commitments(MONDAY, given.horizon, lambda windows: 0.0, settle_at=MONDAY + timedelta(hours=4))
+    assert take.baseline_kw == (pytest.approx(2000.0),)  # 742,000 less 740 h at 1,000 kW
+
+
 PAIRS = {
     "below": {"demand_price_per_kw_year": 20.0, "energy_price_per_kwh": 0.05},
     "above": {"demand_price_per_kw_year": 145.0, "energy_price_per_kwh": 0.0},

@@ -1,0 +1,89 @@
+"""A bill that is never less than a minimum: how much of it the horizon must still reach, and the term that makes money below it worth
+nothing.
+
+Weighed where the bill is energy, demand and contract capacity. Beside any other charge, as before a day of the month is metered, the bill
+counts as above its minimum: to shave for nothing costs less than to let a peak rise for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import cvxpy as cp
+import numpy as np
+
+from ems.commitment import Commitment, Per
+from ems.horizon import Horizon
+from ems.plan.tariff import CONTRACT, NEXT
+from ems.site.model import Site
+from ems.site.tariff import Tariff
+from ems.site.tariff_calendar import LocalTimes, month_hours, month_start
+
+COUNTED = 0.999  # of what a plan pays below the minimum is free; the rest tells equal plans apart
+NO_MINIMUM = -1e9  # what is left to reach where nothing is known of it
+KNOWN_H = 24.0  # hours of a month after which its mean says what it will come to
+
+
+def is_weighed(tariff: Tariff) -> bool:
+    """True for a minimum of the month that a plan can compare its bill with."""
+    others = (tariff.coincident_peak, tariff.utilisation_hours, tariff.minimum_take, tariff.carbon, tariff.ramp)
+    return tariff.minimum_charge_per_month > 0.0 and not any(others)
+
+
+class MonthMoney:
+    """What the energy of the running month cost so far, and what of the minimum is left for a horizon."""
+
+    def __init__(self, site: Site) -> None:
+        self.tariff, self.time_zone = site.tariff, site.time_zone
+        self._month, self._money, self._hours = -1, 0.0, 0.0
+
+    def observe(self, start: datetime, duration_s: float, poc_kw: float | None, price_per_kwh: float) -> None:
+        """Takes the mean import of a minute at its price; what was not measured is left out."""
+        month = self._month_of(start)
+        if month != self._month:
+            self._month, self._money, self._hours = month, 0.0, 0.0
+        if poc_kw is not None:
+            self._money += price_per_kwh * max(0.0, poc_kw) * duration_s / 3600.0
+            self._hours += duration_s / 3600.0
+
+    def left(self, horizon: Horizon, peaks: Iterable[Commitment], settle_at: datetime | None = None) -> float | None:
+        """Money of the month's minimum that the horizon must reach before a unit spent in it counts; None until a day of the month is
+        metered. The rest of the month, past or to come, pays for energy as in its mean so far, and for `peaks` (this month's) what is lost
+        of them already. Energy of the horizon in the next month counts as free as well."""
+        month = self._month_of(horizon.starts[0])
+        if month != self._month or self._hours < KNOWN_H:
+            return None
+        mean_per_h, hours = self._money / self._hours, month_hours(month, self.time_zone)
+        ends = min(horizon.end, settle_at or horizon.end)
+        inside_h = max(0.0, (ends - horizon.starts[0]) / timedelta(hours=1))
+        lost = sum(c.up_price[0] * c.baseline_kw[0] for c in peaks if c.name != CONTRACT and not c.name.endswith(NEXT))
+        return self.tariff.minimum_charge_per_month - self._fixed(month) - lost - mean_per_h * (hours - inside_h)
+
+    def _fixed(self, month: int) -> float:
+        tariff, contract = self.tariff, self.tariff.contract_capacity
+        days = (month_start(month + 1, self.time_zone) - month_start(month, self.time_zone)) / timedelta(days=1)
+        paid = 0.0 if contract is None else contract.kw * contract.price_per_kw_month
+        return paid + tariff.fixed_price_per_month + round(days) * tariff.fixed_price_per_day
+
+    def _month_of(self, at: datetime) -> int:
+        return int(LocalTimes(np.array([at.timestamp()]), self.time_zone, self.tariff).month_index[0])
+
+
+class MinimumBillTerm:
+    """What the month's bill misses of its minimum, paid on top: cost = max(0, left - bill), of which COUNTED counts."""
+
+    def __init__(self, bill: cp.Expression) -> None:
+        self.missing = cp.Variable(nonneg=True)
+        self.left = cp.Parameter()
+        self.cost: cp.Expression = self.missing
+        self.constraints = {"pays what is missing of the minimum": self.missing >= COUNTED * (self.left - bill)}
+
+    def update(self, left: float | None) -> None:
+        """Sets what is left of the minimum in money; None: the bill is above it."""
+        self.left.value = NO_MINIMUM if left is None else max(left, NO_MINIMUM)
+
+
+def demand_peaks(demand: Commitment, others: Iterable[Commitment]) -> list[Commitment]:
+    """The priced peaks of this month: the plain demand charge and those of windows."""
+    return [demand, *(c for c in others if c.per is Per.PEAK)]
