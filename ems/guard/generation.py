@@ -47,5 +47,5 @@ def most_generation_kw(site: Site, state: SiteState, gross_valley_kw: float) -> 
 def unknown_run(generator: Generator) -> GeneratorRun:
     """Of a machine nobody has followed yet: off, for long, with what its permit leaves."""
     left_h = math.inf if generator.permit_h_per_year is None else generator.permit_h_per_year - generator.permit_used_h
-    left_kg = math.inf if generator.emission_kg_per_year is None else generator.emission_kg_per_year - generator.emission_used_kg
-    return GeneratorRun(False, math.inf, 0.0, 0.0, 0.0, left_h, left_kg)
+    budget_kg = generator.emission_budget_kg(counts_used=True)
+    return GeneratorRun(False, math.inf, 0.0, 0.0, 0.0, left_h, math.inf if budget_kg is None else budget_kg)

@@ -54,9 +54,8 @@ def _add_generator(lp: LinearProgram, g: Generator, may_run: Array, n: int, step
         lp.require([(fuel, 1.0), (given, -slope), (on, -idle)], 0.0, np.inf)
     if g.permit_h_per_year is not None:
         lp.require([(on[i : i + 1], step_h) for i in range(n)], -np.inf, max(0.0, g.permit_h_per_year - g.permit_used_h))
-    if g.emission_kg_per_year is not None:
-        left_kg = max(0.0, g.emission_kg_per_year - g.emission_used_kg)
-        lp.require([(fuel[i : i + 1], step_h * g.emission_kg_per_fuel) for i in range(n)], -np.inf, left_kg)
+    if (budget_kg := g.emission_budget_kg(counts_used=True)) is not None:
+        lp.require([(fuel[i : i + 1], step_h * g.emission_kg_per_fuel) for i in range(n)], -np.inf, max(0.0, budget_kg))
     columns.power.append((given, -1.0))
     columns.fuel.extend([(given, g.maintenance_price_per_kwh * step_h), (fuel, g.fuel_price * step_h)])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ems.assets.asset import DeviceLink
-from ems.assets.generator.model import Duty, Generator
+from ems.assets.generator.model import Duty, Generator, Pollutant
 from ems.assets.renewable.model import Renewable
 from ems.site.schema_generation import GeneratorFile, RenewableFile
 from ems.site.technology import TECHNOLOGIES, fuel_line
@@ -44,6 +44,7 @@ def build_generator(name: str, file: GeneratorFile, link: DeviceLink | None) -> 
         repair_h=_or(file.repair_h, usual.repair_h),
         is_on_at_start=file.duty == "baseload" if file.is_on_at_start is None else file.is_on_at_start,
         link=link,
+        other_emissions=tuple(Pollutant(**p.model_dump()) for p in file.other_emissions),
     )
 
 

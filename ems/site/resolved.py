@@ -11,6 +11,7 @@ from ems.assets.asset import DeviceLink
 from ems.assets.battery.droop import Droop
 from ems.assets.catalogue import KINDS, Asset
 from ems.assets.cooling.plant import CoolingPlant
+from ems.assets.generator.model import Pollutant
 from ems.assets.grid_connection.model import PointOfConnection
 from ems.assets.workload.model import WorkloadClass
 from ems.limit import Limit, LimitKind
@@ -84,6 +85,8 @@ def asset_from_data(data: dict[str, Any]) -> Asset:
     values: dict[str, Any] = {key: _tuples(value) for key, value in data.items() if key != "kind"}
     if "link" in values:
         values["link"] = link_from_data(values["link"])
+    if values.get("other_emissions"):
+        values["other_emissions"] = tuple(Pollutant(**p) for p in values["other_emissions"])
     if values.get("droop"):
         values["droop"] = Droop(**values["droop"])
     if values.get("plant"):

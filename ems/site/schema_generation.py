@@ -29,6 +29,15 @@ class OutageFile(FileModel):
         return value
 
 
+class PollutantFile(FileModel):
+    """Another pollutant of the permit, beside the one of the emission_ keys."""
+
+    name: Name = Field(description="a name, such as co")
+    kg_per_fuel: float = Field(gt=0, le=1e6, description="kg per unit of fuel, above 0")
+    kg_per_year: float = Field(gt=0, le=1e9, description="budget of the permit in kg, calendar year")
+    used_kg: NotNegative = 0.0
+
+
 class GeneratorFile(FileModel):
     """A machine that makes electricity from fuel. What is left out is what is usual for its technology (ems/site/technology.py)."""
 
@@ -60,6 +69,7 @@ class GeneratorFile(FileModel):
     permit_hour_price: Price = 0.0
     permit_used_h: Hours = 0.0
     emission_used_kg: NotNegative = 0.0
+    other_emissions: list[PollutantFile] = []
     ordered_by: list[Name] = []
     outages: list[OutageFile] = []
     repair_h: Hours | None = None
@@ -94,6 +104,15 @@ class GeneratorFile(FileModel):
     def _emissions_are_known(cls, value: float | None, info: Any) -> float | None:
         if value is not None and not info.data.get("emission_kg_per_fuel"):
             raise ValueError("a budget together with emission_kg_per_fuel above 0")
+        return value
+
+    @field_validator("other_emissions")
+    @classmethod
+    def _one_budget_each(cls, value: list[PollutantFile], info: Any) -> list[PollutantFile]:
+        if value and "emission_kg_per_year" in info.data and info.data["emission_kg_per_year"] is None:
+            raise ValueError("emission_kg_per_year of a first pollutant as well")
+        if len({p.name for p in value}) < len(value):
+            raise ValueError("each a name once")
         return value
 
     @field_validator("ordered_by")

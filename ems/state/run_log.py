@@ -88,11 +88,9 @@ class RunLog:
         return 0.0 if since is None else max(STILL_FAULT_H, g.repair_h - _hours_since(since, now))
 
     def _emission_left_kg(self, g: Generator, now: datetime) -> float:
-        if g.emission_kg_per_year is None:
-            return NO_BUDGET
         year = self._year(now)
-        before_kg = g.emission_used_kg if year == self._began else 0.0
-        return max(0.0, g.emission_kg_per_year - before_kg - self.emitted_kg.get(g.id, {}).get(year, 0.0))
+        budget_kg = g.emission_budget_kg(counts_used=year == self._began)
+        return NO_BUDGET if budget_kg is None else max(0.0, budget_kg - self.emitted_kg.get(g.id, {}).get(year, 0.0))
 
     def _year(self, now: datetime) -> str:
         return str(now.astimezone(self._zone).year)

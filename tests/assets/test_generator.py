@@ -16,6 +16,8 @@ from ems.assets.generator.block import BaseloadBlock, EmergencyBlock, UnitBlock,
 from ems.assets.generator.envelope import generator_envelope
 from ems.assets.generator.model import Generator, GeneratorState
 from ems.errors import ConfigError
+from ems.guard.generation import unknown_run
+from ems.site.resolved import site_from_json, site_to_json
 from ems.state.run_log import RunLog
 from tests.assets.generator_site import DIESEL, FAR, GAS, SMR, a_generator, off, on, site_with
 
@@ -255,6 +257,25 @@ def test_a_permit_is_remembered_over_a_restart_and_begins_again_with_the_local_y
     assert again.used_h(GAS_1, new_year) == 0.0
 
 
+CO = {"name": "co", "kg_per_fuel": 0.004, "kg_per_year": 12.0, "used_kg": 2.0}
+NOX_AND_CO = {**GAS, "emission_kg_per_fuel": 0.001, "emission_kg_per_year": 50.0, "other_emissions": [CO]}
+
+
+def test_of_two_pollutants_the_budget_that_is_used_up_first_bounds_the_machine() -> None:
+    """10 kg of CO are left, as 2,500 units of fuel, where 50 kg of NOx would be 50,000: 2.5 kg of NOx may be emitted."""
+    site = site_with(gas_1=NOX_AND_CO)
+    log, gas = RunLog(site), next(g for g in site.generators if g.id == "gas-1")
+    states = {g.id: replace(STANDING, available_kw=g.power_kw) for g in site.generators}
+    assert log.update(NOW, states, {})["gas-1"].emission_left_kg == pytest.approx(2.5) == unknown_run(gas).emission_left_kg
+    for minute in range(1, 61):
+        runs = log.update(NOW + timedelta(minutes=minute), {**states, "gas-1": LOADED}, {})
+    burnt = gas.burns_per_h(LOADED.generation_kw)
+    assert runs["gas-1"].emission_left_kg == pytest.approx(2.5 - 0.001 * burnt)
+    next_year = log.update(datetime(2025, 1, 1, 6, tzinfo=UTC), states, {})
+    assert next_year["gas-1"].emission_left_kg == pytest.approx(12.0 / 0.004 * 0.001)
+    assert site_from_json(site_to_json(site)) == site
+
+
 def test_a_machine_in_fault_is_counted_out_until_its_repair_and_its_dwell_survives_a_restart() -> None:
     log = RunLog(SITE)
     states = {g.id: replace(STANDING, available_kw=g.power_kw) for g in SITE.generators}
@@ -278,6 +299,8 @@ def test_a_machine_in_fault_is_counted_out_until_its_repair_and_its_dwell_surviv
         ({**GAS, "fuel_at_kw": [0, 400], "fuel_per_h": [50]}, "fuel_per_h", "as many values as fuel_at_kw (2)"),
         ({**GAS, "fuel_at_kw": [400, 0], "fuel_per_h": [50, 90]}, "fuel_per_h", "fuel_at_kw that rises"),
         ({**GAS, "emission_kg_per_year": 10}, "emission_kg_per_year", "emission_kg_per_fuel"),
+        ({**GAS, "other_emissions": [CO]}, "other_emissions", "emission_kg_per_year"),
+        ({**NOX_AND_CO, "other_emissions": [CO, CO]}, "other_emissions", "a name once"),
         ({**GAS, "ordered_by": ["x"]}, "ordered_by", "only an emergency machine"),
         ({**GAS, "power_kw": 0}, "power_kw", "power"),
         ({**GAS, "duty": "economic"}, "duty", "emergency"),

@@ -21,6 +21,16 @@ CAUSES = ("none", "request", "transfer", "test", "local")  # value of `start_cau
 HOURS_PER_YEAR = 8784.0
 
 
+@dataclass(frozen=True)
+class Pollutant:
+    """Another pollutant the permit counts, by fuel burnt; `used_kg`: emitted in this year before the controller began."""
+
+    name: str
+    kg_per_fuel: float
+    kg_per_year: float
+    used_kg: float = 0.0
+
+
 class Duty(StrEnum):
     """What a machine may run for."""
 
@@ -67,6 +77,16 @@ class Generator:
     repair_h: float  # how long it is counted out after a fault
     is_on_at_start: bool  # how simulated equipment begins
     link: DeviceLink | None
+    other_emissions: tuple[Pollutant, ...] = ()
+
+    def emission_budget_kg(self, counts_used: bool) -> float | None:
+        """Kilograms of the first pollutant that may be emitted in a year until the first budget of all is used up (all go with the fuel);
+        less what was used before the controller began where that counts. None without a budget."""
+        if self.emission_kg_per_year is None:
+            return None
+        others_fuel = [(p.kg_per_year - counts_used * p.used_kg) / p.kg_per_fuel for p in self.other_emissions]
+        own_kg = self.emission_kg_per_year - counts_used * self.emission_used_kg
+        return min(own_kg, *(fuel * self.emission_kg_per_fuel for fuel in others_fuel)) if others_fuel else own_kg
 
     @property
     def is_baseload(self) -> bool:
