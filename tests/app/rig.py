@@ -15,10 +15,10 @@ from typing import Any
 from ems.app.demo import BEGINS_AT
 from ems.app.ports import PORT_STEP, PortRow, is_listening
 from ems.app.prepare import prepared_run
-from ems.app.statedir import StateDir
+from ems.app.statedir import StateDir, shared_clock
 from ems.clock import Clock
 from ems.errors import EmsError
-from ems.mailbox import Mailbox
+from ems.mailbox import Mailbox, Message
 from ems.messages import Mode
 
 Process = subprocess.Popen[bytes]
@@ -147,6 +147,19 @@ def is_alive(pid: int | None) -> bool:
         return False
 
 
+def waited_s(pids: Iterable[int | None]) -> float:
+    """How long the threads of these processes stood ready and had no core, summed. 0 where the kernel does not say."""
+    tasks = [task for pid in pids for task in Path(f"/proc/{pid}/task").glob("*/schedstat")]
+    return sum(_waited_ns(task) for task in tasks) / 1e9
+
+
+def _waited_ns(schedstat: Path) -> int:
+    try:
+        return int(schedstat.read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
 def kill(pid: int | None, number: int = signal.SIGKILL) -> None:
     assert pid is not None
     os.kill(pid, number)
@@ -154,11 +167,19 @@ def kill(pid: int | None, number: int = signal.SIGKILL) -> None:
 
 def level(state: StateDir, since: Any) -> str | None:
     """The rung of a cycle after `since`, None while there is none."""
-    mailbox = Mailbox(state.mailbox, busy_ms=2000)
+    message = newest(state, "snapshot")
+    return message.body["level"] if message and message.written_at > since else None
+
+
+def newest(state: StateDir, topic: str) -> Message | None:
+    """The newest valid message of a run whose processes come and go; None while its files cannot be read."""
     try:
-        message = mailbox.latest("snapshot", Clock.load(state.clock).now())
-    except (EmsError, OSError):
+        mailbox = Mailbox(state.mailbox, busy_ms=2000)
+    except EmsError:
+        return None
+    try:
+        return mailbox.latest(topic, shared_clock(state).now())
+    except EmsError:
         return None
     finally:
         mailbox.close()
-    return message.body["level"] if message and message.written_at > since else None

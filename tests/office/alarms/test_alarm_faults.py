@@ -18,7 +18,7 @@ from ems.office.alarms.book import Alarm
 from ems.office.alarms.desk import AlarmDesk
 from ems.office.health import DEGRADED, Health
 from ems.plan.plan import encode_plan
-from tests.app.rig import Rig, until
+from tests.app.rig import PATIENT_S, Rig, until
 from tests.campaign.faults import Fault, post, put
 from tests.campaign.world import EPOCH, Second, Setting, World
 from tests.control.plans import flat_plan
@@ -188,5 +188,7 @@ def test_over_real_sockets_the_alarm_of_a_silent_device_stands_in_the_book_and_i
                 desk.look(datetime.fromisoformat(body["at"]), body, GOOD, True, 60.0)
             return any((a.name, a.subject) == ("device-silent", "hall-b") for a in desk.book.standing)
 
-        until(stands, 60, "the alarm stands")
-        until(lambda: any('"alarm raised"' in line and "hall-b" in line for line in rig.log().splitlines()), 20, "control says so too")
+        until(stands, PATIENT_S, "the alarm stands")
+        until(
+            lambda: any('"alarm raised"' in line and "hall-b" in line for line in rig.log().splitlines()), PATIENT_S, "control says so too"
+        )

@@ -133,7 +133,7 @@ def server(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
         listening.server_close()
 
 
-def until(is_true: Callable[[], Any], within_s: float = 5.0) -> None:
+def until(is_true: Callable[[], Any], within_s: float = 60.0) -> None:
     ends = time.perf_counter() + within_s
     while not is_true():
         assert time.perf_counter() < ends, "it did not become true in time"
