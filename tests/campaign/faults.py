@@ -23,6 +23,7 @@ METER, STORAGE, CLUSTERS, COOLING = ("poc",), ("bess-1", "ups-1"), ("hall-a", "h
 DEVICES = (*METER, *STORAGE, *CLUSTERS, *COOLING)
 COMMANDED = (*STORAGE, *CLUSTERS)
 SITE = ("site",)
+RELEASED_AFTER_S = 1800.0  # a device in quarantine is looked after by then
 PLAN_EVERY_S = 300
 SOURCE_ANSWER_S = 3.0  # after the heartbeat: the cycle that misses it, and the way down
 CANARY = "canary-7f3a91"  # stands for a secret in a message; nothing may keep it
@@ -274,6 +275,28 @@ def post(world: World, topic: str, body: Mapping[str, Any], valid_s: float) -> N
     world.mailbox.post(topic, body, now, now + timedelta(seconds=valid_s))
 
 
+class Person:
+    """Looks after a device that the controller no longer trusts, and releases it half an hour later."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.called: set[str] = set()
+        world.mailbox.watchers.append(self._message)
+
+    def _message(self, topic: str, body: Mapping[str, Any], now: Any) -> None:
+        if topic != "snapshot":
+            return
+        distrusted = {asset for asset, trust in body["trust"].items() if trust["state"] == "quarantined"}
+        for asset in sorted(distrusted - self.called):
+            self.world.at(self.world.time.s + RELEASED_AFTER_S, lambda asset=asset: self._release(asset))  # type: ignore[misc]
+        self.called |= distrusted
+
+    def _release(self, asset: str) -> None:
+        self.called.discard(asset)
+        at = (EPOCH + timedelta(seconds=self.world.time.s)).isoformat()
+        post(self.world, "order", {**_order("release", at), "asset": asset}, 600.0)
+
+
 class Planner:
     """The planner as an actor: an honest plan every few minutes, or whatever a fault makes of it."""
 
@@ -458,5 +481,6 @@ def drawn(rng: random.Random, name: str, at_s: float) -> Fault:
 def put(world: World, faults: Sequence[Fault], planner: str = "honest") -> None:
     """Gives the world its planner and its faults."""
     world.planner = Planner(world, planner)  # type: ignore[attr-defined]
+    Person(world)
     for fault in faults:
         world.at(fault.at_s, lambda fault=fault: KINDS[fault.kind].begin(world, replace(fault, at_s=world.time.s)))  # type: ignore[misc]

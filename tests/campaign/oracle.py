@@ -17,7 +17,7 @@ from typing import Any
 from ems.journal.read import read_journal, verify_journal
 from ems.site.model import Site
 from tests.campaign.faults import CANARY, KINDS, Fault
-from tests.campaign.reach import BACK_S, Reach, is_away, reserve_floor_kwh
+from tests.campaign.reach import BACK_S, STRIKES, Reach, is_away, reserve_floor_kwh, strikes
 from tests.campaign.world import EPOCH, Second, World
 
 SINGLE_S, DOUBLE_S = 2.0, 5.0  # the longest excursion under one fault, under two
@@ -94,6 +94,7 @@ class Oracle:
         self._over: Excursion | None = None
         self._out: Excursion | None = None
         self._alarms: list[str] = []
+        self._distrusted: frozenset[str] = frozenset()
         self._telling: list[str] = []  # of them, those that may explain a power
         self._last_cycle_s: float | None = None
         self._infeasible_since: float | None = None
@@ -146,9 +147,17 @@ class Oracle:
             if at_s - self.world.starts[-1] > FIRST_CYCLE_S:
                 self._broken("I9", at_s, f"first cycle {at_s - self.world.starts[-1]:.1f} s after start")
         self._last_cycle_s = at_s
+        self._distrust(frozenset(a for a, trust in body["trust"].items() if trust["state"] == "quarantined"), at_s)
         self._believed_kw = body["import_kw"] - body["export_kw"]
         self._month(at_s, body["month_peak_kw"])
         self._hear(at_s)
+
+    def _distrust(self, assets: frozenset[str], at_s: float) -> None:
+        """A device may be given up only after faults that bear it out."""
+        for asset in assets - self._distrusted:
+            if strikes(self.faults, asset, at_s) < STRIKES:
+                self._broken("I19", at_s, f"{asset} is in quarantine without {STRIKES} faults in four hours")
+        self._distrusted = assets
 
     def _was_away(self, begin_s: float, end_s: float) -> bool:
         away = ("kill", "pause")
@@ -243,13 +252,13 @@ class Oracle:
 
     def least_import_kw(self, second: Second) -> float:
         """The smallest import anybody could reach now: what still obeys does its utmost, the rest is as it is."""
-        return Reach(self.world, self.faults, self._peak_it_kw).least_import_kw(second)
+        return Reach(self.world, self.faults, self._peak_it_kw, self._distrusted).least_import_kw(second)
 
     def _is_away(self, at_s: float) -> bool:
         return is_away(self.faults, at_s)
 
     def _can_stop_discharge(self, at_s: float) -> bool:
-        reach = Reach(self.world, self.faults, self._peak_it_kw)
+        reach = Reach(self.world, self.faults, self._peak_it_kw, self._distrusted)
         return all(reach.obeys(a.id, at_s) for a in (*self.site.batteries, *self.site.upses))
 
     def _infeasible_told(self, at_s: float) -> None:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.campaign.faults import KINDS, Fault
+from tests.campaign.faults import KINDS, RELEASED_AFTER_S, Fault
 from tests.campaign.world import Second, World
 
 BACK_S = 10.0  # a device that comes back is in service again within so many seconds
+STRIKES, STRIKES_WITHIN_S = 3, 4 * 3600.0  # a device that so many faults took away within this time need not be counted on
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Reach:
     world: World
     faults: Sequence[Fault]
     peak_it_kw: float
+    distrusted: frozenset[str] = frozenset()  # assets that the controller says it no longer counts on: believed where faults bear it out
 
     def least_import_kw(self, second: Second) -> float:
         """The smallest import anybody could reach now: what still obeys does its utmost, the rest is as it is."""
@@ -52,12 +54,20 @@ class Reach:
         """True when a write to the asset now would have had its effect by now: two seconds for the way."""
         if self.world.control is None or is_away(self.faults, at_s):
             return False
+        if asset in self.distrusted and strikes(self.faults, asset, at_s) >= STRIKES:
+            return False
         return not any(is_hit(f, asset) and f.is_active(at_s, BACK_S) for f in self.faults)
 
 
 def is_away(faults: Sequence[Fault], at_s: float) -> bool:
     """True while nobody acts: the process is gone or stands still, or a person has stopped everything."""
     return any(f.kind in ("kill", "pause", "stop") and f.is_active(at_s, BACK_S + f.strength) for f in faults)
+
+
+def strikes(faults: Sequence[Fault], asset: str, at_s: float) -> int:
+    """How often faults took the asset away in the last hours, or in those before it was given up half an hour ago."""
+    since_s = at_s - STRIKES_WITHIN_S - RELEASED_AFTER_S
+    return sum(f.target == asset and KINDS[f.kind].takes_away and since_s <= f.at_s <= at_s for f in faults)
 
 
 def is_hit(fault: Fault, asset: str) -> bool:
