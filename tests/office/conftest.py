@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from ems.office.service import Service, listen
 from tests.office.given import Running
+
+PATIENT_S = 90.0  # wall: for what an idle machine does within a second or two
+
+
+async def until(is_true: Callable[[], Any], what: str) -> Any:
+    """The first truthy answer."""
+    for _ in range(int(PATIENT_S / 0.02)):
+        if found := is_true():
+            return found
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{what}: not within {PATIENT_S} s")
 
 
 @dataclass
@@ -32,7 +44,7 @@ async def served(running: Running, speed: float = 1.0) -> AsyncIterator[Served]:
     port = listening.getsockname()[1]
     task = asyncio.create_task(service.run(listening))
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20.0) as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENT_S) as client:
             yield Served(running, service, port, client)
     finally:
         await service.stop()

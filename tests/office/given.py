@@ -87,12 +87,23 @@ class Running:
         self.mailbox.post_many("minute", [(f.encode(), self.now, self.now + KEPT) for f in frames])
 
     def clock(self, speed: float = 1.0) -> Clock:
-        """A clock that shows the time of the newest cycle now."""
-        return Clock(self.loop.now, time.monotonic(), speed)
+        """A clock that shows the time after the newest cycle and stands there: no cycle grows old because the machine is slow."""
+        return FollowingClock(self, speed)
 
     def service(self, speed: float = 1.0) -> Service:
         """An office on this state directory."""
         return Service(self.state_dir, self.site, self.clock(speed), f"sqlite:///{self.state_dir / 'history.sqlite'}")
+
+
+class FollowingClock(Clock):
+    """The time of a running site, which a test moves."""
+
+    def __init__(self, running: Running, speed: float) -> None:
+        super().__init__(running.now, time.monotonic(), speed)
+        object.__setattr__(self, "_running", running)
+
+    def now(self) -> datetime:
+        return self._running.now  # type: ignore[attr-defined,no-any-return]
 
 
 def minute_frame(site: Site, start: datetime, poc_kw: float | None) -> MinuteFrame:

@@ -14,7 +14,7 @@ from ems.errors import DataError, EmsError
 from ems.messages import Order, OrderKind
 from ems.office.service import listen, resolved_site
 from ems.site.resolved import site_to_json
-from tests.office.conftest import Served, served
+from tests.office.conftest import Served, served, until
 from tests.office.given import Running
 
 HOLD = {"kind": "hold", "asset": "bess-1", "by": "Ada", "why": "works on the busbar"}
@@ -92,11 +92,7 @@ async def test_a_mailbox_that_cannot_be_read_for_a_while_does_not_blind_the_offi
         assert (await office.client.get("/")).status_code == 200
     sequence = office.service.live.sequence
     office.running.cycle()
-    for _ in range(100):
-        if office.service.live.sequence != sequence:
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("the office never looked again")
+    await until(lambda: office.service.live.sequence != sequence, "the office looks again")
 
 
 async def test_before_the_first_cycle_everything_answers_and_says_so(tmp_path: Path):
@@ -269,10 +265,7 @@ async def test_a_question_to_history_that_makes_no_sense_is_an_answer(office: Se
 async def test_a_history_that_cannot_be_opened_leaves_the_page_alone(running: Running):
     (running.state_dir / "history.sqlite").mkdir()
     async with served(running) as office:
-        for _ in range(100):
-            if office.service.schedule.trouble:
-                break
-            await asyncio.sleep(0.02)
+        await until(lambda: "ship" in office.service.schedule.trouble, "nothing can be shipped")
         assert (await office.client.get("/api/history", params={"asset": "poc"})).status_code == 503
         health = await office.client.get("/healthz")
         assert health.status_code == 200
@@ -316,11 +309,7 @@ async def cycle_seen(office: Served, **changes: object) -> None:
 
 
 async def first_order(office: Served):
-    for _ in range(200):
-        if found := office.running.mailbox.since("order", 0):
-            return found[0]
-        await asyncio.sleep(0.01)
-    raise AssertionError("no order was sent")
+    return (await until(lambda: office.running.mailbox.since("order", 0), "an order is sent"))[0]
 
 
 async def scrape(office: Served) -> dict[tuple[str, str], float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.office.conftest import Served, served
+from tests.office.conftest import PATIENT_S, Served, served, until
 from tests.office.given import Running
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -22,6 +21,12 @@ pytestmark = pytest.mark.browser
 if not CHROMIUM.exists():
     pytest.skip("chromium absent", allow_module_level=True)
 playwright = pytest.importorskip("playwright.async_api", reason="playwright absent")
+
+
+# how many pixels of a canvas are not empty
+DRAWN_PIXELS = """(where) => { const c = document.querySelector(where);
+    const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
+    let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 0; return n; }"""
 
 
 @dataclass
@@ -36,8 +41,10 @@ class Opened:
 @asynccontextmanager
 async def opened(office: Served, width: int = 1280, height: int = 800, dark: bool = False) -> AsyncIterator[Opened]:
     async with playwright.async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=str(CHROMIUM), args=OFFLINE)
+        playwright.expect.set_options(timeout=1000 * PATIENT_S)
+        browser = await driver.chromium.launch(executable_path=str(CHROMIUM), args=OFFLINE, timeout=1000 * PATIENT_S)
         page = await browser.new_page(viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light")
+        page.set_default_timeout(1000 * PATIENT_S)
         found = Opened(page, [], [])
         home = f"http://127.0.0.1:{office.port}/"
         page.on("console", lambda said: found.complaints.append(said.text) if said.type in ("error", "warning") else None)
@@ -58,7 +65,8 @@ async def test_the_page_is_live_draws_everything_and_complains_of_nothing(office
         assert before != "1,234 kW"
         assert await seen.page.locator("article.asset h3").all_inner_texts() == [a["id"] for a in snapshot["assets"]]
         for chart in ("import", "ahead", "store"):
-            assert await drawn_pixels(seen, f"#chart-{chart} canvas") > 1000
+            await seen.page.wait_for_selector(f"#chart-{chart} canvas")
+            await seen.page.wait_for_function(f"({DRAWN_PIXELS})('#chart-{chart} canvas') > 1000")
         legend = seen.page.locator("#chart-import .u-legend")
         await playwright.expect(legend).to_contain_text("1,234 kW")
         await playwright.expect(legend).to_contain_text("1,370 kW")
@@ -81,12 +89,12 @@ async def test_a_phone_shows_the_page_without_scrolling_sideways(office: Served,
 
 
 async def test_a_silent_control_and_then_a_dead_office_are_told(running: Running):
-    running.loop.now += timedelta(seconds=4)
+    running.loop.now += timedelta(seconds=7)
     async with served(running) as office, opened(office) as seen:
         await playwright.expect(seen.page.locator("#panel-banner")).to_contain_text("Not live")
-        assert await seen.page.locator(".tile.main.stale").count() == 1
+        await playwright.expect(seen.page.locator(".tile.main.stale")).to_have_count(1)
         await office.service.stop()
-        await playwright.expect(seen.page.locator("#cut")).to_contain_text("office is down", timeout=10_000)
+        await playwright.expect(seen.page.locator("#cut")).to_contain_text("office is down")
 
 
 async def test_an_order_given_on_the_page_reaches_the_mailbox(office: Served):
@@ -98,10 +106,7 @@ async def test_an_order_given_on_the_page_reaches_the_mailbox(office: Served):
         await page.fill("[name=by]", "Ada")
         await page.fill("[name=why]", "trial")
         await page.locator("form button").click()
-        async with asyncio.timeout(5):
-            while not (found := office.running.mailbox.since("order", 0)):
-                await asyncio.sleep(0.02)
-        [message] = found
+        [message] = await until(lambda: office.running.mailbox.since("order", 0), "the order is sent")
         assert (message.body["kw"], message.body["by"]) == (-120.0, "Ada")
         said = {"sequence": message.sequence, "is_done": True, "text": "bess-1 discharges 120 kW"}
         office.running.mailbox.post("order_ack", said, office.running.now, office.running.now + timedelta(days=1))
@@ -115,13 +120,3 @@ async def test_hostile_names_stay_text_in_the_browser(office: Served):
         await playwright.expect(seen.page.locator(".alarms")).to_contain_text("<img")
         assert await seen.page.title() != "owned"
         assert await seen.page.locator("main img").count() == 0
-
-
-async def drawn_pixels(seen: Opened, canvas: str) -> int:
-    """How many pixels of a canvas are not empty."""
-    return await seen.page.evaluate(
-        """(where) => { const c = document.querySelector(where);
-        const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
-        let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 0; return n; }""",
-        canvas,
-    )

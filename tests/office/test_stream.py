@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
-from tests.office.conftest import Served
+from tests.office.conftest import PATIENT_S, Served
 
 
 async def test_a_program_hears_the_newest_cycle_the_plan_and_then_each_new_one(office: Served):
@@ -45,8 +47,9 @@ async def test_a_page_also_gets_trail_points_and_rendered_panels(office: Served)
 async def test_a_beat_tells_the_age_while_control_is_silent(office: Served):
     async with Listener(office) as stream:
         first = await stream.until("beat")
+        office.running.loop.now += timedelta(seconds=3)
         second = await stream.until("beat")
-    assert second["snapshot_age_s"] > first["snapshot_age_s"]
+    assert second["snapshot_age_s"] == first["snapshot_age_s"] + 3.0
 
 
 async def test_a_client_that_comes_back_is_not_told_the_same_cycle_again_and_nonsense_does_no_harm(office: Served):
@@ -59,6 +62,7 @@ async def test_a_client_that_comes_back_is_not_told_the_same_cycle_again_and_non
 
 
 async def test_at_most_four_cycles_a_second_are_sent(office: Served):
+    began = time.perf_counter()
     async with Listener(office) as stream:
         await stream.until("snapshot")
         for _ in range(40):
@@ -66,7 +70,7 @@ async def test_at_most_four_cycles_a_second_are_sent(office: Served):
             await asyncio.sleep(0.01)
         await stream.until("beat")
         await stream.until("beat")
-    assert stream.heard.count("snapshot") <= 5
+    assert 2 <= stream.heard.count("snapshot") <= 1 + 4.0 * (time.perf_counter() - began)
 
 
 async def test_streams_are_bounded(office: Served):
@@ -77,7 +81,7 @@ async def test_streams_are_bounded(office: Served):
 async def test_an_open_stream_does_not_keep_the_office_from_ending(office: Served):
     async with Listener(office) as stream:
         await stream.until("beat")
-        await asyncio.wait_for(office.service.stop(), 2.0)
+        await asyncio.wait_for(office.service.stop(), PATIENT_S)
         async for _ in stream.events:
             pass
 
@@ -101,7 +105,7 @@ class Listener:
 
     async def until(self, name: str) -> Any:
         """The body of the next event of that name."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENT_S):
             async for heard, body in self.events:
                 if heard == name:
                     return body
