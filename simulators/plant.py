@@ -35,7 +35,7 @@ class PlantStep:
     feeder_kw: dict[str, float]
     it_kw: float
     cooling_kw: float
-    loss_kw: float  # UPS and distribution losses
+    loss_kw: float  # of UPSs and feeders
     store_kw: dict[str, float]  # battery power per store, charging positive
     stored_kwh: dict[str, float]
     soc_breach_kwh: float  # energy moved outside state-of-charge windows
@@ -79,6 +79,8 @@ class Plant:
         self._fixed_kw = sum(self._fixed.values())
         self._cluster_by_id = {c.id: c for c in self.clusters}
         self._feeders = {f.id: assets_below(f, site.feeders) for f in site.feeders}
+        self._losses = tuple(lost_on(f) for f in site.feeders if f.loss_fraction > 0.0)
+        self._is_lossy = bool(self._losses)
         if starts_lapsed:
             for cluster in self.clusters:
                 cluster.lapse()
@@ -92,8 +94,12 @@ class Plant:
         self._step_rest(dt_s, at_s, outdoor_temp_c)
         asset_kw = {d.id: d.power_kw for d in self.devices.values() if d is not self.meter}
         asset_kw.update(self._fixed)
-        poc_kw = sum(asset_kw.values())
         now_kw = sum(d.power_now_kw for d in self.devices.values() if d is not self.meter) + self._fixed_kw
+        if self._is_lossy:
+            at_once_kw = {d.id: d.power_now_kw for d in self.devices.values() if d is not self.meter} | self._fixed
+            now_kw += sum(feeder_losses_kw(self.site.feeders, at_once_kw).values())
+            asset_kw.update(feeder_losses_kw(self.site.feeders, asset_kw))
+        poc_kw = sum(asset_kw.values())
         self.meter.step(dt_s, at_s, poc_kw, now_kw)
         truth = self._truth(at, dt_s, poc_kw, asset_kw, stored)
         truth.outdoor_temp_c = outdoor_temp_c
@@ -122,10 +128,10 @@ class Plant:
             dt_s=dt_s,
             poc_kw=poc_kw,
             asset_kw=asset_kw,
-            feeder_kw={feeder: sum(asset_kw[a] for a in assets) for feeder, assets in self._feeders.items()},
+            feeder_kw={feeder: sum(asset_kw[a] for a in assets if a in asset_kw) for feeder, assets in self._feeders.items()},
             it_kw=sum(c.power_kw for c in self.clusters),
             cooling_kw=sum(c.power_kw for c in self.coolings),
-            loss_kw=sum(u.loss_kw for u in self.upses),
+            loss_kw=sum(u.loss_kw for u in self.upses) + sum(asset_kw.get(name, 0.0) for name in self._losses),
             store_kw={b.id: b.power_kw for b in self.batteries} | {u.id: u.battery_kw for u in self.upses},
             stored_kwh=stored,
             soc_breach_kwh=sum(b.soc_breach_kwh for b in self.batteries),
@@ -155,9 +161,31 @@ def cooling_device(rating: Cooling, rng: Random) -> CoolingDevice | ChilledWater
     return LedChilledWaterDevice(rating, rng) if rating.is_led else ChilledWaterDevice(rating, rng)
 
 
+def lost_on(feeder: Feeder) -> str:
+    """The name under which a feeder's losses stand among the assets."""
+    return f"{feeder.id}-losses"
+
+
+def feeder_losses_kw(feeders: tuple[Feeder, ...], asset_kw: Mapping[str, float]) -> dict[str, float]:
+    """What each feeder with losses loses: its fraction of what flows out of it, the losses of its branches among that."""
+    lost: dict[str, float] = {}
+
+    def into(feeder: Feeder) -> float:
+        out_kw = sum(asset_kw[a] for a in feeder.assets) + sum(into(f) for f in feeders if f.parent == feeder.id)
+        loss_kw = feeder.loss_fraction * abs(out_kw)
+        if feeder.loss_fraction > 0.0:
+            lost[lost_on(feeder)] = loss_kw
+        return out_kw + loss_kw
+
+    for root in feeders:
+        if root.parent is None:
+            into(root)
+    return lost
+
+
 def assets_below(feeder: Feeder, feeders: tuple[Feeder, ...]) -> tuple[str, ...]:
-    """All assets behind a feeder, those of its branches included."""
-    below = list(feeder.assets)
+    """All assets behind a feeder and its own losses, those of its branches included."""
+    below = [*feeder.assets, lost_on(feeder)] if feeder.loss_fraction > 0.0 else list(feeder.assets)
     for child in feeders:
         if child.parent == feeder.id:
             below.extend(assets_below(child, feeders))

@@ -88,7 +88,7 @@ def _hold_interval(
     need = _need(site, state, trends, limits)
     per_it = 1.0 + verdict.room.loss_fraction + verdict.room.cooling_fraction
     load_kw = need.mean_kw * (1.0 + verdict.room.loss_fraction) + state.cooling_kw + state.fixed_kw - state.generation_kw
-    over_kw = load_kw + sum(w.kw for w in wishes.values()) - allowed_kw
+    over_kw = (load_kw + sum(w.kw for w in wishes.values())) * (1.0 + site.worst_loss) - allowed_kw
     why = f"hold the billing mean at {advice.goal_kw:.0f} kW"
     if over_kw < 0.0:
         return (_relieve(wishes, -over_kw, why) if advice.relieve else wishes), limits

@@ -123,7 +123,7 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
         c.id: observed.fixed_kw.get(c.id, assumed_cap_kw(c, state.clusters[c.id], observed.last_caps_kw.get(c.id))) for c in site.clusters
     }
     confirmed_kw = sum(ceilings.values())
-    high_kw, rule = _storage_high(state, room, confirmed_kw, source)
+    high_kw, rule = _storage_high(site, state, room, confirmed_kw, source)
     return Verdict(
         limit_kw=limit_kw,
         limit_source=source,
@@ -222,7 +222,7 @@ def _room(site: Site, state: SiteState, limit_kw: float, observed: Observed) -> 
     ahead_kw += _most_droop_kw(site)
     growth = max((cooling_growth(c, ahead_s) for c in site.coolings), default=0.0)
     return Room(
-        target_kw=limit_kw * (1.0 - site.control.import_margin),
+        target_kw=limit_kw * (1.0 - site.control.import_margin) / (1.0 + site.worst_loss),
         loss_fraction=loss_fraction(site, state),
         cooling_kw=cooling_kw,
         cooling_fraction=cooling_fraction(site, state),
@@ -238,7 +238,7 @@ def _lasting_kw(site: Site, observed: Observed) -> float:
     """Where a limit with a curve is in use, what it allows for ever; infinite else."""
     if not any(limit.curve for limit in observed.allowed):
         return math.inf
-    return site.point_of_connection.lasting_limit_kw * (1.0 - site.control.import_margin)
+    return site.point_of_connection.lasting_limit_kw * (1.0 - site.control.import_margin) / (1.0 + site.worst_loss)
 
 
 def _supplies(site: Site, state: SiteState, ceilings: Mapping[str, float], last_c: Mapping[str, float]) -> dict[str, SupplyEnvelope]:
@@ -369,11 +369,11 @@ def _storage_now(state: SiteState, observed: Observed) -> dict[str, float]:
     return {k: max(kw, observed.last_storage_kw.get(k, kw)) for k, kw in _undrooped_kw(state).items()}
 
 
-def _storage_high(state: SiteState, room: Room, confirmed_it_kw: float, source: str) -> tuple[float, str]:
+def _storage_high(site: Site, state: SiteState, room: Room, confirmed_it_kw: float, source: str) -> tuple[float, str]:
     """Storage may rise only as far as the caps in force leave room; when import is over the target it must give that much back."""
     now_kw = state.storage_kw - sum(max(0.0, b.droop_kw[1]) for b in state.batteries.values())
     high_kw = max(now_kw, room.storage_kw(confirmed_it_kw))
-    over_kw = state.poc_kw - room.target_kw
+    over_kw = state.poc_kw / (1.0 + site.worst_loss) - room.target_kw
     if over_kw > 0.0:
         return min(high_kw, now_kw - over_kw), source
     return high_kw, f"{source}: caps in force"

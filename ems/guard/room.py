@@ -2,6 +2,8 @@
 
     import = IT x (1 + losses) + cooling + fixed + storage  <=  target
 
+Where feeders lose power, all of this stands behind them and the target is the limit less the worst of their losses.
+
 Cooling follows IT heat with a lag, so a cap allowed now is charged with the cooling that can follow before the caps could be changed
 again (one lease and two cycles); the rest of the rise is seen and subtracted in later cycles.
 

@@ -5,6 +5,7 @@ Every rule is the plant's or weaker, so that no policy can be cheaper:
 - powers are means of a step, limits hold for the mean, a step's time may be shared between charging and discharging;
 - work deferred within a step is due at the end of the step in which its deadline ends at the latest;
 - the reserve stands at its floor;
+- feeders lose nothing;
 - cooling keeps its lag, as states at the boundaries: mean power = fraction x IT - lag x change of state, which is exact, while the state
   at the end of a step may be anything that some course of IT power with the step's mean and within the ratings could reach.
 """

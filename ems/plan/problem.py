@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import cvxpy as cp
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ems.assets.grid_connection.block import GridConnectionBlock
@@ -20,7 +23,7 @@ from ems.plan.minimum_bill import MinimumBillTerm, is_weighed
 from ems.plan.tariff import NEXT, tariff_commitments, with_flat_steps
 from ems.plan.tariff_terms import TariffTerms
 from ems.plan.values import PlanValues, ambient_share, cooling_share, foreseen_kw, lowest_gain, plan_values
-from ems.site.model import Feeder, Site
+from ems.site.model import Site
 from ems.timegrid import TimeGrid, boundaries_h, interval_weights
 
 Array = NDArray[np.float64]
@@ -73,17 +76,24 @@ class PlanProblem:
 
     def _constraints(self) -> dict[str, cp.Constraint]:
         named = {f"{part}: {name}": c for part, block in self._parts().items() for name, c in block.constraints.items()}  # type: ignore[attr-defined]
-        named["power balance"] = self.import_kw == self.blocks.power_kw(list(self.blocks.all))
+        named["power balance"] = self.import_kw == self._flow_kw({a: 1.0 + self.site.losses.get(a, 0.0) for a in self.blocks.all})
         for feeder in self.site.feeders:
-            below = assets_below(feeder, self.site.feeders)
-            flow_kw = self.blocks.power_kw([a for a in below if a in self.blocks.all])
+            flow_kw = self._flow_kw(self.site.gains(feeder))
             limit_kw = self.feeder_limit_kw.get(feeder.id, feeder.limit_kw)
             named[f"{feeder.id}: stays within the feeder limit"] = flow_kw <= limit_kw + self.feeder_over_kw[feeder.id]
             partner = next((f for f in self.site.feeders if f.id == feeder.partner), None)
             if partner is not None:  # either feed alone must carry both
-                both_kw = flow_kw + self.blocks.power_kw([a for a in self.site.below(partner) if a in self.blocks.all])
+                both_kw = flow_kw + self._flow_kw(self.site.gains(partner))
                 named[f"{feeder.id}: carries its partner too"] = both_kw <= limit_kw + self.feeder_over_kw[feeder.id]
         return named
+
+    def _flow_kw(self, gains: Mapping[str, float]) -> cp.Expression:
+        """Sum of the powers of some assets, each with what is lost on the way to it. A diagonal, since cvxpy cannot multiply a Parameter
+        that stands beside a zero by a number."""
+        known = {a: gain for a, gain in gains.items() if a in self.blocks.all}
+        by_gain = {gain: self.blocks.power_kw([a for a, own in known.items() if own == gain]) for gain in sorted({1.0, *known.values()})}
+        plain_kw, each = by_gain.pop(1.0), sp.eye_array(self.grid.n, format="csr")
+        return sum(((gain * each) @ power_kw for gain, power_kw in by_gain.items()), start=plain_kw)
 
     def _bill(self) -> cp.Expression:
         """What the horizon adds to the bill of the running month."""
@@ -178,8 +188,3 @@ class PlanProblem:
             raise InvariantBroken(f"{len(inputs.branches)} branches of the load for a problem with {len(self.branches)}")
         for branch, course in zip(self.branches, inputs.branches, strict=True):
             branch.update(branch_values(self.site, inputs, v, course, branch.deadline_h, kept_kwh(self.blocks)))
-
-
-def assets_below(feeder: Feeder, feeders: tuple[Feeder, ...]) -> list[str]:
-    """Ids of all assets fed through a feeder, children of it included."""
-    return [*feeder.assets, *(a for f in feeders if f.parent == feeder.id for a in assets_below(f, feeders))]

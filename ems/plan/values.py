@@ -127,7 +127,7 @@ def open_shares(inputs: PlanInputs) -> tuple[Array, float]:
 
 
 def import_gain(site: Site, outdoor_temp_c: Array, counts_plants: bool = True) -> Array:
-    """kW of import per kW of IT: itself, what the UPS loses on it, what cools it; the mean over clusters by rating. A chilled-water
+    """kW of import per kW of IT: itself, what UPS and feeders lose on it, what cools it; the mean over clusters by rating. A chilled-water
     plant counts with the worst share over its load, or not at all."""
     rating_kw = {c.id: c.rating_kw for c in site.clusters}
     total_kw = max(sum(rating_kw.values()), 1e-9)
@@ -137,7 +137,8 @@ def import_gain(site: Site, outdoor_temp_c: Array, counts_plants: bool = True) -
     for cooling in site.coolings:
         share = sum(rating_kw.get(i, 0.0) for i in cooling.cools) / total_kw * (counts_plants or cooling.plant is None)
         gain += share * np.array([cooling.fraction(float(t)) for t in outdoor_temp_c])
-    return gain
+    lost = sum(site.losses.get(i, 0.0) * kw for i, kw in rating_kw.items()) / total_kw
+    return gain * (1.0 + lost)
 
 
 def lowest_gain(site: Site) -> float:

@@ -19,7 +19,7 @@ from ems.plan.tariff_verify import charge_faults, minimum_faults
 from ems.plan.verify_branches import branch_faults
 from ems.plan.verify_cooling import cold_power_kw, cooling_faults
 from ems.plan.verify_generation import generation_faults
-from ems.plan.verify_inside import inside_faults
+from ems.plan.verify_inside import feeder_losses, inside_faults
 from ems.site.model import Site
 
 Array = NDArray[np.float64]
@@ -180,17 +180,18 @@ def _open_share(inputs: PlanInputs) -> Array:
 
 def _balance(site: Site, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
     power = {k: np.array(v) for k, v in plan.power_kw.items()}
-    total = sum(power.values(), start=np.zeros(inputs.horizon.n)) + sum(f.power_kw for f in site.fixed_loads)
+    drawn = power | {f.id: np.full(inputs.horizon.n, f.power_kw) for f in site.fixed_loads}
     for ups in site.upses:
         carried = sum((power[i] for i in ups.carries if i in power), start=np.zeros(inputs.horizon.n))
-        total = total + (_curved_losses(site, ups, inputs, carried) if ups.loss_curve else ups.loss_fraction * carried)
+        drawn[ups.id] = power[ups.id] + (_curved_losses(site, ups, inputs, carried) if ups.loss_curve else ups.loss_fraction * carried)
+    fading = _fading_cooling(site, inputs)
     for cooling in site.coolings:
         it = sum((power[i] for i in cooling.cools if i in power), start=np.zeros(inputs.horizon.n))
-        total = total + _steady_cooling(site, cooling, inputs, it)
+        drawn[cooling.id] = _steady_cooling(site, cooling, inputs, it) + fading[cooling.id]
         if cooling.is_led and cooling.id in plan.supply_temp_c:
-            total = total + cold_power_kw(site, cooling, inputs, plan)
-    fading = _fading_cooling(site, inputs)
-    yield from _worst("import is not the sum of its parts", abs(np.array(plan.import_kw) - total - fading))
+            drawn[cooling.id] = drawn[cooling.id] + cold_power_kw(site, cooling, inputs, plan)
+    total = sum(drawn.values(), start=np.zeros(inputs.horizon.n)) + feeder_losses(site, drawn)
+    yield from _worst("import is not the sum of its parts", abs(np.array(plan.import_kw) - total))
 
 
 def _steady_cooling(site: Site, cooling: Cooling, inputs: PlanInputs, it: Array) -> Array:
@@ -213,9 +214,9 @@ def _curved_losses(site: Site, ups: Ups, inputs: PlanInputs, carried: Array) -> 
     return np.asarray(ups.rating_kw * (a + b * x + c2 * (x * x - (x - x0) ** 2)))
 
 
-def _fading_cooling(site: Site, inputs: PlanInputs) -> Array:
-    """What measured cooling stands above its steady state, fading with its lag; integrated exactly over each step."""
-    fading = np.zeros(inputs.horizon.n)
+def _fading_cooling(site: Site, inputs: PlanInputs) -> dict[str, Array]:
+    """What measured cooling stands above its steady state, fading with its lag; integrated exactly over each step. Per cooling."""
+    fading = {c.id: np.zeros(inputs.horizon.n) for c in site.coolings}
     if inputs.cooling_kw is None:
         return fading
     end_h = np.cumsum(inputs.horizon.duration_h)
@@ -227,7 +228,7 @@ def _fading_cooling(site: Site, inputs: PlanInputs) -> Array:
         mine = sum(loads.get(k, 0.0) for k in cooling.cools) / max(sum(loads.values()), 1e-9) if len(site.coolings) > 1 else 1.0
         gap = mine * inputs.cooling_kw - cooling.steady(mine * it_now, float(inputs.outdoor_temp_c[0]))[0]
         remaining = np.exp(-np.r_[0.0, end_h] * 3600 / cooling.lag_s)
-        fading += -gap * np.diff(remaining) * cooling.lag_s / 3600 / np.array(inputs.horizon.duration_h)
+        fading[cooling.id] = -gap * np.diff(remaining) * cooling.lag_s / 3600 / np.array(inputs.horizon.duration_h)
     return fading
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,21 @@ def _feeder(site: Site, feeder: Feeder, plan: Plan) -> Iterator[str]:
     step = int(np.argmax(excess))
     if excess[step] > TOLERANCE:
         yield f"{feeder.id}: above its limit by {above[step]:.3f} in step {step} although work could still be cut"
+
+
+def feeder_losses(site: Site, drawn_kw: Mapping[str, Array]) -> Array:
+    """What all feeders together lose when each asset draws so much, from the branches up."""
+    lost: Array = np.zeros(next((len(row) for row in drawn_kw.values()), 0))
+    flow: dict[str, Array] = {}
+    waiting = list(site.feeders)
+    while waiting:
+        ready = next(f for f in waiting if not any(other.parent == f.id for other in waiting))
+        waiting.remove(ready)
+        through = sum((drawn_kw[a] for a in ready.assets if a in drawn_kw), start=flow.get(ready.id, np.zeros(len(lost))))
+        lost = lost + ready.loss_fraction * through
+        if ready.parent is not None:
+            flow[ready.parent] = flow.get(ready.parent, np.zeros(len(lost))) + (1.0 + ready.loss_fraction) * through
+    return lost
 
 
 def _below(feeder: Feeder, feeders: tuple[Feeder, ...]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ems.assets.asset import DeviceLink
@@ -32,7 +32,7 @@ NO_ASSETS: Mapping[str, AssetFile] = {}
 def build_site(file: SiteFile) -> Site:
     """The site, with contract caps for the clusters that name none."""
     connection = build_connection(file.point_of_connection)
-    caps = contract_caps(file.assets, connection.lasting_limit_kw)
+    caps = contract_caps(file.assets, connection.lasting_limit_kw / worst_gain(file.feeders))
     return Site(
         name=file.name,
         time_zone=file.time_zone,
@@ -122,7 +122,26 @@ def build_link(file: LinkFile | None) -> DeviceLink | None:
 def build_feeder(file: FeederFile, assets: Mapping[str, AssetFile]) -> Feeder:
     """A feeder; strings hang on it one by one."""
     ids = tuple(i for a in file.assets for i in ids_of(a, assets))
-    return Feeder(file.id, file.parent, file.rated_kw, ids, as_points(file.limit_by_ambient_c), file.partner)
+    return Feeder(file.id, file.parent, file.rated_kw, ids, as_points(file.limit_by_ambient_c), file.partner, file.loss_fraction)
+
+
+def worst_gain(feeders: Sequence[FeederFile], above: str | None = None) -> float:
+    """kW into the site (or out of the feeder `above`) per kW of the asset whose way down loses most."""
+    return max((_gain_up_to(f, above, feeders) for f in feeders), default=1.0)
+
+
+def _gain_up_to(feeder: FeederFile, above: str | None, feeders: Sequence[FeederFile]) -> float:
+    """1 for a feeder that does not hang below `above`, as in a tree with a circle, which is refused elsewhere."""
+    parents, gain, here = {f.id: f for f in feeders}, 1.0, feeder.id
+    for _ in feeders:
+        if here == above or here not in parents:
+            return 1.0
+        gain *= 1.0 + parents[here].loss_fraction
+        parent = parents[here].parent
+        if parent == above:
+            return gain
+        here = parent or ""
+    return 1.0
 
 
 def ids_of(name: str, assets: Mapping[str, AssetFile]) -> list[str]:

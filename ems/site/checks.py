@@ -14,6 +14,7 @@ from ems.resources import resolve
 from ems.site.build import string_ids
 from ems.site.schema import FeederFile, PointOfConnectionFile
 from ems.site.schema_assets import AssetFile, BatteryFile, ClusterFile, CoolingFile, LinkFile, UpsFile
+from ems.site.schema_generation import GeneratorFile, RenewableFile
 from ems.site.source import Source
 from ems.site.yaml_reader import KeyPath
 
@@ -131,12 +132,31 @@ def feeder_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:
             yield source.complaint((*where, "parent"), "a parent that is not below this feeder itself")
         if feeder.partner is not None and not any(f.id == feeder.partner and f.partner == feeder.id for f in parts.feeders.values()):
             yield source.complaint((*where, "partner"), "the id of another feeder that names this one as its partner")
+        if feeder.loss_fraction > 0.0 and may_turn_round(feeder, parts):
+            yield source.complaint(
+                (*where, "loss_fraction"),
+                "0 where what hangs below can feed back: nothing but loads, or every asset of a site that exports nothing",
+                feeder.loss_fraction,
+            )
         for place, name in enumerate(feeder.assets):
             if name not in parts.ids:
                 yield source.complaint((*where, "assets", place), "the id of an asset" + near_miss(name, parts.ids))
             elif name in owner:
                 yield source.complaint((*where, "assets", place), f"an asset on one feeder ({owner[name]} has it already)")
             owner.setdefault(name, feeder.id)
+
+
+def may_turn_round(feeder: FeederFile, parts: Parts) -> bool:
+    """True when power could flow up a feeder: its losses would then be another fraction."""
+    ids, names = {feeder.id}, set[str]()
+    for _ in parts.feeders:
+        ids |= {f.id for f in parts.feeders.values() if f.parent in ids}
+    names.update(a for f in parts.feeders.values() if f.id in ids for a in f.assets)
+    if parts.connection is not None and parts.connection.export_limit_kw <= 0.0 and names >= set(parts.ids):
+        return False
+    gives = (BatteryFile, GeneratorFile, RenewableFile)
+    below = [parts.assets[a] for a in names if a in parts.assets]
+    return any(isinstance(a, gives) or (isinstance(a, UpsFile) and a.is_bidirectional) for a in below)
 
 
 def is_in_circle(feeder: FeederFile, feeders: Iterable[FeederFile]) -> bool:

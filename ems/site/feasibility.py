@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ems.assets.ups.model import Ups
 from ems.errors import Complaint
-from ems.site.build import build_ups, contract_caps, fixed_kw, overhead, rating_kw, worst_cooling, worst_loss_fraction
+from ems.site.build import build_ups, contract_caps, fixed_kw, overhead, rating_kw, worst_cooling, worst_gain, worst_loss_fraction
 from ems.site.schema import FeederFile, SiteFile
 from ems.site.schema_assets import BatteryFile, ClusterFile, CoolingFile, FixedLoadFile, UpsFile
 from ems.site.source import Source
@@ -21,6 +21,7 @@ def impossibilities(source: Source, file: SiteFile) -> list[Complaint]:
     limit_kw = min([*limits, *([short] if short is not None else [])], default=None)
     if limit_kw is None:
         return []
+    limit_kw /= worst_gain(file.feeders)
     idle = list(idle_complaints(source, file, limit_kw))
     caps = {} if idle else contract_caps(file.assets, limit_kw)
     return [
@@ -67,6 +68,7 @@ def feeder_load_complaints(source: Source, file: SiteFile, caps: dict[str, float
         other = next((f for f in file.feeders if f.id == feeder.partner), None)
         if other is not None:
             load += sum(load_kw(name, file, caps) for name in below(other, file))
+        load *= (1.0 + feeder.loss_fraction) * worst_gain(file.feeders, feeder.id)
         if caps and load > feeder.rated_kw * least * SLACK:
             expected = f"at least {load / least:.0f} kW, the load below it at contract caps without storage" + (
                 f", with that of its partner {feeder.partner}" if other is not None else ""

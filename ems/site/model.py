@@ -35,6 +35,7 @@ class Feeder:
     assets: tuple[str, ...]
     limit_by_ambient_c: tuple[Point, ...] = ()  # share of limit_kw over the outdoor temperature
     partner: str | None = None
+    loss_fraction: float = 0.0  # of what flows out of it, lost in its transformer and cables; its flow never turns round
 
     def allowed_kw(self, outdoor_temp_c: float | None) -> float:
         """The limit in kW at an outdoor temperature; at the hottest the table knows when it is unknown."""
@@ -119,12 +120,35 @@ class Site:
         """Ids of all assets fed through a feeder, those of its branches included."""
         return (*feeder.assets, *(a for f in self.feeders if f.parent == feeder.id for a in self.below(f)))
 
+    @cached_property
+    def losses(self) -> dict[str, float]:
+        """Per asset on a feeder: kW lost on the way to it per kW of its own, over all feeders above it."""
+        return {a: gain - 1.0 for f in self.feeders if f.parent is None for a, gain in self.gains(f).items()}
+
+    @cached_property
+    def worst_loss(self) -> float:
+        """The most of them; 0 where no feeder loses anything."""
+        return max(self.losses.values(), default=0.0)
+
+    def gains(self, feeder: Feeder) -> dict[str, float]:
+        """Per asset below a feeder: kW into the feeder per kW of the asset."""
+        branches = [f for f in self.feeders if f.parent == feeder.id]
+        own = dict.fromkeys(feeder.assets, 1.0)
+        below = own | {a: gain for f in branches for a, gain in self.gains(f).items()}
+        return {a: gain * (1.0 + feeder.loss_fraction) for a, gain in below.items()}
+
+    @cached_property
+    def _worst_gain(self) -> dict[str, float]:
+        return {f.id: max(self.gains(f).values(), default=1.0) for f in self.feeders}
+
     def feeds(self, outdoor_temp_c: float | None) -> list[tuple[tuple[str, ...], float]]:
-        """The assets and the limit in kW of every feeder, and of every pair of partners together: what either of them carries alone."""
+        """The assets of every feeder, and of every pair of partners together, and what they may draw in kW: the limit less the worst losses
+        on the way to them."""
         known = {f.id: f for f in self.feeders}
-        single = [(self.below(f), f.allowed_kw(outdoor_temp_c)) for f in self.feeders]
+        allowed = {f.id: f.allowed_kw(outdoor_temp_c) / self._worst_gain[f.id] for f in self.feeders}
+        single = [(self.below(f), allowed[f.id]) for f in self.feeders]
         pairs = [(f, known[f.partner]) for f in self.feeders if f.partner is not None and f.id < f.partner]
-        both = [((*self.below(a), *self.below(b)), min(a.allowed_kw(outdoor_temp_c), b.allowed_kw(outdoor_temp_c))) for a, b in pairs]
+        both = [((*self.below(a), *self.below(b)), min(allowed[a.id], allowed[b.id])) for a, b in pairs]
         return [*single, *both]
 
     @property

@@ -104,6 +104,7 @@ class FeederFile(FileModel):
     partner: Name | None = None
     parent: Name | None = None
     limit_kw: float = Field(gt=0, le=1e7, description="the most that may flow into everything below it, kW")
+    loss_fraction: float = Field(default=0.0, ge=0, le=0.2)
     assets: list[Name] = []
 
     @field_validator("limit_by_ambient_c")

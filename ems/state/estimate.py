@@ -5,6 +5,7 @@ A silent load counts as min(nameplate, parent meter - fresh siblings + margin); 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -20,6 +21,7 @@ from ems.assets.workload.model import CLASSES, DEFERRABLE, DUE_HOURS, ClassState
 from ems.site.model import Site
 from ems.state.image import SiteImage
 
+PartState = BatteryState | UpsState | ClusterState | CoolingState | GeneratorState | RenewableState
 UNBALANCED = 0.1  # of the import limit: a larger difference between meter and devices means that one of them lies
 SILENT_LOAD_MARGIN = 0.05  # of nameplate, added to what the parent meter leaves for a silent load
 
@@ -92,6 +94,7 @@ def estimate_state(site: Site, image: SiteImage, residual_kw: float | None) -> S
         + fixed_kw
         + given_kw
     )
+    parts_kw += lost_on_feeders_kw(site, batteries, upses, clusters, coolings, generators, renewables)
     poc_kw, is_balanced = (parts_kw if poc is None else poc), True
     if poc is None:
         assumed.append(f"{poc_id}: no fresh meter, import taken as the sum of its parts")
@@ -117,7 +120,7 @@ def estimate_state(site: Site, image: SiteImage, residual_kw: float | None) -> S
 
 def measured_residual_kw(site: Site, state: SiteState) -> float | None:
     """Import that no device explains, in kW; None unless the meter and every device are fresh."""
-    parts: list[BatteryState | UpsState | ClusterState | CoolingState | GeneratorState | RenewableState] = [
+    parts: list[PartState] = [
         *state.batteries.values(),
         *state.upses.values(),
         *state.clusters.values(),
@@ -127,7 +130,15 @@ def measured_residual_kw(site: Site, state: SiteState) -> float | None:
     ]
     if not state.connection.is_fresh or not state.connection.is_balanced or not all(p.is_fresh for p in parts):
         return None
-    return state.poc_kw - sum(p.power_kw for p in parts)
+    lost_kw = lost_on_feeders_kw(site, state.batteries, state.upses, state.clusters, state.coolings, state.generators, state.renewables)
+    return state.poc_kw - sum(p.power_kw for p in parts) - lost_kw
+
+
+def lost_on_feeders_kw(site: Site, *parts: Mapping[str, PartState]) -> float:
+    """What is lost on the feeders for the powers of assets; 0 where the site file names no losses."""
+    if site.worst_loss == 0.0:
+        return 0.0
+    return sum(site.losses.get(name, 0.0) * seen.power_kw for part in parts for name, seen in part.items())
 
 
 def _battery(site: Site, battery: Battery, image: SiteImage, assumed: list[str]) -> BatteryState:
