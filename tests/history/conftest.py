@@ -32,7 +32,7 @@ def _own_server(programs: Path, folder: Path) -> Iterator[str]:
     data, options = home / "data", f"-c listen_addresses='' -k {home} -c fsync=off"
     try:
         _quiet(*user, str(programs / "initdb"), "-D", str(data), "-U", "ems", "-A", "trust", "-E", "UTF8", "--no-sync")
-        _quiet(*user, str(programs / "pg_ctl"), "-D", str(data), "-o", options, "-l", str(home / "log"), "-w", "start")
+        _quiet(*user, str(programs / "pg_ctl"), "-D", str(data), "-o", options, "-l", str(home / "log"), "-w", "-t", "180", "start")
         try:
             yield f"postgresql+psycopg://ems@/postgres?host={home}"
         finally:

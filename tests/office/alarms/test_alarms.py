@@ -157,10 +157,10 @@ def test_a_web_address_gets_raised_and_cleared_and_is_asked_again_when_it_fails(
         request.end_headers()
 
     with server(answer) as url:
-        hook = Hook(AlarmHook("ops", url=url, retries=3), first_pause_s=0.01)
+        hook = Hook(AlarmHook("ops", url=url, retries=3, timeout_s=60.0), first_pause_s=0.01)
         hook.put(an_alarm(), "demo")
         hook.put(replace(an_alarm(), cleared_at=at(9)), "demo")
-        until(lambda: len(got) == 2)
+        until(lambda: len(got) == hook.delivered == 2)
         hook.close()
     assert [(b["state"], b["site"], b["name"], b["subject"], b["severity"]) for b in got] == [
         ("raised", "demo", "device-silent", "bess-1", "major"),
@@ -193,7 +193,8 @@ def test_a_hook_that_hangs_delays_neither_the_others_nor_the_one_who_raises(tmp_
 
 def test_a_command_gets_the_alarm_on_its_standard_input_and_one_that_fails_is_told(tmp_path: Path):
     out = tmp_path / "got.json"
-    good = Hook(AlarmHook("page", command=(sys.executable, "-c", f"import sys; open({str(out)!r}, 'w').write(sys.stdin.read())")))
+    write = f"import sys; open({str(out)!r}, 'w').write(sys.stdin.read())"
+    good = Hook(AlarmHook("page", command=(sys.executable, "-c", write), timeout_s=60.0))
     bad = Hook(AlarmHook("bad", command=("/nowhere/at-all",), retries=0))
     for hook in (good, bad):
         hook.put(an_alarm(), "demo")
