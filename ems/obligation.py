@@ -27,6 +27,7 @@ class Obligation:
     notice_at: datetime
     program: str = "manual"
     baseline_kw: float | None = None  # frozen before notice, for reduce_by
+    sets_baseline: bool = False  # what is imported meanwhile is what somebody counts from: nothing is spent or put off for money
 
     def import_limit_kw(self) -> float:
         """The import limit in kW this obligation means."""

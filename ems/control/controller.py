@@ -26,6 +26,7 @@ from ems.control.news import decode_obligation as decode_obligation
 from ems.control.orders import OrderBook
 from ems.dispatch.advice import Advice
 from ems.dispatch.arbiter import arbitrate
+from ems.dispatch.baseline import leave_baseline
 from ems.dispatch.orders import apply_orders, stopped_setpoints
 from ems.dispatch.plan_advice import advise_from_plan
 from ems.dispatch.rules import advise_by_rules, advise_limits_only
@@ -444,7 +445,8 @@ class Controller:
 
     def _advise(self, rung: Rung, state: SiteState, verdict: Verdict, trends: dict[str, ClusterTrend]) -> Advice:
         if rung.level <= Level.L1 and self.plan is not None:
-            return advise_from_plan(self.site, self.plan, rung.level.name, state, trends, self.billing.peak_kw, self.classes)
+            advice = advise_from_plan(self.site, self.plan, rung.level.name, state, trends, self.billing.peak_kw, self.classes)
+            return leave_baseline(advice, self._in_force(state.now), trends, state.now)
         if rung.level is Level.L2:
             limit_kw = self._momentary_limit_kw(state.now)
             return advise_by_rules(self.site, state, limit_kw, self.billing.peak_kw)  # a ramp in between is no lower limit to shave to

@@ -78,6 +78,7 @@ def decode_obligation(data: Mapping[str, Any]) -> Obligation:
         notice_at=datetime.fromisoformat(data["notice_at"]),
         program=data.get("program", "manual"),
         baseline_kw=data.get("baseline_kw"),
+        sets_baseline=data.get("sets_baseline") is True,
     )
 
 
@@ -92,4 +93,5 @@ def encode_obligation(o: Obligation) -> dict[str, Any]:
         "notice_at": o.notice_at.isoformat(),
         "program": o.program,
         "baseline_kw": o.baseline_kw,
+        "sets_baseline": o.sets_baseline,
     }

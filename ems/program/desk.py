@@ -313,6 +313,8 @@ class Desk:
             return ()
         if status.state not in LIVE:  # looked at anew: what was asked before stands until that is decided
             return status.posted if status.is_moving else ()
+        if self._standing(status) is not None:
+            status = replace(status, quiet=())  # another event moves the site: nobody counts from the import now
         return stages(status, self.terms_of(status.event), self.site, self._reference(status, self._measured(now)))
 
     def _context(self, status: EventStatus, now: datetime) -> Context:
@@ -323,15 +325,16 @@ class Desk:
         measured = self._measured(now)
         reference = self._reference(status, measured)
         exhausted = used_up(terms, status.event, taken) or self._sold_already(status.event, terms)
-        return Context(terms, enrolment, self.site, self.ports, reference, measured, self._standing_kw(status), exhausted)
+        first = self._standing(status)
+        standing_kw = None if first is None or first.reference_kw is None else basis_kw(first, first.reference_kw)
+        is_read = first is None or first.state is not State.RAMPING_DOWN
+        return Context(terms, enrolment, self.site, self.ports, reference, measured, standing_kw, is_read, exhausted)
 
-    def _standing_kw(self, status: EventStatus) -> float | None:
-        """What the event that has moved the site longest is counted from; None where that is this one, or where none moves it."""
+    def _standing(self, status: EventStatus) -> EventStatus | None:
+        """The event that has moved the site longest; None where that is this one, or where none moves it."""
         moving = [s for s in self.events.values() if s.is_moving and s.reference_kw is not None]
         first = min(moving, key=lambda s: (s.moved_at or s.since, s.event.id), default=None)
-        if first is None or first.event.id == status.event.id or first.reference_kw is None:
-            return None
-        return basis_kw(first, first.reference_kw)
+        return None if first is None or first.event.id == status.event.id else first
 
     def _sold_already(self, event: GridEvent, terms: Terms) -> str:
         """Why a programme that pays may not have this event beside what stands: another one that pays has the same hours, or it was called

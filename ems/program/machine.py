@@ -6,7 +6,7 @@ between any two writes changes nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -68,6 +68,7 @@ class Context:
     reference_kw: float  # import before the event: frozen, planned or measured
     measured_kw: float | None = None  # import now, or before another event that moves
     standing_kw: float | None = None  # what another event that moved before this one is counted from; None where there is none
+    is_standing_read: bool = True  # false until the minutes it is read in are all in the history
     exhausted: str = ""
 
     @property
@@ -109,8 +110,7 @@ def next_move(status: EventStatus, now: datetime, context: Context) -> Move | No
         case State.HOLDING | State.DERATED:
             return _holding(status, now, context)
         case State.RECOVERING:
-            done = recovered_at(status, context.terms, context.site, context.reference_kw)
-            return Move(State.COMPLETED, {}) if now >= done else None
+            return _back(status, now, context)
         case _:
             return _afterwards(status, now, context)
 
@@ -194,7 +194,9 @@ def _prepositioning(event: GridEvent, window: tuple[datetime, datetime] | None, 
         intent = f"charging for the event until {begins.isoformat()}: the baseline has no adjustment window"
         return Move(State.PREPOSITIONING, {"intent": intent, "allowed_until": begins.isoformat(), "quiet": []})
     intent = f"charging for the event until {window[0].isoformat()}, none until {window[1].isoformat()}: the load there sets the baseline"
-    quiet = context.ports.quiet(event, (max(now, window[0]), window[1]), now)
+    begin, end = max(now, window[0]), min(window[1], begins)  # the ramp's own limits follow
+    asked = context.ports.quiet(event, (begin, end), now) if end > begin else ()
+    quiet = [replace(o, sets_baseline=reads_before(context.terms)) for o in asked]
     body = {"intent": intent, "allowed_until": window[0].isoformat(), "quiet": [encode_obligation(o) for o in quiet]}
     return Move(State.PREPOSITIONING, body)
 
@@ -220,9 +222,13 @@ def _holding(status: EventStatus, now: datetime, context: Context) -> Move | Non
 def _begun(status: EventStatus, now: datetime, context: Context) -> Move | None:
     """The event holds. A baseline that is read off the meter before it is complete only when its last minute is in the history."""
     start = acting_event(status, context.terms).start
+    is_shared = context.standing_kw is not None and reads_before(context.terms)
     is_read = reads_before(context.terms) and (bool(status.baseline_steps) or status.baseline_kw is None)
-    if now < (start + METERED_IN if is_read else start):
+    is_late = is_read if not is_shared else not context.is_standing_read
+    if now < (start + METERED_IN if is_late else start):
         return None
+    if is_shared:  # as the event before this one is counted now
+        return Move(State.HOLDING, {"baseline_kw": context.standing_kw})
     steps = context.ports.baseline_steps(status.event, context.terms, now) if is_read else ()
     return Move(State.HOLDING, {"baseline_kw": _mean_kw(steps), "baseline_steps": encode_steps(steps)} if steps else {})
 
@@ -233,6 +239,18 @@ def _recovering(status: EventStatus, now: datetime, context: Context, why: str) 
     ended_at = min(now, acting_event(status, context.terms).end)
     start_kw = min(held_kw(standing, ended_at - timedelta(microseconds=1), context.reference_kw), context.reference_kw)
     return Move(State.RECOVERING, {"why": why, "start_kw": start_kw, "ended_at": ended_at.isoformat()})
+
+
+def _back(status: EventStatus, now: datetime, context: Context) -> Move | None:
+    """The way back is over; or the baseline is complete only now, of an event that ended before it was."""
+    start = acting_event(status, context.terms).start
+    ended_at = status.ended_at or now
+    if reads_before(context.terms) and status.baseline_steps and start < ended_at and status.since < start + METERED_IN <= now:
+        if steps := context.ports.baseline_steps(status.event, context.terms, now):
+            read = {"baseline_kw": _mean_kw(steps), "baseline_steps": encode_steps(steps)}
+            return Move(State.RECOVERING, {"why": status.why, "start_kw": status.start_kw, "ended_at": ended_at.isoformat(), **read})
+    done = recovered_at(status, context.terms, context.site, context.reference_kw)
+    return Move(State.COMPLETED, {}) if now >= done else None
 
 
 def _afterwards(status: EventStatus, now: datetime, context: Context) -> Move | None:

@@ -106,7 +106,7 @@ def stages(status: EventStatus, terms: Terms, site: SiteFacts, reference_kw: flo
     ended_at = status.ended_at
     make = _Maker(status, event)
     for n, o in enumerate(status.quiet):
-        make.add(f"quiet-{n}", o.start, o.end, o.kw)
+        make.add(f"quiet-{n}", o.start, o.end, o.kw, o.sets_baseline)
     if ended_at is None:
         _down(make, event, status, terms, site, reference_kw)
     last_kw = hold_parts(event, status, reference_kw)[-1][-1][2]
@@ -140,12 +140,19 @@ class _Maker:
         self.status, self.event = status, event
         self.made: list[Obligation] = []
 
-    def add(self, stage: str, start: datetime, end: datetime, kw: float) -> None:
+    def add(self, stage: str, start: datetime, end: datetime, kw: float, sets_baseline: bool = False) -> None:
         if end > start:
-            name = f"{self.event.id}/{stage}"
-            self.made.append(
-                Obligation(name, ObligationKind.IMPORT_LIMIT, round(kw, 3), start, end, self.status.received_at, self.event.program)
+            made = Obligation(
+                id=f"{self.event.id}/{stage}",
+                kind=ObligationKind.IMPORT_LIMIT,
+                kw=round(kw, 3),
+                start=start,
+                end=end,
+                notice_at=self.status.received_at,
+                program=self.event.program,
+                sets_baseline=sets_baseline,
             )
+            self.made.append(made)
 
 
 def _down(make: _Maker, event: GridEvent, status: EventStatus, terms: Terms, site: SiteFacts, reference_kw: float) -> None:

@@ -59,7 +59,7 @@ MOVES: Mapping[State, frozenset[State]] = {
     S.ABORTED: frozenset({S.RECOVERING}),
     S.MODIFIED: frozenset({S.EVALUATED, S.EXPIRED, S.REJECTED, *CHANGES}),
     S.CANCELLED: frozenset({S.RECOVERING}),
-    S.RECOVERING: frozenset({S.COMPLETED}),
+    S.RECOVERING: frozenset({S.RECOVERING, S.COMPLETED}),  # again when its baseline is read to the end
     S.COMPLETED: frozenset({S.MEASURED}),
     S.MEASURED: frozenset({S.REPORTED}),
     S.REPORTED: frozenset({S.SETTLED_ESTIMATE}),

@@ -85,6 +85,8 @@ def _moved(status: EventStatus, record: Record) -> EventStatus:
     if state is State.HOLDING and "baseline_kw" in body:
         return replace(status, baseline_kw=body["baseline_kw"], baseline_steps=_steps(body))
     if state is State.RECOVERING:
+        if "baseline_kw" in body:
+            status = replace(status, baseline_kw=body["baseline_kw"], baseline_steps=_steps(body))
         return replace(status, ended_at=datetime.fromisoformat(body["ended_at"]), start_kw=body["start_kw"])
     if state in (State.MEASURED, State.SETTLED_ESTIMATE, State.SETTLED_FINAL):
         shown = {k: v for k, v in body.get("result", {}).items() if k not in ("meter", "inputs")}  # those stay in the file
