@@ -75,13 +75,11 @@ def _check_enrolments(path: Path) -> None:
     """enrolments.yaml, or channels.yaml against the enrolments beside it."""
     from ems.program.channel import ChannelsFile, load_channels
     from ems.program.enrolment import FILE_NAME, load_enrolments
-    from ems.program.library import program_paths
 
-    known = {p.stem for p in program_paths()}
     if set(read_source(path).data) & set(ChannelsFile.model_fields):
-        load_channels(path, {e.program for e in load_enrolments(path.parent / FILE_NAME, known)})
+        load_channels(path, {e.program for e in load_enrolments(path.parent / FILE_NAME)})
     else:
-        load_enrolments(path, known)
+        load_enrolments(path)
 
 
 def _check_scenario(path: Path) -> None:

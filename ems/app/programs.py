@@ -145,10 +145,11 @@ def programs_offer(
     running plan leaves free, then held against the optimizer: the plan is solved again with each offer in it."""
     from ems.app.events import opened
     from ems.app.options import instant_of
-    from ems.program.library import find_program, load_program, program_paths
+    from ems.program.library import find_program, known_programs, load_program
 
     with opened(state_dir) as (programs, desk, now):
-        files = [find_program(program, programs.enrolments_path)] if program else [load_program(p) for p in program_paths()]
+        beside = programs.enrolments_path
+        files = [find_program(program, beside)] if program else [load_program(p) for _, p in sorted(known_programs(beside).items())]
         show(offer_lines(programs, desk, files, instant_of(at) if at else None, now, hours, as_json, quick))
 
 

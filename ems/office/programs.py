@@ -31,7 +31,7 @@ from ems.program.enrolment import EnrolmentFile, load_enrolments
 from ems.program.event import GridEvent
 from ems.program.judge import judge_event, quiet_limits
 from ems.program.ledger import Ledger
-from ems.program.library import find_program, program_paths
+from ems.program.library import find_program
 from ems.program.measure import MeasureInputs, expected_baseline, held_steps, measure_event, metered_until, moved_periods, reading_plan
 from ems.program.meter import MeterSeries, on_grid
 from ems.program.stages import SiteFacts, acting_event
@@ -185,7 +185,7 @@ class Programs:
         stamp = path.stat().st_mtime if path.is_file() else 0.0
         if self._opened is None or self._opened[0] != stamp:
             self.close()
-            enrolments = load_enrolments(path, {p.stem for p in program_paths()})
+            enrolments = load_enrolments(path)
             names = {*UNENROLLED, *(e.program for e in enrolments)}
             programs = {name: find_program(name, path) for name in names}
             facts = SiteFacts(

@@ -23,7 +23,7 @@ from ems.site.storage_classes import planned_site, storage_classes
 
 Array = NDArray[np.float64]
 AT_THE_EDGE = 0.9  # of the overheads of a kW of work that goes with it at once: pumps and fans stay
-BISECTIONS = 10
+BISECTIONS = 20  # a thousandth of a kW of a megawatt
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Course:
         if float((given * self.hours).sum()) <= store.kwh:
             return given
         low, high = 0.0, store.kw
-        for _ in range(2 * BISECTIONS):
+        for _ in range(BISECTIONS):
             middle = 0.5 * (low + high)
             low, high = (middle, high) if float((np.minimum(left, middle) * self.hours).sum()) <= store.kwh else (low, middle)
         return np.minimum(left, low)

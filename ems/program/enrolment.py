@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ems.errors import ConfigError
+from ems.program.library import FOLDER, known_programs
 from ems.program.schema import AtLeastZero, Day, Name, ProgramFile, Share
 from ems.program.terms import Terms, terms_on
 from ems.site.checks import near_miss
@@ -49,14 +50,14 @@ class EnrolmentsFile(FileModel):
     enrolments: list[EnrolmentFile]
 
 
-def load_enrolments(path: Path, known: set[str]) -> tuple[EnrolmentFile, ...]:
+def load_enrolments(path: Path) -> tuple[EnrolmentFile, ...]:
     """The enrolments of a file, () when there is none. ConfigError with every complaint at once."""
     if not path.is_file():
         return ()
-    source = read_source(path)
+    source, known = read_source(path), known_programs(path)
     found = validated(source, EnrolmentsFile).enrolments
     complaints = [
-        source.complaint(("enrolments", n, "program"), "the name of a programme" + near_miss(e.program, known))
+        source.complaint(("enrolments", n, "program"), f"a programme known or in {FOLDER} beside this{near_miss(e.program, known)}")
         for n, e in enumerate(found)
         if e.program not in known
     ]

@@ -23,6 +23,12 @@ def program_paths(folder: Path | None = None) -> list[Path]:
     return sorted((folder or bundled(FOLDER)).glob("*.yaml"))
 
 
+def known_programs(beside: Path) -> dict[str, Path]:
+    """Every programme the file `beside` may name: the shipped ones, and a site's own in `config/programs` of a folder above it."""
+    own = [p for folder in reversed(beside.resolve().parents) for p in program_paths(folder / FOLDER)]
+    return {p.stem: p for p in (*program_paths(), *own)}
+
+
 def load_program(path: Path | str) -> ProgramFile:
     """The programme of a file. Raises ConfigError with every complaint at once."""
     source = read_source(path)
@@ -43,8 +49,7 @@ def program_path(name: str, beside: Path) -> Path:
     try:
         return resolve("programs", name, beside)
     except FileNotFoundError:
-        known = [p.stem for p in program_paths()]
-        raise DataError(f"no programme {name}{near_miss(name, known)}") from None
+        raise DataError(f"no programme {name}{near_miss(name, known_programs(beside))}") from None
 
 
 def lint(paths: Sequence[Path]) -> list[Complaint]:

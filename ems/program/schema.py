@@ -62,7 +62,7 @@ class WindowFile(FileModel):
 
 
 class ComplianceFile(FileModel):
-    """When an interval counts as delivered."""
+    """When an interval counts as delivered. Intervals of the baseline that are shorter are judged together, longer ones by themselves."""
 
     interval_min: Literal[1, 5, 15, 30, 60]
     share: Share = Field(default=0.95, description="share of the obligation that must be delivered in every interval")

@@ -8,7 +8,7 @@ doubt in estimated meter intervals against the site and in its favour.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -19,6 +19,7 @@ from ems.program.baseline import BaselineRun
 from ems.program.meter import MeterQuality, MeterSeries
 from ems.program.schema import PaymentFile, PenaltyFile
 from ems.program.terms import Terms
+from ems.timegrid import interval_start
 
 ESTIMATED_ERROR = 0.05  # of an estimated meter interval; no programme states one
 CENT = Decimal("0.01")
@@ -40,7 +41,8 @@ class Duty:
 
 @dataclass(frozen=True)
 class PerformanceRecord:
-    """One settlement interval. `hours` is the part of it inside the event; kW at the settlement point."""
+    """One interval of the baseline. `hours` is the part of it inside the event; kW at the settlement point; `is_compliant`: the interval
+    of the programme's compliance that holds it was."""
 
     start: datetime
     hours: float
@@ -160,17 +162,29 @@ def _records(
             kw *= 1.0 + meter_error
         end = start + timedelta(minutes=minutes)
         hours = (min(end, duty.end) - max(start, duty.start)).total_seconds() / 3600.0
-        rows.append(_record(terms, duty, start, hours, base_kw * (1.0 + baseline_error), kw * loss_factor, quality))
-    return tuple(rows)
+        rows.append(_record(duty, start, hours, base_kw * (1.0 + baseline_error), kw * loss_factor, quality))
+    return _judged(terms, duty, rows)
 
 
-def _record(
-    terms: Terms, duty: Duty, start: datetime, hours: float, base_kw: float, metered_kw: float, quality: MeterQuality
-) -> PerformanceRecord:
-    delivered_kw = base_kw - metered_kw
+def _record(duty: Duty, start: datetime, hours: float, base_kw: float, metered_kw: float, quality: MeterQuality) -> PerformanceRecord:
     obligation_kw = duty.kw if duty.kind is ObligationKind.REDUCE_BY else max(0.0, base_kw - duty.kw)
-    is_compliant = delivered_kw >= terms.compliance.share * obligation_kw - 1e-9
-    return PerformanceRecord(start, hours, base_kw, metered_kw, obligation_kw, delivered_kw, quality, is_compliant)
+    return PerformanceRecord(start, hours, base_kw, metered_kw, obligation_kw, base_kw - metered_kw, quality, is_compliant=False)
+
+
+def _judged(terms: Terms, duty: Duty, records: Sequence[PerformanceRecord]) -> tuple[PerformanceRecord, ...]:
+    """The records with compliance, by the programme's own intervals: what was metered over the whole of each against what may be."""
+    over_kwh: dict[datetime, float] = {}
+    for r in records:
+        at = interval_start(r.start, 60 * terms.compliance.interval_min)
+        over_kwh[at] = over_kwh.get(at, 0.0) + (r.metered_kw - _allowed_kw(terms, duty, r)) * r.hours
+    met = {at: kwh <= 1e-9 for at, kwh in over_kwh.items()}
+    return tuple(replace(r, is_compliant=met[interval_start(r.start, 60 * terms.compliance.interval_min)]) for r in records)
+
+
+def _allowed_kw(terms: Terms, duty: Duty, r: PerformanceRecord) -> float:
+    """The import that still counts as delivered. A drop to a level above the baseline allows that level."""
+    level_kw = r.baseline_kw - duty.kw if duty.kind is ObligationKind.REDUCE_BY else duty.kw
+    return level_kw + (1.0 - terms.compliance.share) * r.obligation_kw
 
 
 def _money(terms: Terms, duty: Duty, records: Sequence[PerformanceRecord], prices: Mapping[datetime, float] | None) -> dict[str, Decimal]:
@@ -189,8 +203,10 @@ def _performance(terms: Terms, records: Sequence[PerformanceRecord]) -> float:
 
 
 def _delivered_share(records: Sequence[PerformanceRecord]) -> float:
-    asked = sum(r.obligation_kw * r.hours for r in records)
-    return sum(r.delivered_kw * r.hours for r in records) / asked if asked > 0 else 1.0
+    """Where nothing was owed, the baseline under the level of a drop, nothing was missed either."""
+    owing = [r for r in records if r.obligation_kw > 0.0]
+    asked = sum(r.obligation_kw * r.hours for r in owing)
+    return sum(r.delivered_kw * r.hours for r in owing) / asked if asked > 0 else 1.0
 
 
 def _paid(payment: PaymentFile, duty: Duty, records: Sequence[PerformanceRecord], prices: Mapping[datetime, float] | None) -> float:

@@ -168,7 +168,19 @@ def test_an_unknown_event_is_told_with_those_there_are(state):
 def test_enrolments_that_are_wrong_are_told_with_their_place(state):
     (state.path / "enrolments.yaml").write_text("enrolments:\n  - {program: pge-bib, status: active, since: 2026-01-01}\n")
     error = ems(state, "list").exception
-    assert "enrolments.yaml:2:6 enrolments[0].program = pge-bib: expected the name of a programme, perhaps `pge-bip`" in str(error)
+    expected = "a programme known or in config/programs beside this, perhaps `pge-bip`"
+    assert f"enrolments.yaml:2:6 enrolments[0].program = pge-bib: expected {expected}" in str(error)
+
+
+def test_a_site_may_enrol_in_a_programme_of_its_own(state):
+    """The file lies in config/programs of the state directory, or of a folder above it."""
+    own = state.path / "config" / "programs"
+    own.mkdir(parents=True)
+    shipped = (bundled("config/programs") / "pge-bip.yaml").read_text()
+    (own / "our-bip.yaml").write_text(shipped.replace("name: pge-bip", "name: our-bip"))
+    (state.path / "enrolments.yaml").write_text("enrolments:\n  - {program: our-bip, status: active, since: 2026-01-01, level_kw: 900}\n")
+    desk = programs_of(state).desk()
+    assert desk.programs["our-bip"].name == "our-bip" and set(desk.enrolments) == {"our-bip"}
 
 
 def test_the_file_of_a_programme_is_read_only_when_it_is_needed(state):

@@ -130,3 +130,35 @@ def test_an_event_that_starts_within_an_interval_counts_only_its_part():
     settlement = settle(terms_of("ca-elrp"), Duty(event.start, event.end, ObligationKind.REDUCE_BY, 20.0), run, meter)
     assert settlement.delivered_kwh == pytest.approx(20.0 * 3.5)
     assert settlement.expected == Decimal("140.00")
+
+
+def quarters(terms: Terms, kw: list[float], duty_kw: float, kind: ObligationKind, baseline_kw: float = 1000.0):
+    """An event of whole five-minute intervals, settled in the programme's quarters of an hour."""
+    start = datetime(2026, 7, 15, 16, tzinfo=ZoneInfo("UTC"))
+    end = start + timedelta(minutes=5 * len(kw))
+    run = run_baseline(
+        method_of("fsl", {"constant_kw": baseline_kw, "interval_min": 5}), replace(EVENT, start=start, end=end), meter_of(kw)
+    )
+    return settle(terms, Duty(start, end, kind, duty_kw), run, meter_of(kw))
+
+
+def meter_of(kw: list[float]) -> MeterSeries:
+    return MeterSeries.of(datetime(2026, 7, 15, 16, tzinfo=ZoneInfo("UTC")), 5, kw)
+
+
+def test_compliance_is_judged_over_the_programmes_own_interval():
+    """900 kW may be met with 5 % less of 100 kW: 905 kW in the mean of a quarter. 940, 880, 890 are 903.3; 940, 890, 890 are 906.7."""
+    terms = terms_of("manual")
+    assert terms.compliance.interval_min == 15 and terms.compliance.share == 0.95
+    kw = [940.0, 880.0, 890.0, 940.0, 890.0, 890.0]
+    settlement = quarters(terms, kw, 100.0, ObligationKind.REDUCE_BY)
+    assert [r.is_compliant for r in settlement.records] == [True] * 3 + [False] * 3 and not settlement.is_compliant
+
+
+def test_a_drop_to_a_level_above_the_baseline_is_met_by_staying_under_the_level():
+    """The site draws 1,000 kW and may draw 1,200: nothing is owed, and 1,100 kW miss nothing; 1,250 kW are over the level."""
+    terms = replace(terms_of("manual"), performance=terms_of("ercot-ers-30").performance)
+    held = quarters(terms, [1100.0] * 6, 1200.0, ObligationKind.REDUCE_TO)
+    assert held.is_compliant and held.obligation_kwh == 0.0 and held.performance == 1.0
+    over = quarters(terms, [1100.0] * 3 + [1250.0] * 3, 1200.0, ObligationKind.REDUCE_TO)
+    assert [r.is_compliant for r in over.records] == [True] * 3 + [False] * 3
