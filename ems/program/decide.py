@@ -88,6 +88,12 @@ def used_up(terms: Terms, event: GridEvent, taken: list[EventStatus]) -> str:
     return next((f"{have:g} {what}, at most {most:g}" for most, have, what in counters if most is not None and have > most), "")
 
 
+def short_notice(terms: Terms, status: EventStatus) -> str:
+    """That a call came with less notice than agreed, "" when it did not. Such a call may be taken; declining it costs no performance."""
+    minutes = (status.event.start - status.received_at).total_seconds() / 60.0
+    return f"{max(0.0, minutes):g} min of notice, {terms.notice_min:g} are agreed" if minutes < terms.notice_min else ""
+
+
 def days_in_a_row(day: date, taken: set[date]) -> int:
     """How many days with a call, one after the other, a call on `day` would make."""
     first, last = day, day

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from ems.obligation import Obligation
-from ems.program.decide import Feasibility, decide
+from ems.program.decide import OUTSIDE, Feasibility, decide, short_notice
 from ems.program.enrolment import EnrolmentFile
 from ems.program.event import GridEvent, fault_of
 from ems.program.stages import (
@@ -154,7 +154,10 @@ def _mean_kw(steps: BaselineSteps) -> float | None:
 def _decided(status: EventStatus, context: Context) -> Move:
     found = Feasibility(**(status.feasibility or {}))
     decision = decide(context.terms, status.event, found, context.accept_probability, context.exhausted)
-    body = {"why": decision.why, "accepted_kw": decision.accepted_kw, "by": "automatic", "feasibility": vars(found)}
+    why = decision.why
+    if decision.to is State.DECLINED and not why.startswith(OUTSIDE) and (late := short_notice(context.terms, status)):
+        why = f"{OUTSIDE}: {late}; {why}"
+    body = {"why": why, "accepted_kw": decision.accepted_kw, "by": "automatic", "feasibility": vars(found)}
     return Move(decision.to, {**body, "rule_version": context.terms.version}, decision.alarm)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from ems.errors import DataError, InvariantBroken
 from ems.obligation import ObligationKind
-from ems.program.decide import days_in_a_row, used_up
+from ems.program.decide import OUTSIDE, days_in_a_row, used_up
 from ems.program.desk import Desk
 from ems.program.event import LOWEST_PRIORITY, normalised_priority
 from ems.program.flexibility import Promised
@@ -123,6 +123,18 @@ def test_what_cannot_be_delivered_is_declined_and_what_can_in_part_is_taken_in_p
     world.can_kw = 50.0  # under the programme's 100 kW
     desk.receive(message(event("e2", start_min=2000)), NOW)
     assert states(desk.store, "e2")[-1] == "declined" and desk.events["e2"].posted == ()
+
+
+def test_a_call_with_less_notice_than_agreed_may_be_taken_and_declining_it_is_outside_the_programme(tmp_path):
+    world = World()
+    desk = desk_on(tmp_path / "p.db", world)
+    desk.receive(message(event(start_min=10)), NOW)
+    assert desk.events["e1"].opt == "in"
+    world.can_kw = 50.0
+    desk.receive(message(event("e2", start_min=2010, kw=150.0)), NOW)
+    desk.receive(message(event("e3", start_min=2015, kw=150.0)), NOW + 1986 * MINUTE)
+    assert not desk.events["e2"].why.startswith(OUTSIDE)  # told in time
+    assert desk.events["e3"].why.startswith(f"{OUTSIDE}: 29 min of notice, 30 are agreed; 50 kW of 150 kW hold")
 
 
 def test_what_costs_more_than_it_brings_is_declined(tmp_path):
