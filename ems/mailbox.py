@@ -33,6 +33,7 @@ LIMITS: Mapping[str, int] = {
     "carbon": 3000,
     "feeds": 1,
     "forecast": 4,
+    "tariff": 2,
     "health": 50,
 }
 DEFAULT_LIMIT = 100

@@ -15,6 +15,7 @@ Topics (body is JSON; every message has written_at and valid_until in site time)
     carbon     office -> planner            rows {valid_from, valid_to, available_at, carbon_g_per_kwh, source}
     feeds      office -> CLI, page          how the feeds are: {"at", "feeds": [...]} (see ems/office/outbox.py); bounded to 1
     forecast   planner -> office, control   fans for the page and scores; {"made_at", "series": {name: {"starts", "q10", "q50", "q90"}}}
+    tariff     planner -> planner           what the tariff's charges remember of past months (see ems/plan/tariff_memory.py); outlives it
     health     each process -> supervisor, office   {"process", "pid", "at", "note"}
 """
 

@@ -42,6 +42,7 @@ LOOK_EVERY_S = 0.1  # wall seconds between two looks into the mailbox
 PAGE = 500
 STATE_MAX_AGE = timedelta(minutes=2)  # an older snapshot is no state to plan from
 FORECAST_VALID = timedelta(hours=1)
+MEMORY_VALID = timedelta(days=400)
 FAN = (0.1, 0.5, 0.9)
 HOSTILE = (EmsError, KeyError, TypeError, ValueError, AttributeError)  # a message from another process is never trusted
 TOPICS = ("minute", "prices", "weather", "carbon", "event", "jobs")
@@ -85,6 +86,7 @@ class PlannerProcess:
         self._limit_kw: float | None = None
         self._last_plan: Plan | None = None
         self._last_frame: MinuteFrame | None = None
+        self._remember_tariff()
 
     def look(self) -> None:
         """Takes what has arrived; plans when it is time or when the news ask for it."""
@@ -133,6 +135,17 @@ class PlannerProcess:
         now = self.clock.now()
         self.mailbox.post("plan", encode_plan(plan), now, plan.valid_until)
         self.mailbox.post("forecast", self._forecast(now), now, now + FORECAST_VALID)
+        if (memory := self.plans.memory()) is not None:
+            self.mailbox.post("tariff", memory, now, now + MEMORY_VALID)
+
+    def _remember_tariff(self) -> None:
+        """What the charges of the tariff remember from before this process: minutes reach back four days, a ratchet a year."""
+        message = self.mailbox.latest("tariff", self.clock.now())
+        try:
+            if message is not None:
+                self.plans.remember(message.body)
+        except HOSTILE as error:
+            log_line(NAME, "memory of the tariff not understood", self.clock.now(), {"error": str(error)})
 
     def _forecast(self, made_at: datetime) -> dict[str, Any]:
         series = {

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -33,6 +34,7 @@ from ems.plan.sources import LoadSource, PriceSource, WeatherSource
 from ems.plan.state import PlanState
 from ems.plan.tariff import tariff_commitments
 from ems.plan.tariff_book import TariffBook
+from ems.plan.tariff_memory import decode_memory
 from ems.plan.tariff_peaks import PeakPredictor
 from ems.signals.carbon import CarbonBook, CarbonRow
 from ems.signals.prices import DAY_AHEAD, REAL_TIME, PriceBook, PriceRow
@@ -108,6 +110,19 @@ class PlanLoop:
             minute = Horizon((frame.start,), (FRAME_S / 3600.0,))
             price_per_kwh = float(self._prices(minute.end, minute)[0][0])
             self.money.observe(frame.start, FRAME_S, frame.poc_kw, price_per_kwh)
+
+    def memory(self) -> dict[str, Any] | None:
+        """What the tariff's charges remember of the months before, as plain data; None for a tariff that remembers nothing."""
+        if self.site.tariff.is_plain and self.money is None:
+            return None
+        return {"book": self.book.memory().encode(), "money": None if self.money is None else self.money.memory()}
+
+    def remember(self, data: Mapping[str, Any]) -> None:
+        """Takes back what `memory` gave before a restart. Raises KeyError, TypeError, ValueError or AttributeError on anything else."""
+        book = decode_memory(data["book"])
+        if self.money is not None and data["money"] is not None:
+            self.money.remember(data["money"])
+        self.book.remember(book)
 
     def announce(self, loads: Mapping[str, Iterable[AnnouncedLoad]]) -> None:
         """Takes announced load per cluster. Raises ValueError for a cluster that the site does not have."""

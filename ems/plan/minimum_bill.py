@@ -7,8 +7,10 @@ counts as above its minimum: to shave for nothing costs less than to let a peak 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 import cvxpy as cp
 import numpy as np
@@ -16,6 +18,7 @@ import numpy as np
 from ems.commitment import Commitment, Per
 from ems.horizon import Horizon
 from ems.plan.tariff import CONTRACT, NEXT
+from ems.plan.tariff_memory import amount, instant
 from ems.site.model import Site
 from ems.site.tariff import Tariff
 from ems.site.tariff_calendar import LocalTimes, month_hours, month_start
@@ -37,9 +40,26 @@ class MonthMoney:
     def __init__(self, site: Site) -> None:
         self.tariff, self.time_zone = site.tariff, site.time_zone
         self._month, self._money, self._hours = -1, 0.0, 0.0
+        self._until: datetime | None = None  # what was metered before is counted
+
+    def memory(self) -> dict[str, Any]:
+        """All of it as plain data."""
+        until = None if self._until is None else self._until.isoformat()
+        return {"until": until, "month": self._month, "money": self._money, "hours": self._hours}
+
+    def remember(self, data: Mapping[str, Any]) -> None:
+        """Takes back what `memory` gave. Raises KeyError, TypeError or ValueError on anything else, and is as before."""
+        until = instant(data["until"])
+        month, money, hours = int(data["month"]), float(data["money"]), amount(data["hours"])
+        if not math.isfinite(money):
+            raise ValueError(f"expected money, not {money!r}")
+        self._until, self._month, self._money, self._hours = until, month, money, hours
 
     def observe(self, start: datetime, duration_s: float, poc_kw: float | None, price_per_kwh: float) -> None:
         """Takes the mean import of a minute at its price; what was not measured is left out."""
+        if self._until is not None and start < self._until:
+            return
+        self._until = start + timedelta(seconds=duration_s)
         month = self._month_of(start)
         if month != self._month:
             self._month, self._money, self._hours = month, 0.0, 0.0

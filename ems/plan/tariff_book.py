@@ -16,6 +16,7 @@ from ems.horizon import Horizon
 from ems.kpi.bills.demand import is_charged_in, ratchet_kw
 from ems.kpi.bills.yearly import pair_for
 from ems.plan.tariff import CARBON, COINCIDENT, CONTRACT, MINIMUM_TAKE, NETWORK_ENERGY, NEXT, RAMP, UTILISATION
+from ems.plan.tariff_memory import TariffMemory, higher
 from ems.plan.tariff_peaks import CalendarPredictor, PeakPredictor
 from ems.site.model import Site
 from ems.site.tariff import DemandCharge, Window
@@ -40,19 +41,31 @@ class TariffBook:
         self.month_h: dict[int, float] = {}
         self.peaks_kw: dict[str, dict[int, float]] = {}  # charge -> month -> highest mean
         self._running: dict[int, tuple[int, float]] = {}  # interval in min -> number of the running one, kWh so far
+        self._until: datetime | None = None  # what was metered before is counted
         for past in self.tariff.past_peaks:
             self.peaks_kw.setdefault(past.charge, {})[month_number(past.month)] = past.kw
 
     def observe(self, start: datetime, duration_s: float, poc_kw: float | None) -> None:
         """Takes the mean import of a minute; what was not measured is left out."""
-        if poc_kw is None or self.tariff.is_plain:
+        if poc_kw is None or self.tariff.is_plain or (self._until is not None and start < self._until):
             return
+        self._until = start + timedelta(seconds=duration_s)
         kwh = max(0.0, poc_kw) * duration_s / 3600.0
         month = int(self._times([start]).month_index[0])
         self.month_kwh[month] = self.month_kwh.get(month, 0.0) + kwh
         self.month_h[month] = self.month_h.get(month, 0.0) + duration_s / 3600.0
         for minutes in self._intervals():
             self._meter(minutes, start, kwh)
+
+    def memory(self) -> TariffMemory:
+        """All of it."""
+        return TariffMemory(self._until, self.month_kwh, self.month_h, self.peaks_kw, self._running)
+
+    def remember(self, memory: TariffMemory) -> None:
+        """Takes back what `memory` gave before a restart; peaks that the tariff's page names stay."""
+        self._until, self.month_kwh, self.month_h, self._running = memory.until, memory.month_kwh, memory.month_h, memory.running
+        for name, months in memory.peaks_kw.items():
+            self.peaks_kw[name] = higher(self.peaks_kw.get(name, {}), months)
 
     def interval_energy_kwh(self, now: datetime) -> dict[int, float]:
         """Energy metered so far in the running interval of each length."""

@@ -33,6 +33,12 @@ class StandIn:
         self.price_alarm = ""
         self.trouble: Exception | None = None
 
+    def memory(self) -> dict[str, Any] | None:
+        return {"months": [len(self.planned)]}
+
+    def remember(self, data: dict[str, Any]) -> None:
+        self.given.append(("tariff", data["months"]))
+
     def observe(self, frame: MinuteFrame) -> None:
         self.given.append(("minute", frame))
 
@@ -63,6 +69,7 @@ class Bench:
         self.clock = Clock.starting_at(NOON, 1.0)
         self.clock.save(state.clock)
         self.mailbox = Mailbox(state.mailbox)
+        self.state = state
         self.process = PlannerProcess(state)
         self.loop: StandIn = self.process.plans  # type: ignore[assignment]
 
@@ -122,6 +129,20 @@ def test_messages_that_make_no_sense_are_passed_over(bench: Bench, capsys: pytes
     bench.process.look()
     assert bench.loop.given == [] and bench.loop.planned == []
     assert capsys.readouterr().err.count("not understood") == 13
+
+
+def test_what_the_tariff_remembers_comes_back_before_any_minute_is_told_again(bench: Bench):
+    bench.tell_state()
+    bench.process.look()
+    assert bench.loop.given == []
+    again = PlannerProcess(bench.state)
+    assert again.plans.given == [("tariff", [1])]  # type: ignore[attr-defined]
+
+
+def test_a_memory_that_makes_no_sense_is_passed_over(bench: Bench, capsys: pytest.CaptureFixture[str]):
+    bench.say("tariff", {"years": []})
+    PlannerProcess(bench.state)
+    assert "memory of the tariff not understood" in capsys.readouterr().err
 
 
 def test_an_infeasible_plan_is_said_and_tried_again_soon(bench: Bench, capsys: pytest.CaptureFixture[str]):
