@@ -75,7 +75,7 @@ _ROWS: tuple[tuple[str, Severity, str, str, str], ...] = (
         "infeasible",
         C,
         r"^infeasible",
-        "Even idle work and full discharge import more than the limit allows.",
+        "The import is over the limit, or will be, and nothing that may be asked of the devices is enough.",
         "Shed load by hand or ask the grid operator; check limits and events in force.",
     ),
     (

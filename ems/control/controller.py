@@ -44,6 +44,7 @@ from ems.guard.overload import Overload
 from ems.guard.plausible import Plausible
 from ems.guard.recovery import Recovery
 from ems.guard.response import Response
+from ems.guard.unanswered import Unanswered, left_kw
 from ems.limit import Allowed, Limit
 from ems.messages import Mode, Order, OrderKind
 from ems.obligation import Obligation
@@ -65,6 +66,7 @@ RESIDUAL_HOLD_S = 120.0  # a residual that falls may be a device that says too m
 UNEXPLAINED, UNEXPLAINED_SAMPLES = 0.02, 7  # of the import limit; median of so many readings
 UNBALANCED_CYCLES = 3  # readings of one cycle are not of one instant: a single contradiction may be a jump of the load
 NOT_HANDED_OVER_MARGIN = 1.05  # on the 24-h peak of a cluster that nobody caps
+NOTHING_OVER = 0.001  # of the limit: no import that counts as over it
 FRESH_PLANS = 2.5  # a plan is fresh for so many planning periods
 STORAGE_COMMANDS = (*BATTERY_COMMANDS, *UPS_COMMANDS)
 RESERVE_PEAK_S = 900.0  # the reserve carries the peak foreseen within a quarter of an hour
@@ -116,7 +118,8 @@ class Controller:
         self.obligations: dict[str, Obligation] = {}
         self.plausible = Plausible(site)
         self.response, self.ceilings = Response(site), Ceilings(site)
-        self.correction = Correction()
+        self.correction, self.unanswered = Correction(), Unanswered()
+        self._over_kw = 0.0  # measured import above the highest limit of the last seconds
         self.limit_hold = PeakHold(max(ANSWERED_S, ANSWERED_CYCLES * site.control.cycle_s))
         self.commissioning = Commissioning(site)
         self._counted_kwh: float | None = None  # imported energy, as the meter counts it
@@ -141,6 +144,7 @@ class Controller:
         rung = self.ladder.step(*self._best_level(state, now, journal_ok), now)
         advice = self.turns.settled(now, self._advise(rung, state, verdict, trends))
         setpoints = self._setpoints(rung, state, verdict, advice, trends)
+        without_answer = _infeasible(verdict, state) or self._unanswered(rung, state, verdict)
         withdraw = tuple(self.orders.modes) if rung.level is Level.L5 else ()
         tested = self.commissioning.step(image, state, list(self.obligations.values()), verdict.limit_kw, self.orders.modes)
         if tested is not None and not withdraw:
@@ -155,7 +159,7 @@ class Controller:
             setpoints=tuple(setpoints),
             written=written,
             withdraw=withdraw,
-            alarms=(*alarms, *state.assumed, *_said(image, observed.degraded), *self._unexplained(), *_infeasible(verdict, state)),
+            alarms=(*alarms, *state.assumed, *_said(image, observed.degraded), *self._unexplained(), *without_answer),
             acknowledged=tuple(acknowledged),
             interval_kwh=self.billing.energy_kwh,
             month_peak_kw=self.billing.peak_kw,
@@ -343,6 +347,15 @@ class Controller:
         said = f"{statistics.median(recent):.0f} kW that no device explains, fixed loads {self._nameplate_kw:.0f} kW"
         return [f"{self.site.point_of_connection.id}: balance: {said}"]
 
+    def _unanswered(self, rung: Rung, state: SiteState, verdict: Verdict) -> list[str]:
+        """Said of an import that stands over the limit while nothing more may be asked: from L4 on a person, or blindness, forbids it."""
+        is_held = rung.level >= Level.L4
+        left = 0.0 if is_held else left_kw(verdict, state, self.last_caps, self.last_storage)
+        if not self.unanswered.update(state.now, self._over_kw - NOTHING_OVER * verdict.limit_kw, left):
+            return []
+        why = rung.cause if is_held else f"all devices together could give {left:.0f} kW more"
+        return [f"infeasible: the import stands {self._over_kw:.0f} kW over the limit; {why}"]
+
     def _ordered_runs(self, now: datetime) -> dict[str, str]:
         """Why an emergency machine may be requested now: an order of a programme that its entry names, or a person."""
         out = {}
@@ -359,8 +372,8 @@ class Controller:
         """What measured import above the momentary limit takes off the room; without a meter what was known stands."""
         limit_kw = self._momentary_limit_kw(state.now)
         answered_kw = self.limit_hold.update(state.now, limit_kw)  # the highest of the last seconds
-        over_kw = state.poc_kw - answered_kw if state.connection.is_fresh else 0.0
-        return self.correction.update(state.now, over_kw, limit_kw)
+        self._over_kw = state.poc_kw - answered_kw if state.connection.is_fresh else 0.0
+        return self.correction.update(state.now, self._over_kw, limit_kw)
 
     def _momentary_limit_kw(self, now: datetime) -> float:
         return momentary_limit(self.site.point_of_connection, self._in_force(now), now, self.allowed)[0]

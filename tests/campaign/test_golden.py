@@ -109,6 +109,16 @@ def test_golden_23_a_ups_whose_gauge_jumps_near_its_reserve_keeps_the_reserve(st
     assert broken(setting, "greedy", [Fault(40.0, "soc_jump", "ups-1", 500.0, strength)], 600) == []
 
 
+def test_golden_32_where_a_person_has_stopped_everything_an_import_over_the_limit_is_named_infeasible():
+    """Another master lifts the cap of a hall just after the stop: nothing may be asked of any device, and nobody said the word."""
+    setting = Setting(33, 1150.0, "honest", 1.3, 68400.0)
+    faults = [Fault(30.0, "other_master", "hall-b", 35.0, 1.0), Fault(37.0, "stop", "site", 60.0)]
+    with watched(setting, faults, "honest") as (world, oracle):
+        world.run(70)
+        assert oracle.finish() == []
+        assert oracle.tally.infeasible == 1 and oracle.tally.infeasible_unnamed == []
+
+
 def test_golden_24_a_cycle_that_breaks_an_invariant_keeps_no_lease_and_feeds_no_watchdog():
     with watched(LIMITED, [], "honest") as (world, _):
         world.run(120)
