@@ -15,6 +15,7 @@ from ems.reading import Reading
 DAY = timedelta(days=1)
 SAME_KW = 0.5
 REPEAT_AFTER = timedelta(seconds=20)  # between further attempts after the first repeats: at most 3 a minute, no write war
+NEAR = 0.01
 STAYED = timedelta(seconds=3)  # a value that stays less was seen between two writes of another master
 OVERWRITTEN = timedelta(seconds=8)  # before the second repeat, and each one when the value was seen in between: a limit may hang on it
 
@@ -56,6 +57,7 @@ class CommandBook:
         self._mismatch: dict[str, str] = {}
         self._shown_kw: dict[str, float | None] = {}
         self._written: dict[str, deque[datetime]] = {}  # writes of the last day to memory that wears
+        self._taken: dict[str, deque[tuple[datetime, float]]] = {}  # values acknowledged of late, and when
 
     @property
     def is_holding(self) -> bool:
@@ -78,7 +80,7 @@ class CommandBook:
 
     def forget(self) -> None:
         """The device was let go: nothing is held against it any more."""
-        self._sent, self._mismatch, self._unsendable = {}, {}, {}
+        self._sent, self._mismatch, self._unsendable, self._taken = {}, {}, {}, {}
 
     def writes(self, now: datetime, words: Words, is_arming: bool) -> list[Write]:
         """What to write now, in the page's order; arming repeats volatile commands, so that lease and value belong together."""
@@ -97,6 +99,8 @@ class CommandBook:
     def note_sent(self, write: Write, at: datetime, is_acknowledged: bool) -> None:
         """The command is on its way, or has arrived."""
         name = write.command.name
+        if is_acknowledged:
+            self._taken.setdefault(name, deque()).append((at, write.value_kw))
         before = self._sent.get(name)
         if before is None or before.write.registers != write.registers:
             self._mismatch.pop(name, None)
@@ -114,6 +118,8 @@ class CommandBook:
         """Notes when the device shows something else than it was told, once it has had time to follow."""
         sent = self._sent.get(command.name)
         self._shown_kw[command.name] = shown.value
+        if not is_followed:
+            self._taken.pop(command.name, None)
         if sent is None or shown.at <= sent.at or (is_writing and not sent.is_acknowledged):
             return
         told_kw = sent.write.value_kw
@@ -121,9 +127,20 @@ class CommandBook:
             self._mismatch.pop(command.name, None)
             has_stayed = sent.astray_at is None or shown.at - sent.astray_at >= STAYED
             self._sent[command.name] = replace(sent, was_seen=True, repeats=0 if has_stayed else min(1, sent.repeats))
-        elif shown.at - sent.at >= self._settle and is_followed and not sent.refusal:
+        elif is_followed and not sent.refusal and (shown.at - sent.at >= self._settle or self._is_left_behind(command, shown, words)):
             self._sent[command.name] = replace(sent, astray_at=shown.at)
             self._mismatch[command.name] = f"{command.name}: told {told_kw:g}, reads back {_shown(shown)} ({_judged(sent, shown.value)})"
+
+    def _is_left_behind(self, command: Command, shown: Reading, words: Words) -> bool:
+        """True when it shows nothing of what it acknowledged within the time it has to follow, nor the last value before that: a wish that
+        changes every second must not hide that none of them is done. A hundredth is no evidence (a torn float is so far off)."""
+        taken = self._taken.get(command.name, deque())
+        while len(taken) > 1 and taken[1][0] <= shown.at - self._settle:
+            taken.popleft()
+        if not taken or taken[0][0] > shown.at - self._settle:
+            return False
+        near = [self._tolerance_kw(command, kw, words) + NEAR * abs(kw) for _, kw in taken]
+        return not any(shown.value is not None and abs(shown.value - kw) <= by_kw for (_, kw), by_kw in zip(taken, near, strict=True))
 
     def _is_due(self, write: Write, now: datetime) -> bool:
         sent = self._sent.get(write.command.name)

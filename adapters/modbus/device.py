@@ -14,7 +14,7 @@ from adapters.modbus.commands import REPEAT_AFTER, CommandBook, Write
 from adapters.modbus.lifeline import Lifeline
 from adapters.modbus.link import Link, NotConnected, Refusal
 from adapters.modbus.page import LEASE_SECONDS, Identity, Page, Point
-from adapters.modbus.registers import Block, decode_point, plan_blocks, raw_to_registers, registers_to_raw, words_of
+from adapters.modbus.registers import Block, decode_point, may_be_torn, plan_blocks, raw_to_registers, registers_to_raw, words_of
 from ems.clock import Clock
 from ems.errors import DeviceLied, FieldError
 from ems.reading import Quality, Reading
@@ -43,6 +43,8 @@ class Device:
         self._blocks = plan_blocks(_polled_points(page), page.max_registers, page.max_gap)
         self._keys = {b: [(b.table, b.address + offset) for offset in range(b.count)] for b in self._blocks}
         self._inside = {b: _points_inside(page, b) for b in self._blocks}
+        self._wide = {b: [p for p in _polled_points(page) if p.count > 1 and _is_inside(p, b)] for b in self._blocks}
+        self._answered: dict[Block, list[int]] = {}  # as last read
         self._paused: dict[Block, datetime] = {}
         self._map_problem: dict[Block, str] = {}
         self._words: dict[tuple[str, int], int] = {}
@@ -152,7 +154,18 @@ class Device:
                 self._note_refused_block(block, error, at)
                 continue
             self._map_problem.pop(block, None)
+            if self._may_be_torn(block, registers):  # read again: what the device wrote meanwhile is whole now
+                at = self._clock.now()
+                registers = await self.link.read(self.unit_id, block.table, block.address, block.count)
+            self._answered[block] = registers
             self._take(block, registers, at)
+
+    def _may_be_torn(self, block: Block, registers: list[int]) -> bool:
+        before = self._answered.get(block)
+        if before is None or before == registers:
+            return False
+        places = [(p, slice(p.address - block.address, p.end - block.address)) for p in self._wide[block]]
+        return any(may_be_torn(p, before[place], registers[place]) for p, place in places)
 
     def _note_refused_block(self, block: Block, error: Refusal, at: datetime) -> None:
         self._map_problem[block] = str(error)

@@ -20,6 +20,7 @@ RANGES = {
     "uint32": (0, 2**32 - 1),
     "uint64": (0, 2**64 - 1),
 }
+TORN = 1 << 15  # half of what a low word holds: words of two instants make a value at least so far from the one before
 LARGEST_EXPONENT = 10  # of a scale factor; SunSpec's -32768 means that it is not implemented
 
 
@@ -57,10 +58,7 @@ def raw_to_registers(point: Point, raw: float | str) -> tuple[int, ...]:
 
 def registers_to_raw(point: Point, registers: Sequence[int]) -> float | str:
     """The raw value in registers: a number (NaN possible), or the text of a string point."""
-    words = tuple(registers) if point.word_order == "big" else tuple(registers)[::-1]
-    if point.byte_swap:
-        words = tuple(((w & 0xFF) << 8) | (w >> 8) for w in words)
-    data = struct.pack(f">{point.count}H", *words)
+    data = _data(point, registers)
     if point.type == "string":
         return data.split(b"\0")[0].decode("ascii", "replace").strip()
     value: float = struct.unpack(FORMATS[point.type], data)[0]
@@ -100,6 +98,22 @@ def decode(point: Point, registers: Sequence[int], exponent: int = 0) -> float |
 def step_kw(point: Point, exponent: int = 0) -> float:
     """The smallest change the registers can show, in our unit; 0 for floats (their own precision is far below a watt per kW)."""
     return 1e-6 if point.type == "float32" else abs(point.scale * 10.0**exponent)
+
+
+def may_be_torn(point: Point, before: Sequence[int], now: Sequence[int]) -> bool:
+    """True when an integer of several registers has moved so far that its words may be of two instants: a device that updates it while it
+    answers. A float needs none of this: its first word has the sign, the exponent and seven bits, so that a torn one is within 1 % of
+    one of the two."""
+    if before == now or point.count == 1 or point.type not in RANGES:
+        return False
+    span = 1 << (16 * point.count)
+    moved = (_whole(point, now) - _whole(point, before)) % span
+    return min(moved, span - moved) >= TORN
+
+
+def _whole(point: Point, registers: Sequence[int]) -> int:
+    """The registers as one number without sign."""
+    return int(struct.unpack(FORMATS["uint32" if point.count == 2 else "uint64"], _data(point, registers))[0])
 
 
 def words_of(point: Point, words: Words) -> tuple[int, ...] | None:
@@ -143,6 +157,14 @@ def quality_of(page: Page, point: Point, words: Words) -> Quality:
     if found is None:
         return Quality.SUSPECT
     return {0: Quality.GOOD, 1: Quality.SUSPECT}.get(int(registers_to_raw(page.register(point.quality), found)), Quality.BAD)
+
+
+def _data(point: Point, registers: Sequence[int]) -> bytes:
+    """The bytes of a value, most significant first."""
+    words = tuple(registers) if point.word_order == "big" else tuple(registers)[::-1]
+    if point.byte_swap:
+        words = tuple(((w & 0xFF) << 8) | (w >> 8) for w in words)
+    return struct.pack(f">{point.count}H", *words)
 
 
 def _number(point: Point, raw: float) -> bytes:

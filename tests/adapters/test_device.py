@@ -139,6 +139,39 @@ async def test_the_device_says_how_good_a_value_is(bench: Make, register: int, q
     assert b.device.readings["soc"].quality is Quality.GOOD
 
 
+async def test_a_value_whose_words_are_of_two_instants_is_read_again_and_never_shown(bench: Make):
+    """The device moves its power from 65,535 to 65,536 and answers in between: 131,071, or nothing at all."""
+    b = await bench(
+        HEAD.replace("power_kw: {address: 10, scale_factor: sf, quality: quality}", "power_kw: {address: 30, type: int32}") + REGISTERS
+    )
+    read, torn, asked = b.link.read, [0, 0], []
+
+    async def halves(unit_id: int, table: str, address: int, count: int) -> list[int]:
+        words = await read(unit_id, table, address, count)
+        asked.append(address)
+        if torn != [0, 0]:
+            words[30 - address : 32 - address], torn[:] = list(torn), [0, 0]
+        return words
+
+    b.link.read = halves  # type: ignore[method-assign]
+    b.values["power_kw"] = 65_535.0
+    await b.device.poll()
+    polled = len(asked)
+    b.values["power_kw"] = 65_536.0
+    for words in ((0x0001, 0xFFFF), (0x8000, 0x0000)):
+        asked.clear()
+        torn[:] = words
+        await b.device.poll()
+        assert b.device.readings["power_kw"].value == 65_536.0
+        assert len(asked) == polled + 1
+    asked.clear()
+    b.values["power_kw"] = 200_000.0  # a true leap is read twice, and believed
+    await b.device.poll()
+    assert b.device.readings["power_kw"].value == 200_000.0 and len(asked) == polled + 1
+    await b.device.poll()
+    assert len(asked) == 2 * polled + 1
+
+
 async def test_a_scale_factor_is_read_with_the_value_it_scales(bench: Make):
     """It may change at run time; the value stays right. A factor that is not implemented makes no value, not a wrong one."""
     b = await bench(HEAD + REGISTERS)

@@ -181,6 +181,26 @@ async def test_a_write_acknowledged_but_not_applied_is_reported_and_tried_again(
         assert plant.values["hall-a"]["power_cap_kw"] == 500.0
 
 
+@pytest.mark.parametrize("behind_s", [None, 2])
+async def test_a_wish_that_changes_every_second_does_not_hide_that_none_is_done(plant: Plant, behind_s: int | None):
+    """A deaf hall is named within five seconds; one that follows two seconds late, as it may, never."""
+    clock = TurnedClock(START, SPEED)
+    async with running_field(plant, clock, ("hall-a",)) as field:
+        await until(has_read_all(field, plant, clock))
+        named_s, told_kw = [], [400.0]
+        for second in range(12):
+            if second >= 4:
+                plant.servers["hall-a"].fault = Fault.DEAF
+                plant.values["hall-a"]["power_cap_kw"] = told_kw[-behind_s] if behind_s else 430.0
+            told_kw.append(400.0 + 10.0 * second)
+            await applied(field, [setpoint("hall-a", "power_cap_kw", told_kw[-1])])
+            clock.turn(1.0)
+            await field.poll_once()
+            if "power_cap_kw" in field.image(clock.now()).problems.get("hall-a", ""):
+                named_s.append(second - 4)
+        assert named_s == [] if behind_s else 2 <= named_s[0] <= 4
+
+
 async def test_there_is_no_write_war_with_another_master(plant: Plant):
     clock = TurnedClock(START, SPEED)
     async with running_field(plant, clock, ("hall-a",)) as field:

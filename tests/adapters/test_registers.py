@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from adapters.modbus.page import WIDTH, Point
-from adapters.modbus.registers import Block, decode, encode, plan_blocks, raw_to_registers, registers_to_raw
+from adapters.modbus.registers import Block, decode, encode, may_be_torn, plan_blocks, raw_to_registers, registers_to_raw
 from ems.errors import DeviceRefused
 
 PLAIN = Point("x", 0, "holding", "uint16", 1, "big", False, 1.0, 0.0, 1, None, "", (), (), None, None, "assumed", "a test")
@@ -127,3 +127,40 @@ def at(address: int, count: int = 2, table: str = "holding") -> Point:
 )
 def test_neighbours_are_read_together(points: list[Point], max_registers: int, max_gap: int, expect: list[Block]):
     assert list(plan_blocks(points, max_registers, max_gap)) == expect
+
+
+INTEGERS = ("int32", "uint32", "uint64")
+LAYOUTS = [(order, swap) for order in ("big", "little") for swap in (False, True)]
+
+
+def two_instants(p: Point, rng: random.Random, most: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """A value, the next one at most so far away, and an answer with words of both; often where a word runs over or the sign turns."""
+    low = -(2**31) if p.type == "int32" else 0
+    first = rng.choice([0, 2**16, 2**17, 2**24, rng.randrange(2**30)]) + rng.choice([0, 1, most])
+    before = raw_to_registers(p, max(low, first if low == 0 else first - 2 * most))
+    now = raw_to_registers(p, max(low, int(registers_to_raw(p, before)) + rng.randint(-most, most)))
+    return before, now, tuple(rng.choice(pair) for pair in zip(before, now, strict=True))
+
+
+@pytest.mark.parametrize("kind", INTEGERS)
+def test_an_integer_with_words_of_two_instants_is_noticed_or_no_further_off_than_half_a_low_word(kind: str):
+    rng, noticed = random.Random(f"torn {kind}"), 0
+    for k in range(2000):
+        p = point(kind, word_order=LAYOUTS[k % 4][0], byte_swap=LAYOUTS[k % 4][1])
+        before, now, torn = two_instants(p, rng, 2**15 - 1)
+        assert not may_be_torn(p, before, now)  # what really moves so little costs no second read
+        noticed += may_be_torn(p, before, torn)
+        off = abs(float(registers_to_raw(p, torn)) - float(registers_to_raw(p, before)))
+        assert may_be_torn(p, before, torn) or off < 2**15
+    assert noticed > 100
+
+
+def test_a_float_with_words_of_two_instants_is_within_a_hundredth_of_one_of_the_two():
+    rng = random.Random("torn float")
+    for order, swap in LAYOUTS * 300:
+        p = point("float32", word_order=order, byte_swap=swap)
+        values = [rng.choice([-1.0, 1.0]) * 10.0 ** rng.uniform(-2.0, 6.0) for _ in range(2)]
+        before, now = (raw_to_registers(p, v) for v in values)
+        assert not may_be_torn(p, before, now)
+        for torn in ((before[0], now[1]), (now[0], before[1])):
+            assert any(float(registers_to_raw(p, torn)) == pytest.approx(v, rel=0.01) for v in values)

@@ -146,7 +146,7 @@ class Endpoint:
             return [((w & 0xFF) << 8) | (w >> 8) for w in found]
         self.bus.last_read_s[self.asset] = self.bus.time.s
         before, self._before[table, address] = self._before.get((table, address), found), found
-        if "torn" in self.faults and self._is_float():  # the halves of a value are of two instants
+        if "torn" in self.faults:  # the halves of a value are of two instants; asked again at once, they are of one
             return [old if k % 2 else new for k, (new, old) in enumerate(zip(found, before, strict=True))]
         return found
 

@@ -25,7 +25,11 @@ from tests.control.plans import flat_plan
 
 BEGINS_S = 40.0
 TURNS_S = 45.0  # the plan turns from idle to discharge: whoever does not do what he is told is seen
-TURNED_KW, FAR_KW = -200.0, -350.0  # the battery gives some 190 kW already to hold the limit: whether it follows shows far from that
+TURNED_KW, FAR_KW = (
+    -200.0,
+    -350.0,
+)  # the battery gives some 190 kW already to hold the limit: whether it follows shows far from that; and then
+# the caps of the halls move every second
 FRESH_S = 5.0
 LONG_S = 100.0  # what stands longer is waited for in the slow tests only
 GOOD = Health((), (), 0.5, 60.0, "L0")
@@ -71,7 +75,7 @@ CASES = (
     Case("rescaled", "poc", ("meter-contradiction",), strength=0.1, clears_s=900.0),
     Case("soc_jump", "bess-1", ("gauge-doubt",), strength=0.2),
     Case("wrong_sign", "bess-1", ("wrong-sign",), clears_s=PAUSE_S),
-    Case("deaf", "bess-1", ("not-applied",), since="turn"),
+    Case("deaf", "bess-1", ("not-applied",)),  # its setpoint follows the load, so that the first seconds show it
     Case("deaf", "hall-a", ("not-applied",), since="turn"),
     Case("reverts", "bess-1", ("reverted",), since="behind", clears_s=PAUSE_S),
     Case("other_master", "bess-1", ("another-master",), since="behind", strength=0.7, clears_s=PAUSE_S),
@@ -111,7 +115,7 @@ def watched(case: Case, folder: Path) -> Iterator[tuple[World, list[Alarm], Alar
         put(world, [Fault(BEGINS_S, case.kind, case.target, case.for_s, case.strength)], "none")
         world.mailbox.watchers.append(told)
         world.on_second.append(look)
-        turned_kw = FAR_KW if case.kind == "ignores" else TURNED_KW
+        turned_kw = FAR_KW if case.kind in ("ignores", "deaf") else TURNED_KW  # then the caps move every second
         for at_s, kw in ((0.5, 0.0), (TURNS_S, turned_kw), (BEGINS_S + case.for_s + 1.0, turned_kw)):
             world.at(at_s, lambda kw=kw: plan(world, kw))  # type: ignore[misc]
         yield world, seen, desk
