@@ -50,6 +50,13 @@ class TimeGrid:
         is_late_enough = (times >= times[:, [boundary]] - lag_h - 1e-9).all(axis=0)
         return int(np.argmax(is_late_enough))
 
+    def boundary_before_lag(self, boundary: int, lag_h: float) -> int:
+        """The latest boundary that is, whatever the phase of `now`, not after the time of `boundary` minus `lag_h`; the first where that
+        lies before the horizon."""
+        times = _phase_times(self)
+        is_early_enough = (times <= times[:, [boundary]] - lag_h + 1e-9).all(axis=0)
+        return int(np.flatnonzero(is_early_enough).max(initial=0))
+
     def first_within(self, step: int, lag_h: float) -> int:
         """The earliest step that begins, in some phase of `now`, less than `lag_h` before `step` does: itself where the lag is none."""
         times = _phase_times(self)[:, : step + 1]

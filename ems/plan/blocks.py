@@ -75,7 +75,7 @@ def days_of(grid: TimeGrid) -> int:
 def build_blocks(site: Site, grid: TimeGrid, duration_h: cp.Parameter) -> SiteBlocks:
     """One block per asset; clusters first, for what carries or cools them."""
     points = checkpoints(grid)
-    clusters = {c.id: ClusterBlock(c, duration_h, points, grid.boundary_after_lag) for c in site.clusters}
+    clusters = {c.id: ClusterBlock(c, duration_h, points, grid.boundary_after_lag, grid.boundary_before_lag) for c in site.clusters}
 
     def it_kw(ids: Sequence[str]) -> cp.Expression:
         return sum((clusters[i].power_kw for i in ids if i in clusters), start=cp.Constant(np.zeros(grid.n)))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ems.assets.battery.model import Battery
 from ems.assets.ups.model import Ups
-from ems.assets.workload.model import ClassState
+from ems.assets.workload.model import ClassState, TierPast
 from ems.commitment import Commitment, Per
 from ems.horizon import Horizon
 from ems.plan.generation import GenerationInputs
@@ -88,6 +88,7 @@ class PlanInputs:
     commitments: tuple[Commitment, ...] = ()  # of the tariff, besides energy and the demand charge of every hour
     interval_energy_kwh: Mapping[int, float] = field(default_factory=dict)  # metered so far, by interval length in min, for those
     branches: tuple[LoadBranch, ...] = ()  # courses the load may take beside the median's
+    tier_past: Mapping[str, Mapping[str, TierPast]] = field(default_factory=dict)  # per cluster and class with a tier
     minimum_left: float | None = None  # money of the month's minimum bill that the horizon must reach first; None: the bill is above it
     settle_at: datetime | None = None  # accounts close here: later steps have no price, and work still waiting then is lost
 

@@ -149,7 +149,8 @@ class PlanProblem:
         at_h = boundaries_h(inputs.horizon)
         for name, cluster in self.blocks.clusters.items():
             backlog = inputs.backlog.get(name, {})
-            cluster.update(inputs.load_q50_kw[name], backlog, at_h, v.recovery_price, v.waiting_price, v.settle_h)
+            past = inputs.tier_past.get(name)
+            cluster.update(inputs.load_q50_kw[name], backlog, at_h, v.recovery_price, v.waiting_price, v.settle_h, past)
         for cooling in self.blocks.coolings.values():
             it_now_kw = v.it_now_kw if inputs.it_now_kw is None else inputs.it_now_kw
             share = cooling_share(self.site, inputs, cooling.cooling)

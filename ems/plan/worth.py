@@ -41,6 +41,7 @@ RULES: dict[str, tuple[str, str]] = {  # what is true, and what one more unit is
     "stays within the rating": ("at its rating", "1 kW more rating"),
     "throttles at most what arrives": ("all of it is throttled", "1 kW more to throttle"),
     "defers at most what arrives": ("all of it is deferred", "1 kW more to defer"),
+    "loses no more than its tier allows": ("its tier allows no more to be held back", "1 kWh more of it"),
     "recovered by the deadline": ("work is brought back just before its deadline", "1 kWh later deadline"),
     "runs only when it may": ("may not run", "being allowed to run"),
     "runs on through its minimum up time": ("runs on through its minimum up time", "being allowed to stop"),

@@ -181,6 +181,8 @@ class ClassFile(FileModel):
     defer_price_per_kwh: Price | None = None
     drop_price_per_kwh: Price | None = None
     deadline_h: Annotated[float, Field(gt=0, le=24)] | None = None
+    tier_loss: Annotated[float, Field(ge=0, le=1)] | None = None
+    tier_window_h: float = Field(default=6.0, ge=1, le=24)
 
 
 class ClassesFile(FileModel):

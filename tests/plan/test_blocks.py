@@ -93,7 +93,7 @@ def test_a_monitored_or_lead_acid_ups_is_never_moved(change: dict[str, bool]) ->
 def cluster_block() -> ClusterBlock:
     """Deadlines shortened: whatever is deferred must be back by the next boundary but one."""
     cluster = demo_site().clusters[0]
-    block = ClusterBlock(cluster, hours(), (1, 2, 3, 4), lambda boundary, lag_h: max(0, boundary - 1))
+    block = ClusterBlock(cluster, hours(), (1, 2, 3, 4), *(lambda boundary, lag_h: max(0, boundary - 1),) * 2)
     state = ClassState(0.0, 20.0, (10.0, 20.0, 20.0, 20.0, 20.0, 20.0))
     block.update(np.full(4, 470.0), {"batch": state}, np.r_[0, np.cumsum(HOURS)], 0.05, ZEROS, np.inf)
     for name, waiting in block.deferrable.items():

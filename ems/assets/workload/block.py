@@ -13,10 +13,11 @@ import cvxpy as cp
 import numpy as np
 from numpy.typing import NDArray
 
-from ems.assets.workload.model import DUE_HOURS, ClassState, Cluster, WorkloadClass
+from ems.assets.workload.model import DUE_HOURS, NO_PAST, ClassState, Cluster, TierPast, WorkloadClass
 
 Array = NDArray[np.float64]
 MOST_BACKLOG_KWH = 1e7  # no bound
+TIER_PRICE_PER_KWH = 23.0  # just under a breach of the import limit; only a billing peak of minutes is dearer
 NEVER_PER_KWH = 100.0  # price of losing work that has no price of its own: dearer than any throttling
 # Deferred work is planned to be back this much early, at most a quarter of its deadline: else a load that stays higher than foreseen turns
 # it into dropped work (two replayed weeks: 262 and 493 kWh dropped with 0.25 h, 57 and 50 with 2 h, 49 and 52 with 3.5 h).
@@ -99,12 +100,45 @@ def deadline_margin_h(kind: WorkloadClass) -> float:
     return min(DEADLINE_MARGIN_H, 0.25 * (kind.deadline_h or 0.0))
 
 
+class TierRule:
+    """At most `tier_loss` of what arrives within any `tier_window_h` hours is missing at their end, however it is held back. Stands at the
+    checkpoints, on a running total; windows begin at boundaries of the plan, the ones just before and just after. Soft: a limit or an
+    order comes first."""
+
+    def __init__(self, kind: WorkloadClass, held_kw: cp.Expression, duration_h: cp.Parameter, windows: Sequence[tuple[int, int]]) -> None:
+        n = duration_h.size
+        self.kind, self.first, self.last = kind, [a for a, _ in windows], [b for _, b in windows]
+        self.held_kwh = cp.Variable(n + 1)
+        self.beyond_kwh = cp.Variable(nonneg=True)  # in the worst window
+        self.allowed_kwh = cp.Parameter(len(windows), nonneg=True)
+        self.cost: cp.Expression = TIER_PRICE_PER_KWH * self.beyond_kwh
+        self.constraints: dict[str, cp.Constraint] = {
+            "nothing held back before now": self.held_kwh[0] == 0,
+            "what is held back adds up": self.held_kwh[1:] == self.held_kwh[:-1] + cp.multiply(duration_h, held_kw),
+            "loses no more than its tier allows": self.held_kwh[self.last] - self.held_kwh[self.first]
+            <= self.allowed_kwh + self.beyond_kwh,
+        }
+
+    def update(self, arriving_kw: Array, boundaries_h: Array, past: TierPast) -> None:
+        """Sets what each window leaves, in kWh; what was lost beyond it before now cannot be brought back, then it leaves nothing."""
+        arrived = np.r_[0.0, np.cumsum(arriving_kw * np.diff(boundaries_h))]
+        before_h = np.maximum(0.0, self.kind.tier_window_h - boundaries_h[self.last])
+        whole = arrived[self.last] - arrived[self.first] + np.interp(before_h, past.hours, past.arrived_kwh)
+        left = (self.kind.tier_loss or 0.0) * whole - np.interp(before_h, past.hours, past.held_kwh)
+        self.allowed_kwh.value = np.maximum(left, 0.0)
+
+
 class ClusterBlock:
     """IT power = demand - deferred + recovered - throttled, within the rating. `boundary_after_lag(boundary, hours)` finds the
-    boundary a deadline earlier."""
+    boundary a deadline earlier, `boundary_before_lag` the one where a tier's window begins."""
 
     def __init__(
-        self, cluster: Cluster, duration_h: cp.Parameter, checkpoints: Sequence[int], boundary_after_lag: Callable[[int, float], int]
+        self,
+        cluster: Cluster,
+        duration_h: cp.Parameter,
+        checkpoints: Sequence[int],
+        boundary_after_lag: Callable[[int, float], int],
+        boundary_before_lag: Callable[[int, float], int],
     ) -> None:
         n = duration_h.size
         self.cluster = cluster
@@ -120,15 +154,37 @@ class ClusterBlock:
         self.throttleable_kw = {name: cp.Parameter(n, nonneg=True) for name in throttled}
         waiting_kw = sum((b.defer_kw - b.recover_kw for b in self.deferrable.values()), start=cp.Constant(np.zeros(n)))
         lost_kw = sum(self.throttle_kw.values(), start=cp.Constant(np.zeros(n)))
+        self.tiers = {
+            name: TierRule(
+                k,
+                self._held_kw(name, n),
+                duration_h,
+                [
+                    (a, b)
+                    for b in checkpoints
+                    for a in sorted({boundary_before_lag(b, k.tier_window_h), boundary_after_lag(b, k.tier_window_h)})
+                ],
+            )
+            for name, k in cluster.classes.items()
+            if k.tier_loss is not None
+        }
         self.cost = sum((b.cost for b in self.deferrable.values()), start=cp.Constant(0.0)) + sum(
             (k.throttle_price_per_kwh * (duration_h @ self.throttle_kw[name]) for name, k in throttled.items()), start=cp.Constant(0.0)
         )
+        self.cost = sum((rule.cost for rule in self.tiers.values()), start=self.cost)
         self.constraints = {
             "serves what is not held back": self.power_kw == self.demand_kw - waiting_kw - lost_kw,
             "stays within the rating": self.power_kw <= cluster.rating_kw,
             **{f"{name}: throttles at most what arrives": self.throttle_kw[name] <= self.throttleable_kw[name] for name in throttled},
             **{f"{name}: {rule}": c for name, b in self.deferrable.items() for rule, c in b.constraints.items()},
+            **{f"{name}: {rule}": c for name, b in self.tiers.items() for rule, c in b.constraints.items()},
         }
+
+    def _held_kw(self, name: str, n: int) -> cp.Expression:
+        """What a class does not do of what arrives, less what it makes up."""
+        waiting = self.deferrable.get(name)
+        throttled = self.throttle_kw.get(name, cp.Constant(np.zeros(n)))
+        return throttled if waiting is None else throttled + waiting.defer_kw - waiting.recover_kw
 
     def update(
         self,
@@ -138,8 +194,10 @@ class ClusterBlock:
         recovery_price_per_kwh: float,
         waiting_price_per_kwh: Array,
         settle_h: float,
+        tier_past: Mapping[str, TierPast] | None = None,
     ) -> None:
-        """Sets the demand of the cluster (split by class shares above idle), the measured backlog and its prices."""
+        """Sets the demand of the cluster (split by class shares above idle), the measured backlog and its prices, and what of each tier was
+        used before now."""
         self.demand_kw.value = np.clip(demand_kw, self.cluster.idle_kw, self.cluster.rating_kw)
         dynamic_kw = self.demand_kw.value - self.cluster.idle_kw
         for name, parameter in self.throttleable_kw.items():
@@ -147,3 +205,5 @@ class ClusterBlock:
         for name, block in self.deferrable.items():
             share_kw = self.cluster.classes[name].share * dynamic_kw
             block.update(share_kw, backlog.get(name), boundaries_h, recovery_price_per_kwh, waiting_price_per_kwh, settle_h)
+        for name, rule in self.tiers.items():
+            rule.update(self.cluster.classes[name].share * dynamic_kw, boundaries_h, (tier_past or {}).get(name, NO_PAST))

@@ -40,6 +40,8 @@ class WorkloadClass:
     defer_price_per_kwh: float | None
     drop_price_per_kwh: float | None
     deadline_h: float | None
+    tier_loss: float | None = None  # of what arrives within any `tier_window_h` hours, the most that may be missing at their end
+    tier_window_h: float = 6.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,18 @@ class ClassState:
     demand_kw: float
     backlog_kwh: float
     due_kwh: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class TierPast:
+    """What a class got to do and did not do before now: over the last `hours` (rising from 0) in all."""
+
+    hours: tuple[float, ...]
+    arrived_kwh: tuple[float, ...]
+    held_kwh: tuple[float, ...]
+
+
+NO_PAST = TierPast((0.0,), (0.0,), (0.0,))
 
 
 @dataclass(frozen=True, slots=True)
