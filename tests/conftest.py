@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from ems.journal.journal import Journal
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 ALLOWED_SKIPS = CHECKOUT / "tests" / "allowed_skips"
 
@@ -15,6 +17,9 @@ PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("fixed", derandomize=True, **PATIENT)
 settings.register_profile("random", derandomize=False, max_examples=1000, **PATIENT)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
+# A disk that is busy with other tests takes its time: only the patience that a test itself states ends sooner.
+Journal.flush.__defaults__ = Journal.close.__defaults__ = (60.0,)
 
 
 @pytest.fixture(scope="session")

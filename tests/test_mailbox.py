@@ -80,7 +80,7 @@ def test_a_writer_that_holds_the_file_delays_a_post_by_the_busy_time_only(mailbo
     other.execute("begin immediate")
     began = time.perf_counter()
     assert send(mailbox, "snapshot", 1) is None
-    assert time.perf_counter() - began < 0.5
+    assert time.perf_counter() - began < 3.0  # SQLite itself would wait for five seconds
     assert "not sent" in mailbox.notes[-1]
     other.execute("rollback")
     assert send(mailbox, "snapshot", 2) is not None

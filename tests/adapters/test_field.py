@@ -47,7 +47,7 @@ def clock() -> Clock:
     return Clock.starting_at(START, SPEED)
 
 
-async def until(is_true: Callable[[], bool], within_s: float = 20.0) -> None:
+async def until(is_true: Callable[[], bool], within_s: float = 90.0) -> None:
     ends = time.monotonic() + within_s
     while not is_true():
         assert time.monotonic() < ends, "it did not become true in time"
@@ -174,8 +174,7 @@ async def test_a_write_acknowledged_but_not_applied_is_reported_and_tried_again(
             field.apply([setpoint("hall-a", "power_cap_kw", 500.0)], True)
             return field.image(clock.now()).problems.get("hall-a", "")
 
-        await until(lambda: "acknowledged but not applied" in problem())
-        assert "told 500, reads back 0" in problem()
+        await until(lambda: all(words in problem() for words in ("acknowledged but not applied", "told 500, reads back 0")))
         plant.servers["hall-a"].fault = None
         await until(lambda: problem() == "")
         assert plant.values["hall-a"]["power_cap_kw"] == 500.0

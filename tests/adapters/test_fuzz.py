@@ -43,7 +43,7 @@ async def trial(frames: int, seed: int, deadline_s: float) -> tuple[int, int, in
 
     believed = errors = 0
     async with fake_device(script) as port:
-        link = Link("127.0.0.1", port, random.Random(seed), deadline_s=deadline_s, backoff_s=(0.0, 0.0))
+        link = Link("127.0.0.1", port, random.Random(seed), deadline_s=deadline_s, connect_s=20.0, backoff_s=(0.0, 0.0))
         while sent < frames:
             try:
                 values = await link.read(1, "holding", 40, COUNT)

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from adapters.modbus.link import Link, NotConnected, Refusal
+from ems.app.ports import PortRow
 from ems.errors import DeviceLied, DeviceSilent, FieldError
 from tests.adapters.fake_device import Request, Script, fake_device, frame, good_answer, honest, registers
 
@@ -173,8 +174,8 @@ async def test_a_write_is_sent_once_even_when_nothing_comes_back():
 async def test_an_absent_device_is_tried_less_and_less_often_and_found_again(monkeypatch: pytest.MonkeyPatch):
     wall_s = [0.0]
     monkeypatch.setattr("adapters.modbus.link.time.monotonic", lambda: wall_s[0])
-    async with fake_device(honest) as port:
-        pass  # the port is free again
+    row = PortRow()  # nobody else listens there meanwhile
+    port = row.base
     link = link_to(port)
     attempts = 0
     for k in range(100):
@@ -187,6 +188,7 @@ async def test_an_absent_device_is_tried_less_and_less_often_and_found_again(mon
         wall_s[0] += 0.2
         assert await link.read(1, "holding", 500, 2) == [500, 501]
         link.close()
+    row.let_go()
 
 
 async def test_one_question_at_a_time_per_connection():
@@ -208,18 +210,21 @@ async def test_one_question_at_a_time_per_connection():
 
 
 async def test_a_cancelled_question_leaves_no_answer_behind():
+    is_asked, go_on = asyncio.Event(), asyncio.Event()
+
     async def late(request: Request, writer: asyncio.StreamWriter) -> None:
-        if request.number == 1:
-            await asyncio.sleep(0.05)
+        is_asked.set()
+        await go_on.wait()
         writer.write(good_answer(request))
 
     async with fake_device(late) as port:
         link = link_to(port)
         task = asyncio.create_task(link.read(1, "holding", 10, 2))
-        await asyncio.sleep(0.02)
+        await asyncio.wait_for(is_asked.wait(), PATIENT_S)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        go_on.set()
         assert await eventually(link, 500, 2) == [500, 501]
         assert link.generation == 2
         link.close()
@@ -247,7 +252,7 @@ async def test_no_single_wrong_byte_before_the_data_makes_a_wrong_value():
         writer.write(bytes(data))
 
     async with fake_device(corrupt) as port:
-        link = Link("127.0.0.1", port, random.Random(3), deadline_s=0.03, backoff_s=(0.001, 0.002))
+        link = Link("127.0.0.1", port, random.Random(3), deadline_s=0.03, connect_s=PATIENT_S, backoff_s=(0.001, 0.002))
         outcomes = {"right": 0, "error": 0}
         while sum(outcomes.values()) < 45:
             try:
@@ -273,7 +278,7 @@ async def test_an_answer_of_the_connection_before_never_fits_a_question_of_the_n
             writer.write(good_answer(request))
 
     async with fake_device(script) as port:
-        link = Link("127.0.0.1", port, random.Random(3), deadline_s=PATIENT_S, backoff_s=(0.0, 0.0))
+        link = Link("127.0.0.1", port, random.Random(3), deadline_s=PATIENT_S, connect_s=PATIENT_S, backoff_s=(0.0, 0.0))
         for _ in range(4):
             with pytest.raises(DeviceSilent):
                 await link.read(1, "holding", 40, 4)

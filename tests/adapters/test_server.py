@@ -52,7 +52,7 @@ def write_request(tid: int, address: int, values: list[int]) -> bytes:
     return struct.pack(">HHHB", tid, 0, len(body) + 1, 3) + body
 
 
-async def answers(port: int, data: bytes, count: int, within_s: float = 1.0) -> list[tuple[int, bytes]]:
+async def answers(port: int, data: bytes, count: int, within_s: float = 60.0) -> list[tuple[int, bytes]]:
     """The first `count` answers to raw bytes, as (transaction, function and data)."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(data)
@@ -79,7 +79,7 @@ async def test_a_request_in_pieces_is_answered(server: PageServer):
         writer.write(bytes([byte]))
         await writer.drain()
         await asyncio.sleep(0.001)
-    assert (await asyncio.wait_for(reader.readexactly(11), 1.0))[-2:] == struct.pack(">H", 4102)
+    assert (await asyncio.wait_for(reader.readexactly(11), 60.0))[-2:] == struct.pack(">H", 4102)
     writer.close()
 
 

@@ -66,7 +66,7 @@ def test_every_address_of_the_page_lies_where_the_models_put_the_point():
 
 async def test_their_client_scans_our_device_and_reads_the_same_values(battery: Battery):
     def scan() -> dict[Any, Any]:
-        with_device = sunspec.SunSpecModbusClientDeviceTCP(slave_id=1, ipaddr="127.0.0.1", ipport=battery.server.port, timeout=2)
+        with_device = sunspec.SunSpecModbusClientDeviceTCP(slave_id=1, ipaddr="127.0.0.1", ipport=battery.server.port, timeout=60)
         try:
             with_device.scan()
             found = {"models": [m for m in with_device.models if isinstance(m, int)]}
@@ -96,7 +96,7 @@ async def test_their_client_scans_our_device_and_reads_the_same_values(battery: 
 
 async def test_their_client_arms_a_setpoint_with_its_reversion_timer(battery: Battery):
     def dispatch() -> None:
-        device = sunspec.SunSpecModbusClientDeviceTCP(slave_id=1, ipaddr="127.0.0.1", ipport=battery.server.port, timeout=2)
+        device = sunspec.SunSpecModbusClientDeviceTCP(slave_id=1, ipaddr="127.0.0.1", ipport=battery.server.port, timeout=60)
         try:
             device.scan()
             control = device.models[704][0]
@@ -115,7 +115,7 @@ async def test_their_client_arms_a_setpoint_with_its_reversion_timer(battery: Ba
 
 async def test_a_setpoint_has_no_effect_before_the_function_is_enabled(battery: Battery):
     def write_only() -> None:
-        device = sunspec.SunSpecModbusClientDeviceTCP(slave_id=1, ipaddr="127.0.0.1", ipport=battery.server.port, timeout=2)
+        device = sunspec.SunSpecModbusClientDeviceTCP(slave_id=1, ipaddr="127.0.0.1", ipport=battery.server.port, timeout=60)
         try:
             device.scan()
             device.models[704][0].WSet.cvalue = 250_000

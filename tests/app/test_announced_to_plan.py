@@ -31,7 +31,7 @@ class Running:
 
     def __init__(self, folder: Path) -> None:
         self.state, self.now = StateDir(folder), NOON
-        self.site = demo_site()
+        self.site = demo_site(plan={"budget_s": 300})  # of a machine that runs other tests
         RunFile(self.site, {}, Mode.CONTROL, "", 0, "").save(self.state.site)
         self.set_clock()
         self.mailbox = Mailbox(self.state.mailbox)

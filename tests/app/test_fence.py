@@ -65,7 +65,7 @@ async def test_the_link_asks_before_the_frame_goes_out_and_sends_nothing_when_to
         await honest(request, writer)
 
     async with fake_device(script) as port:
-        link = Link("127.0.0.1", port, random.Random(3), deadline_s=20.0)
+        link = Link("127.0.0.1", port, random.Random(3), deadline_s=20.0, connect_s=20.0)
         link.may_write = lambda: False
         with pytest.raises(NotInCharge):
             await link.write(1, 10, [1, 2])

@@ -49,7 +49,7 @@ async def served(path: Path) -> AsyncIterator[Served]:
 
     server = PageServer(page, lambda: values, write)
     await server.start()
-    link = Link(server.host, server.port, random.Random(1), deadline_s=20.0)
+    link = Link(server.host, server.port, random.Random(1), deadline_s=20.0, connect_s=20.0)
     yield Served(page, server, Device("it", page, link, server.unit_id, LEASE_S, Clock.real()), link, values, told)
     link.close()
     await server.stop()

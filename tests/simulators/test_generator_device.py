@@ -221,7 +221,7 @@ async def served(tmp_path: Path) -> AsyncIterator[tuple[PlantServer, HandClock]]
 
 async def test_a_machine_is_requested_and_loaded_over_the_wire_and_lapses_there(served: tuple[PlantServer, HandClock]) -> None:
     server, clock = served
-    wire = Link("127.0.0.1", server.servers["gas-1"].port, Random(0), deadline_s=20.0)
+    wire = Link("127.0.0.1", server.servers["gas-1"].port, Random(0), deadline_s=20.0, connect_s=20.0)
     device = Device("gas-1", load_page("generic-generator"), wire, 1, 75.0, clock)
     await device.poll()
     assert device.readings["mode"].value == 0.0 and device.readings["available_kw"].value == pytest.approx(400.0)
@@ -242,7 +242,7 @@ async def test_a_machine_is_requested_and_loaded_over_the_wire_and_lapses_there(
 
 async def test_the_ceiling_of_a_pv_plant_is_set_over_the_wire(served: tuple[PlantServer, HandClock]) -> None:
     server, clock = served
-    wire = Link("127.0.0.1", server.servers["pv-1"].port, Random(0), deadline_s=20.0)
+    wire = Link("127.0.0.1", server.servers["pv-1"].port, Random(0), deadline_s=20.0, connect_s=20.0)
     device = Device("pv-1", load_page("generic-pv-plant"), wire, 1, 75.0, clock)
     await device.poll()
     assert (device.readings["available_kw"].value or 0.0) > 60.0

@@ -46,7 +46,7 @@ class Rig:
         self.desk = desk_on(folder / "programs.db", World())
         self.mailbox = Mailbox(folder / "mailbox.db", busy_ms=2000)
         self.gateway = GatewayDesk.started(FILE, SITE, self.desk, self.mailbox, lambda: self.now)
-        self.link = Link("127.0.0.1", self.gateway.server.port, random.Random(1), deadline_s=20.0)
+        self.link = Link("127.0.0.1", self.gateway.server.port, random.Random(1), deadline_s=20.0, connect_s=20.0)
 
     def step(self, after: timedelta = SECOND, import_kw: float = 850.0) -> None:
         self.now += after

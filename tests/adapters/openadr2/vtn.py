@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import io
 import logging
-import socket
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +15,8 @@ from openleadr import OpenADRServer
 from openleadr.objects import ActivePeriod
 from openleadr.service import VTNService
 
+from ems.app.ports import PortRow
+
 VEN_ID, REGISTRATION = "ven-1", "reg-1"
 HOUR = timedelta(hours=1)
 
@@ -24,8 +25,8 @@ class Vtn:
     """Runs from `with` to its end; `restart` forgets everything, as its memory does."""
 
     def __init__(self, **tls: Any) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self._row = PortRow()  # nobody else takes the port, also while the server restarts
+        self.port = self._row.base
         self.tls = tls
         self.opts: list[tuple[str, str]] = []
         self.rows: list[tuple[datetime, float]] = []
@@ -46,7 +47,8 @@ class Vtn:
     def __exit__(self, *_: object) -> None:
         self._do(self.server.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(60)
+        self._row.let_go()
         for name in ("ven_lookup", "fingerprint_lookup"):
             if hasattr(VTNService, name):
                 delattr(VTNService, name)
@@ -142,7 +144,7 @@ class Vtn:
         self.opts.append((event_id, opt_type))
 
     def _do(self, what: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(what, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(what, self._loop).result(60)
 
 
 def e_id(event: Any) -> str:

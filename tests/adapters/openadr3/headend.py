@@ -72,6 +72,7 @@ def head_end(profile: str = "3.1", **tls: Any) -> Iterator[HeadEnd]:
     vtn = Vtn([BUSINESS, SITE], lambda: time[0], profile)
     with AppServer(vtn.app, **tls) as server:
         business = OpenADRClient(server.url)
+        business._http.timeout = 60.0  # this machine may be busy
         business.fetch_token(BUSINESS.id, BUSINESS.secret)
         try:
             yield HeadEnd(vtn, server, business, time)

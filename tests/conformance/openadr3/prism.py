@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from ems.app.ports import PortRow
+
 PACKAGE = "@stoplight/prism-cli@5.14.2"
 CHECKOUT = Path(__file__).resolve().parents[3]
 FOLDER = CHECKOUT / ".venv" / "prism"
@@ -50,8 +52,8 @@ def program() -> Path:
 def prism(mode: str, description: Path, upstream: str = "") -> Iterator[str]:
     """A running Prism's URL. `mock` answers requests itself and refuses what the description does not allow; `proxy` hands them on and
     names what breaks it, in either direction, in a header."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    row = PortRow()  # nobody else takes the port
+    port = row.base
     argv = [str(program()), mode, "-h", "127.0.0.1", "-p", str(port), str(description), *([upstream] if upstream else [])]
     process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -59,11 +61,12 @@ def prism(mode: str, description: Path, upstream: str = "") -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
+        row.let_go()
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    give_up_at = time.perf_counter() + 30
+    give_up_at = time.perf_counter() + 90
     while time.perf_counter() < give_up_at and process.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port), 0.2).close()
