@@ -121,6 +121,7 @@ def test_the_book_counts_what_plans_held_back_until_the_next_one_and_nothing_twi
         split.add(plan, MONDAY + timedelta(hours=hours))
     a, b = (book.past(at)["hall-a"]["batch"] for book in (whole, split))
     assert (a.arrived_kwh[-1], a.held_kwh[-1]) == pytest.approx((b.arrived_kwh[-1], b.held_kwh[-1]))
+    assert b.hours == pytest.approx((0.0, 2.5, 8.0, 11.0))
     work = plan.classes["hall-a"]["batch"]
     held = np.array(work.throttle_kw) + np.array(work.defer_kw) - np.array(work.recover_kw)
     at_h = np.r_[0.0, np.cumsum(plan.duration_h)]
