@@ -163,6 +163,13 @@ _ROWS: tuple[tuple[str, Severity, str, str, str], ...] = (
         "Check network and device; it is tried again by itself.",
     ),
     (
+        "lock-out",
+        M,
+        r"locked out",
+        "The device is locked out by its key or breaker: a person works on it, and nothing is written to it.",
+        "Nothing, until the person who holds the key hands it back.",
+    ),
+    (
         "local",
         N,
         r"in LOCAL",

@@ -46,11 +46,18 @@ class Commissioning:
         return ""
 
     def step(
-        self, image: SiteImage, state: SiteState, obligations: Sequence[Obligation], limit_kw: float, modes: Mapping[str, Mode]
+        self,
+        image: SiteImage,
+        state: SiteState,
+        obligations: Sequence[Obligation],
+        limit_kw: float,
+        modes: Mapping[str, Mode],
+        is_disturbed: bool = False,
     ) -> Setpoint | None:
-        """Brings the trust of every device up to date and the running test one cycle further; what that one wants written."""
+        """Brings the trust of every device up to date and the running test one cycle further; what that one wants written. `is_disturbed`:
+        the grid is, or was a moment ago."""
         self.reports = []
-        self.trust.update(image, modes)
+        self.trust.update(image, modes, is_disturbed)
         test = self.test
         if test is None:
             return None

@@ -34,7 +34,7 @@ from ems.dispatch.setpoint import Setpoint
 from ems.dispatch.trend import ClusterTrend, DemandTrend
 from ems.dispatch.turns import Turns
 from ems.errors import EmsError
-from ems.guard.ceilings import OVER_CAP, Ceilings
+from ems.guard.ceilings import OVER_CAP, Ceilings, InForce
 from ems.guard.correction import Correction
 from ems.guard.degraded import Degraded, Facts, Standing
 from ems.guard.exposure import exposure
@@ -117,7 +117,7 @@ class Controller:
         self._ramp_ceiling_kw = 0.0
         self.obligations: dict[str, Obligation] = {}
         self.plausible = Plausible(site)
-        self.response, self.ceilings = Response(site), Ceilings(site)
+        self.response, self.ceilings, self.in_force = Response(site), Ceilings(site), InForce(site)
         self.correction, self.unanswered = Correction(), Unanswered()
         self._over_kw = 0.0  # measured import above the highest limit of the last seconds
         self.limit_hold = PeakHold(max(ANSWERED_S, ANSWERED_CYCLES * site.control.cycle_s))
@@ -145,11 +145,14 @@ class Controller:
         advice = self.turns.settled(now, self._advise(rung, state, verdict, trends))
         setpoints = self._setpoints(rung, state, verdict, advice, trends)
         without_answer = _infeasible(verdict, state) or self._unanswered(rung, state, verdict)
-        withdraw = tuple(self.orders.modes) if rung.level is Level.L5 else ()
-        tested = self.commissioning.step(image, state, list(self.obligations.values()), verdict.limit_kw, self.orders.modes)
-        if tested is not None and not withdraw:
+        withdraw = tuple(a for a in self.orders.modes if a not in state.locked_out) if rung.level is Level.L5 else ()
+        is_disturbed = any(s.mode.storage == "idle" for s in observed.degraded)
+        known = list(self.obligations.values())
+        tested = self.commissioning.step(image, state, known, verdict.limit_kw, self.orders.modes, is_disturbed)
+        if tested is not None and rung.level is not Level.L5:
             setpoints = [*(s for s in setpoints if s.asset != tested.asset), tested]
-        written = () if withdraw else tuple(s for s in setpoints if self.orders.modes[s.asset] is Mode.CONTROL or s is tested)
+        handed = [s for s in setpoints if self.orders.modes[s.asset] is Mode.CONTROL or s is tested]
+        written = () if rung.level is Level.L5 else tuple(s for s in handed if s.asset not in state.locked_out)
         self._remember(written)
         return Decision(
             state=state,
@@ -164,7 +167,7 @@ class Controller:
             interval_kwh=self.billing.energy_kwh,
             month_peak_kw=self.billing.peak_kw,
             critical_kw=max(self.critical.buckets.values(), default=0.0),
-            is_healthy=not withdraw,
+            is_healthy=rung.level is not Level.L5,
             degraded=observed.degraded,
             exposure=exposure(self.site, verdict, self.last_storage, self.last_caps),
             runs=self.runs,
@@ -311,7 +314,7 @@ class Controller:
             interval_limit_kw=interval_kw,
             interval_source=interval_source,
             ramp_ceiling_kw=math.inf if ramp is None else self._rise(import_kw, ramp),
-            last_caps_kw=self.last_caps,
+            last_caps_kw=self.in_force.update(state, self.last_caps),
             last_storage_kw=self.last_storage,
             fixed_kw=self._not_handed_over(state),
             runs=self.runs,

@@ -1,6 +1,7 @@
 """Does a cluster stay under the cap it was told? One that draws more than any cap of the last seconds is named within five seconds.
 
 Nothing is taken from it: its power is counted as measured anyway, and what it draws above the limit is taken off the room (correction.py).
+And what may a cluster that cannot be heard still be capped at? At what it last showed, or was told since, until its lease has run out.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from ems.state.estimate import SiteState
 FOLLOWS_WITHIN = timedelta(seconds=3)
 CYCLES = 2
 OVER_CAP = " cap"  # ends the image key of a cluster that draws more than it was told
+ACTUATION_S = 2.0  # from the end of a workload's lease until its power is down
 SLACK, SLACK_KW = 0.02, 5.0  # of the rating, at least
 
 
@@ -46,3 +48,24 @@ class Ceilings:
             if self._over[cluster] >= CYCLES:
                 found[cluster + OVER_CAP] = f"told at most {most_kw:.0f} kW, draws {seen.power_kw:.0f} kW"
         return found
+
+
+class InForce:
+    """The caps that may be in force at clusters that cannot be heard."""
+
+    def __init__(self, site: Site) -> None:
+        lease_s = {c.id: site.links[c.id].lease_s if c.id in site.links else 0.0 for c in site.clusters}
+        self._lasts = {c: timedelta(seconds=s + ACTUATION_S) for c, s in lease_s.items()}
+        self._held: dict[str, tuple[datetime, float]] = {}  # when it was last heard, and the widest cap of then and since
+
+    def update(self, state: SiteState, told_kw: Mapping[str, float]) -> dict[str, float]:
+        """Takes the state and what every cluster was told a cycle ago; the widest caps that may still act, by cluster."""
+        widest = dict(told_kw)
+        for cluster, kw in told_kw.items():
+            shown_kw, held = state.clusters[cluster].cap_kw, self._held.get(cluster)
+            if shown_kw is not None:
+                self._held[cluster] = (state.now, max(shown_kw, kw))
+            elif held is not None and state.now - held[0] <= self._lasts[cluster]:
+                widest[cluster] = max(held[1], kw)
+                self._held[cluster] = (held[0], widest[cluster])
+        return widest

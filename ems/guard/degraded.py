@@ -165,7 +165,13 @@ def _planner_hostile(site: Site, facts: Facts) -> Seen | None:
 def _local(site: Site, facts: Facts) -> Seen | None:
     state = facts.state
     parts = (state.batteries, state.upses, state.clusters, state.generators, state.renewables)
-    return _said(", ".join(f"{k} in LOCAL" for part in parts for k, device in part.items() if device.is_local))
+    local = [k for part in parts for k, device in part.items() if device.is_local and k not in state.locked_out]
+    return _said(", ".join(f"{k} in LOCAL" for k in local))
+
+
+def _lock_out(site: Site, facts: Facts) -> Seen | None:
+    """Whoever is locked out gets no write at all (control/controller.py) and lapses; for the rest it is as one in LOCAL."""
+    return _said(", ".join(f"{k} locked out" for k in sorted(facts.state.locked_out)))
 
 
 # The ladder answers to a plan that is lost or hostile (control/controller.py), the limits to a source that is not heard (heartbeat.py), and
@@ -182,6 +188,7 @@ MODES = (
     Mode("limit source lost", _limit_source_lost),
     Mode("planner hostile", _planner_hostile, hold_s=300.0),
     Mode("plan lost", _plan_lost),
+    Mode("lock-out", _lock_out),
     Mode("local", _local),
 )
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ems.guard.ceilings import ACTUATION_S
 from ems.guard.guard import Verdict
 from ems.site.model import Site
 
-ACTUATION_S = 2.0  # from the end of a workload's lease until its power is down
 NOTHING_KW = 1.0
 
 

@@ -49,7 +49,7 @@ class Observed:
     interval_limit_kw: float  # what limits on longer windows leave now; infinite when there are none
     interval_source: str
     ramp_ceiling_kw: float  # highest import the ramp limit allows now; infinite when there is none
-    last_caps_kw: Mapping[str, float]  # as last sent: may still be on their way
+    last_caps_kw: Mapping[str, float]  # as last sent: may still be on their way; of a silent cluster all that may still act
     last_storage_kw: Mapping[str, float]  # likewise
     fixed_kw: Mapping[str, float]  # assets that are not handed over while others are: the power they are counted at
     runs: Mapping[str, GeneratorRun] = field(default_factory=dict)  # per generator

@@ -20,6 +20,7 @@ from ems.state.image import SiteImage
 
 STRIKES = 3  # disobediences after which a device is quarantined
 STRIKES_WITHIN = timedelta(hours=4)
+SURE_AFTER = timedelta(seconds=3)  # devices may feel a disturbance of the grid before it is seen
 ONE_EPISODE = timedelta(seconds=60)  # what comes and goes within it is one disobedience
 LONG_EPISODE = timedelta(minutes=10)  # one that lasts counts again
 TOLD = "told "  # in the words of every disobedience, of the field as of response.py
@@ -66,6 +67,7 @@ class Record:
     proof: Proof | None = None
     quarantine: str = ""  # why, "" when it is not
     strikes: deque[datetime] = field(default_factory=deque)
+    charge: tuple[datetime, str] | None = None  # a strike to be, and its words
     is_disobeying: bool = False
 
 
@@ -77,12 +79,14 @@ class TrustBook:
         self.records = {asset: Record() for asset in site.links}
         self.changes: list[Change] = []  # of the last update
 
-    def update(self, image: SiteImage, modes: Mapping[str, Mode]) -> None:
-        """Takes one image, what does not follow named in its problems."""
+    def update(self, image: SiteImage, modes: Mapping[str, Mode], is_disturbed: bool = False) -> None:
+        """Takes one image, what does not follow named in its problems. While the grid is disturbed nobody disobeys: a device that trips at
+        an outage, or comes back as it was delivered, does what it must."""
         self.changes = []
         for asset, record in self.records.items():
             problem = image.problems.get(asset, "")
-            self._count(record, problem, image.now)
+            record.charge = None if is_disturbed else record.charge
+            self._count(record, "" if is_disturbed else problem, image.now)
             state, cause = self._judged(asset, record, image, problem, modes.get(asset))
             if state is not record.state:
                 self.changes.append(Change(asset, record.state, state, cause))
@@ -97,6 +101,7 @@ class TrustBook:
         if asset in self.records:
             self.records[asset].quarantine = ""
             self.records[asset].strikes.clear()
+            self.records[asset].charge = None
 
     def prove(self, asset: str, proof: Proof) -> None:
         """Takes the result of a self-test: a pass ends a quarantine, a failure is kept until the next test."""
@@ -123,16 +128,20 @@ class TrustBook:
                 record.strikes = deque(map(datetime.fromisoformat, kept["strikes"]))
 
     def _count(self, record: Record, problem: str, now: datetime) -> None:
-        """A strike is the beginning of a disobedience, or ten minutes of it."""
+        """A strike is the beginning of a disobedience, or ten minutes of it, once nothing has excused it for three seconds."""
         is_disobeying = TOLD in problem
         lasts = bool(record.strikes) and now - record.strikes[-1] >= LONG_EPISODE
         begins, record.is_disobeying = is_disobeying and (lasts or not record.is_disobeying), is_disobeying
         while record.strikes and now - record.strikes[0] > STRIKES_WITHIN:
             record.strikes.popleft()
         if begins and not record.quarantine and (not record.strikes or now - record.strikes[-1] > ONE_EPISODE):
-            record.strikes.append(now)
+            record.charge = record.charge or (now, problem)
+        if record.charge is not None and now - record.charge[0] >= SURE_AFTER:
+            begun_at, words = record.charge
+            record.strikes.append(begun_at)
+            record.charge = None
             if len(record.strikes) >= STRIKES:
-                record.quarantine = f"{STRIKES} times within {STRIKES_WITHIN.total_seconds() / 3600.0:.0f} h, last {problem}"
+                record.quarantine = f"{STRIKES} times within {STRIKES_WITHIN.total_seconds() / 3600.0:.0f} h, last {words}"
 
     def _judged(self, asset: str, record: Record, image: SiteImage, problem: str, mode: Mode | None) -> tuple[Trust, str]:
         if record.quarantine:

@@ -23,6 +23,7 @@ from ems.state.image import SiteImage
 
 PartState = BatteryState | UpsState | ClusterState | CoolingState | GeneratorState | RenewableState
 UNBALANCED = 0.1  # of the import limit: a larger difference between meter and devices means that one of them lies
+LOCKED_OUT = 2.0  # of `is_local`: 0 remote, 1 in the hands of a person, 2 locked out
 SILENT_LOAD_MARGIN = 0.05  # of nameplate, added to what the parent meter leaves for a silent load
 
 
@@ -42,6 +43,7 @@ class SiteState:
     assumed: tuple[str, ...]
     generators: dict[str, GeneratorState] = field(default_factory=dict)
     renewables: dict[str, RenewableState] = field(default_factory=dict)
+    locked_out: frozenset[str] = frozenset()  # by a key, or a breaker that is racked out: a person may have his hands in it
 
     @property
     def generation_kw(self) -> float:
@@ -115,6 +117,7 @@ def estimate_state(site: Site, image: SiteImage, residual_kw: float | None) -> S
         assumed=tuple(assumed),
         generators=generators,
         renewables=renewables,
+        locked_out=frozenset(a for a in site.links if image.value(a, "is_local", site.control.stale_after_s) == LOCKED_OUT),
     )
 
 

@@ -64,7 +64,7 @@ CASES = {
         "hostile",
         [Fault(60.0, "ignores", "hall-a", 120.0)],
     ),
-    "30 a hall that keeps its cap though it acknowledges a lower one, the meter frozen and nothing left in storage": (
+    "30 a hall keeps its cap though it acknowledges a lower one, the meter frozen and storage empty": (
         Setting(1, 1050.0, "honest", 1.6, 172800.0 + 78300.0, 0.05, EMPTY),
         "honest",
         [Fault(387.0, "frozen meter", "poc", 100.0), Fault(393.0, "deaf", "hall-a", 45.0)],
@@ -73,6 +73,15 @@ CASES = {
         Setting(105, 1050.0, "honest", 1.3, 151200.0, 0.05, {"point_of_connection": {"ramp_limit_kw_per_min": 300.0}}),
         "honest",
         [Fault(36.0, "silent", "hall-a", 53.64), Fault(47.0, "swapped", "poc", 26.34)],
+    ),
+    "33 a battery that another master writes twice, and that trips as the grid goes away": (
+        LIMITED,
+        "honest",
+        [
+            Fault(30.0, "other_master", "bess-1", 12.0, 1.0),
+            Fault(110.0, "other_master", "bess-1", 12.0, 1.0),
+            Fault(190.0, "grid outage", "site", 20.0),
+        ],
     ),
     "22 a frozen meter": (LIMITED, "honest", [Fault(60.0, "frozen meter", "poc", 80.0)]),
 }

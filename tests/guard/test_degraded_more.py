@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,12 @@ import pytest
 from ems.control.controller import Controller
 from ems.control.ladder import Level
 from ems.guard.heartbeat import RETURN, Sources
+from ems.messages import Order, OrderKind
 from ems.plan.plan import encode_plan
+from ems.reading import Reading
 from ems.site.load import load_site
 from ems.site.model import Site
+from ems.state.image import SiteImage
 from tests.control.loop import START, Loop, demo_site, even
 from tests.control.plans import flat_plan
 
@@ -135,6 +139,29 @@ def test_a_device_in_local_is_named(device: str):
     assert f"degraded: local: {device} in LOCAL" in loop.decisions[-1].alarms
     loop.run(45, lambda k: BUSY)
     assert names(loop) == []
+
+
+def locked_out(image: SiteImage, device: str) -> SiteImage:
+    """The image with the device locked out by its key."""
+    readings = {**image.readings[device], "is_local": Reading(2.0, image.now)}
+    return replace(image, readings={**image.readings, device: readings})
+
+
+@pytest.mark.parametrize("device", ["bess-1", "ups-1", "hall-a"])
+def test_a_device_that_is_locked_out_is_named_and_nothing_is_written_to_it(device: str):
+    loop = Loop(demo_site(), "capped")
+    loop.run(20, lambda k: BUSY)
+    assert device in {s.asset for s in loop.decisions[-1].written}
+    image = loop.field.image
+    loop.field.image = lambda now: locked_out(image(now), device)  # type: ignore[method-assign]
+    loop.run(3, lambda k: BUSY)
+    assert names(loop) == ["lock-out"] and f"degraded: lock-out: {device} locked out" in loop.decisions[-1].alarms
+    assert loop.run(30, lambda k: BUSY).over_s == 0.0
+    stop = ("order", Order(OrderKind.STOP, "all", "Ada", "drill", loop.now).encode())
+    loop.run(70, lambda k: BUSY, lambda k: [stop] if k == 0 else ())
+    assert loop.decisions[-1].rung.level is Level.L5
+    for decision in loop.decisions[20:]:
+        assert device not in {s.asset for s in decision.written} | set(decision.withdraw)
 
 
 def water_loop() -> Loop:

@@ -63,6 +63,18 @@ def test_the_third_disobedience_in_four_hours_is_quarantine_and_only_a_person_en
     assert state_after(again, [(3002, "")]) is Trust.ACTIVE and not again.quarantined()
 
 
+@pytest.mark.parametrize("seen_after_s", [0.0, 2.0, 30.0])
+def test_a_device_that_trips_as_the_grid_goes_away_has_not_disobeyed(seen_after_s: float):
+    """Campaign, whole days of seeds 3 and 4: twice disobedient, then an outage, and the battery was given up."""
+    book = TrustBook(SITE)
+    state_after(book, [(0, TOLD), (5, ""), (100, TOLD), (105, "")])
+    for k in range(60):
+        book.update(image(200.0 + k, TOLD), CONTROL, is_disturbed=k >= seen_after_s)
+    is_given_up = seen_after_s > 3.0  # then it was disobedient before
+    assert bool(book.quarantined()) is is_given_up
+    assert len(book.records["bess-1"].strikes) == (3 if is_given_up else 2)
+
+
 def test_what_flickers_within_a_minute_is_one_disobedience_and_old_ones_are_forgotten():
     book = TrustBook(SITE)
     assert state_after(book, [(k, TOLD if k % 2 else "") for k in range(50)]) is Trust.SUSPECT
@@ -73,7 +85,7 @@ def test_what_flickers_within_a_minute_is_one_disobedience_and_old_ones_are_forg
 def test_a_disobedience_that_does_not_end_is_quarantine_after_twenty_minutes():
     book = TrustBook(SITE)
     assert state_after(book, [(float(k), TOLD) for k in range(1199)]) is Trust.SUSPECT
-    assert state_after(book, [(float(k), TOLD) for k in range(1199, 1202)]) is Trust.QUARANTINED
+    assert state_after(book, [(float(k), TOLD) for k in range(1199, 1205)]) is Trust.QUARANTINED
 
 
 def test_silence_and_doubt_beside_the_device_are_no_disobedience():
