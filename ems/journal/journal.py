@@ -63,6 +63,7 @@ class Journal:
         self._wake = threading.Condition()
         self._is_closing = False
         self._asked_at: float | None = None  # a commit was asked for and has not begun
+        self._asked_upto: int | None = None  # the last entry it was asked for; None: all that wait
         self._writing_since: float | None = None  # when the commit under way was asked for
         self._thread = self._begin()
 
@@ -94,9 +95,11 @@ class Journal:
         return self._given
 
     def commit(self) -> None:
-        """Asks for a commit of everything appended so far; returns at once."""
+        """Asks for a commit of everything appended so far; returns at once. What is appended after it waits for the next one: the entries
+        of a cycle become durable together, an order with the memory that it was taken."""
         with self._wake:
             self._asked_at = self._wall_s() if self._asked_at is None else self._asked_at
+            self._asked_upto = self._given
             self._wake.notify()
 
     def flush(self, timeout_s: float = 5.0) -> bool:
@@ -125,10 +128,12 @@ class Journal:
         self._db.close()
 
     def _turn(self) -> None:
-        """One commit of everything that waits."""
+        """One commit of everything that was asked for."""
         with self._wake:
-            waiting, self._waiting = self._waiting, []
-            self._writing_since, self._asked_at = self._asked_at, None
+            upto = self._given if self._asked_upto is None else self._asked_upto
+            waiting = [entry for entry in self._waiting if entry[0] <= upto]
+            self._waiting = self._waiting[len(waiting) :]
+            self._writing_since, self._asked_at, self._asked_upto = self._asked_at, None, None
         broken = self._pack_all(waiting)
         self._finish(self._write() or broken)
         self._commits += 1

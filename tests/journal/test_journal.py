@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -192,6 +193,28 @@ def test_a_late_commit_is_admitted_and_forgiven_after_one_in_time(tmp_path: Path
     journal.flush()
     assert journal.is_healthy
     journal.close()
+
+
+class ByHand(Journal):
+    """A journal whose disk comes to it when a test says so."""
+
+    def _begin(self) -> threading.Thread:
+        return threading.Thread()
+
+
+def test_a_commit_that_is_late_takes_nothing_of_the_next_cycle(tmp_path: Path):
+    """Half of a cycle must not be durable: an order without the memory that it was taken would be taken again after a kill."""
+    journal = ByHand(tmp_path / FILE_NAME, Stopwatch())
+    journal.append("cycle", NOON, {"n": 1})
+    journal.commit()
+    journal.append("order", NOON, {"n": 2})  # the next cycle is under way
+    journal._turn()
+    assert journal.durable == 1
+    journal.append("memory", NOON, {"n": 3})
+    journal.commit()
+    journal._turn()
+    journal._db.close()
+    assert journal.durable == 3 and [e.body["n"] for e in read_journal(tmp_path)] == [1, 2, 3]
 
 
 def failing(times: int) -> Callable[..., None]:
