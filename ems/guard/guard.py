@@ -34,7 +34,7 @@ from ems.state.estimate import SiteState
 WARM_K = 1.0  # above its commissioned supply a plant is catching up
 HOT_C = 42.0  # outdoor temperature where none is known
 SUPPLY_MARGIN_K = 0.3  # error of a supply temperature
-OVERDRAWN = 0.02  # of the rating: what a cluster may draw above its cap before it counts as not obeying
+OVERDRAWN = 0.005  # of the rating: what a cluster may draw above its cap before it counts with its power, and not with its cap
 WAITS_S = 5.0  # a replay with a longer step gives every device the time to have taken its cap within one
 EXPORT_MARGIN = 0.98  # of the load that storage may serve: meter error and the load's own steps
 
@@ -73,7 +73,7 @@ class Verdict:
     caps: dict[str, Envelope]
     carried_kw: dict[str, float]  # per UPS: the largest load its store can carry for the promised minutes now
     followers: dict[str, Envelope]  # what nobody commands: where cooling and fixed loads can be before the next answer
-    ceilings_kw: dict[str, float]  # per cluster: the highest cap that may be in force now, read back or last sent
+    ceilings_kw: dict[str, float]  # per cluster: the highest cap that may be in force now, or its power where it draws more
     confirmed_it_kw: float  # their sum
     overdrawn_kw: dict[str, float]  # per cluster that draws more than any cap it was given: its power
     storage_now_kw: dict[str, float]  # per store: the larger of the power measured and the power last sent
@@ -122,6 +122,8 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
     ceilings = {
         c.id: observed.fixed_kw.get(c.id, assumed_cap_kw(c, state.clusters[c.id], observed.last_caps_kw.get(c.id))) for c in site.clusters
     }
+    overdrawn = {c.id: state.clusters[c.id].power_kw for c in site.clusters if _is_overdrawn(c, state, ceilings[c.id])}
+    ceilings |= overdrawn
     confirmed_kw = sum(ceilings.values())
     high_kw, rule = _storage_high(site, state, room, confirmed_kw, source)
     return Verdict(
@@ -134,7 +136,7 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
         followers=_followers(site, state, confirmed_kw),
         ceilings_kw=ceilings,
         confirmed_it_kw=confirmed_kw,
-        overdrawn_kw={c.id: state.clusters[c.id].power_kw for c in site.clusters if _is_overdrawn(c, state, ceilings[c.id])},
+        overdrawn_kw=overdrawn,
         storage_now_kw=_storage_now(state, observed),
         storage_high_kw=high_kw,
         storage_high_rule=rule,
