@@ -77,6 +77,20 @@ def test_what_a_hall_draws_above_its_cap_the_other_hall_does_not_get():
     assert drawn["hall-a"] == obeying["hall-a"], "it is still told to obey"
 
 
+@pytest.mark.parametrize(("above_kw", "is_counted"), [(4.0, False), (8.0, True)])
+def test_a_hall_a_little_above_its_cap_counts_with_its_power_and_not_with_what_it_was_told(above_kw: float, is_counted: bool):
+    """Half a percent of 1,080 kW is 5.4 kW."""
+    loop = Loop(demo_site(1250.0))
+    loop.run(30, lambda k: {"hall-a": even(500.0), "hall-b": even(300.0)})
+    state, observed = loop.decisions[-1].state, observed_of(loop.site)
+    cap_kw = loop.decisions[-1].verdict.ceilings_kw["hall-a"]
+    hall = replace(state.clusters["hall-a"], power_kw=cap_kw + above_kw)
+    verdict = guard_site(loop.site, replace(state, clusters={**state.clusters, "hall-a": hall}), [], observed)
+    assert verdict.ceilings_kw["hall-a"] == pytest.approx(cap_kw + above_kw if is_counted else cap_kw)
+    assert verdict.confirmed_it_kw == pytest.approx(sum(verdict.ceilings_kw.values()))
+    assert ("hall-a" in verdict.overdrawn_kw) == is_counted
+
+
 def test_with_nothing_running_the_worst_losses_and_all_cooling_together_count():
     loop = Loop(demo_site())
     state = loop.cycle({"hall-a": even(0.0), "hall-b": even(0.0)}).state
