@@ -34,7 +34,7 @@ from ems.dispatch.setpoint import Setpoint
 from ems.dispatch.trend import ClusterTrend, DemandTrend
 from ems.dispatch.turns import Turns
 from ems.errors import EmsError
-from ems.guard.ceilings import OVER_CAP, Ceilings, InForce
+from ems.guard.ceilings import OVER_CAP, Ceilings, InForce, RecentCaps
 from ems.guard.correction import Correction
 from ems.guard.degraded import Degraded, Facts, Standing
 from ems.guard.exposure import exposure
@@ -118,6 +118,7 @@ class Controller:
         self.obligations: dict[str, Obligation] = {}
         self.plausible = Plausible(site)
         self.response, self.ceilings, self.in_force = Response(site), Ceilings(site), InForce(site)
+        self.recent_caps = RecentCaps(site)
         self.correction, self.unanswered = Correction(), Unanswered()
         self._over_kw = 0.0  # measured import above the highest limit of the last seconds
         self.limit_hold = PeakHold(max(ANSWERED_S, ANSWERED_CYCLES * site.control.cycle_s))
@@ -324,6 +325,7 @@ class Controller:
             given_kwh=self.throughput.update(state),
             degraded=self.degraded.update(self.site, self._facts(state)),
             allowed=self.allowed,
+            recent_caps_kw=self.recent_caps.update(now, self.last_caps),
             returning=self.recovery.update(state),
         )
 

@@ -15,6 +15,7 @@ from ems.state.estimate import SiteState
 
 FOLLOWS_WITHIN = timedelta(seconds=3)
 CYCLES = 2
+TAKEN_S = 2.0  # from the cycle that tells a cap to the power measured under it
 OVER_CAP = " cap"  # ends the image key of a cluster that draws more than it was told
 ACTUATION_S = 2.0  # from the end of a workload's lease until its power is down
 SLACK, SLACK_KW = 0.02, 5.0  # of the rating, at least
@@ -48,6 +49,26 @@ class Ceilings:
             if self._over[cluster] >= CYCLES:
                 found[cluster + OVER_CAP] = f"told at most {most_kw:.0f} kW, draws {seen.power_kw:.0f} kW"
         return found
+
+
+class RecentCaps:
+    """The widest cap each cluster was told within the seconds that it may take to follow."""
+
+    def __init__(self, site: Site) -> None:
+        self._window = timedelta(seconds=max(TAKEN_S, 1.5 * site.control.cycle_s))
+        self._told: dict[str, deque[tuple[datetime, float]]] = {c.id: deque() for c in site.clusters}
+        self._since: dict[str, datetime] = {}
+
+    def update(self, now: datetime, told_kw: Mapping[str, float]) -> dict[str, float]:
+        """Takes what every cluster was told a cycle ago; in kW, none for a cluster that has not been told for that long."""
+        self._since = {c: self._since.get(c, now) for c in told_kw}
+        for cluster, told in self._told.items():
+            if cluster in told_kw:
+                told.append((now, told_kw[cluster]))
+            while told and now - told[0][0] > self._window:
+                told.popleft()
+        known = [c for c, since in self._since.items() if now - since >= self._window]
+        return {c: max(kw for _, kw in self._told[c]) for c in known}
 
 
 class InForce:

@@ -34,7 +34,8 @@ from ems.state.estimate import SiteState
 WARM_K = 1.0  # above its commissioned supply a plant is catching up
 HOT_C = 42.0  # outdoor temperature where none is known
 SUPPLY_MARGIN_K = 0.3  # error of a supply temperature
-OVERDRAWN = 0.005  # of the rating: what a cluster may draw above its cap before it counts with its power, and not with its cap
+OVERDRAWN = 0.02  # of the rating: what a cluster may draw above its cap before the others get less
+DISOBEYED = 0.005  # likewise, above every cap of the last seconds, which it had the time to take: then its power counts, not its cap
 WAITS_S = 5.0  # a replay with a longer step gives every device the time to have taken its cap within one
 EXPORT_MARGIN = 0.98  # of the load that storage may serve: meter error and the load's own steps
 
@@ -59,6 +60,7 @@ class Observed:
     given_kwh: Mapping[str, float] = field(default_factory=dict)  # per store with a daily budget: discharged since local midnight
     degraded: tuple[Standing, ...] = ()  # modes in force
     allowed: Mapping[Limit, Allowed] = field(default_factory=dict)  # by limits with a curve or in kVA, now
+    recent_caps_kw: Mapping[str, float] = field(default_factory=dict)  # per cluster: the widest cap told in the last seconds
     returning: frozenset[str] = frozenset()  # stores that are back, but not for long enough
 
 
@@ -122,8 +124,10 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
     ceilings = {
         c.id: observed.fixed_kw.get(c.id, assumed_cap_kw(c, state.clusters[c.id], observed.last_caps_kw.get(c.id))) for c in site.clusters
     }
-    overdrawn = {c.id: state.clusters[c.id].power_kw for c in site.clusters if _is_overdrawn(c, state, ceilings[c.id])}
-    ceilings |= overdrawn
+    recent = {k: max(kw, observed.recent_caps_kw.get(k, math.inf)) for k, kw in ceilings.items()}
+    disobeying = _drawn_above(site, state, recent, DISOBEYED)
+    overdrawn = _drawn_above(site, state, ceilings, OVERDRAWN) | disobeying
+    ceilings |= disobeying
     confirmed_kw = sum(ceilings.values())
     high_kw, rule = _storage_high(site, state, room, confirmed_kw, source)
     return Verdict(
@@ -188,9 +192,11 @@ def _shared(
     return share_total(it_kw, fresh, want_kw, ceiling)
 
 
-def _is_overdrawn(cluster: Cluster, state: SiteState, ceiling_kw: float) -> bool:
-    seen = state.clusters[cluster.id]
-    return seen.is_fresh and not seen.is_local and seen.power_kw > ceiling_kw + OVERDRAWN * cluster.rating_kw
+def _drawn_above(site: Site, state: SiteState, ceilings: Mapping[str, float], slack: float) -> dict[str, float]:
+    """The power of every cluster that can be told and draws more than its ceiling and `slack` of its rating."""
+    most_kw = {c.id: ceilings[c.id] + slack * c.rating_kw for c in site.clusters}
+    told = {k: c.power_kw for k, c in state.clusters.items() if c.is_fresh and not c.is_local}
+    return {k: kw for k, kw in told.items() if kw > most_kw[k]}
 
 
 def loss_fraction(site: Site, state: SiteState) -> float:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ems.control.controller import Controller
+from ems.guard.ceilings import RecentCaps
 from ems.guard.degraded import Degraded, Facts
 from ems.guard.guard import Observed, Verdict, cooling_fraction, guard_site, loss_fraction, share_caps
 from ems.guard.plausible import Plausible
@@ -79,16 +80,26 @@ def test_what_a_hall_draws_above_its_cap_the_other_hall_does_not_get():
 
 @pytest.mark.parametrize(("above_kw", "is_counted"), [(4.0, False), (8.0, True)])
 def test_a_hall_a_little_above_its_cap_counts_with_its_power_and_not_with_what_it_was_told(above_kw: float, is_counted: bool):
-    """Half a percent of 1,080 kW is 5.4 kW."""
+    """Half a percent of 1,080 kW is 5.4 kW; a cap that is only just told may still be on its way."""
     loop = Loop(demo_site(1250.0))
     loop.run(30, lambda k: {"hall-a": even(500.0), "hall-b": even(300.0)})
     state, observed = loop.decisions[-1].state, observed_of(loop.site)
     cap_kw = loop.decisions[-1].verdict.ceilings_kw["hall-a"]
     hall = replace(state.clusters["hall-a"], power_kw=cap_kw + above_kw)
-    verdict = guard_site(loop.site, replace(state, clusters={**state.clusters, "hall-a": hall}), [], observed)
+    state = replace(state, clusters={**state.clusters, "hall-a": hall})
+    assert not guard_site(loop.site, state, [], observed).overdrawn_kw
+    verdict = guard_site(loop.site, state, [], replace(observed, recent_caps_kw={"hall-a": cap_kw, "hall-b": 300.0}))
     assert verdict.ceilings_kw["hall-a"] == pytest.approx(cap_kw + above_kw if is_counted else cap_kw)
     assert verdict.confirmed_it_kw == pytest.approx(sum(verdict.ceilings_kw.values()))
     assert ("hall-a" in verdict.overdrawn_kw) == is_counted
+
+
+def test_the_widest_cap_of_the_last_seconds_is_known_once_it_was_told_for_so_long():
+    recent = RecentCaps(demo_site())
+    seen = [recent.update(NOW + timedelta(seconds=k), {"hall-a": 500.0 - 10.0 * k}) for k in range(6)]
+    assert seen[:2] == [{}, {}] and seen[2:] == [{"hall-a": 500.0 - 10.0 * (k - 2)} for k in range(2, 6)]
+    assert recent.update(NOW + timedelta(seconds=6), {}) == {}, "nobody tells it any more"
+    assert recent.update(NOW + timedelta(seconds=7), {"hall-a": 100.0}) == {}
 
 
 def test_with_nothing_running_the_worst_losses_and_all_cooling_together_count():
