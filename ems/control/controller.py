@@ -117,7 +117,7 @@ class Controller:
         self._ramp_ceiling_kw = 0.0
         self.obligations: dict[str, Obligation] = {}
         self.plausible = Plausible(site)
-        self.response, self.ceilings, self.in_force = Response(site), Ceilings(site), InForce(site)
+        self.response, self.ceilings, self.caps_in_force = Response(site), Ceilings(site), InForce(site)
         self.recent_caps = RecentCaps(site)
         self.correction, self.unanswered = Correction(), Unanswered()
         self._over_kw = 0.0  # measured import above the highest limit of the last seconds
@@ -315,7 +315,7 @@ class Controller:
             interval_limit_kw=interval_kw,
             interval_source=interval_source,
             ramp_ceiling_kw=math.inf if ramp is None else self._rise(import_kw, ramp),
-            last_caps_kw=self.in_force.update(state, self.last_caps),
+            last_caps_kw=self.caps_in_force.update(state, self.last_caps),
             last_storage_kw=self.last_storage,
             fixed_kw=self._not_handed_over(state),
             runs=self.runs,

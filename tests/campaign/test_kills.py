@@ -8,7 +8,7 @@ from tests.campaign.crash_control import POINTS
 from tests.campaign.kills import run
 
 SAMPLE = ("after the intent", "before the commit", "before an order is acknowledged", "between two journal files")
-FIRST_CYCLE_WITHIN_S, FULL_MODE_WITHIN_S = 6.0, 20.0  # the promises are 2 and 10 s; time without a core is not counted
+FIRST_CYCLE_WITHIN_S, FULL_MODE_WITHIN_S = 6.0, 10.0  # the promises are 2 and 10 s; time without a core is not counted
 
 
 @pytest.mark.timeout(900)
