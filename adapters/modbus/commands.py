@@ -129,7 +129,8 @@ class CommandBook:
             self._sent[command.name] = replace(sent, was_seen=True, repeats=0 if has_stayed else min(1, sent.repeats))
         elif is_followed and not sent.refusal and (shown.at - sent.at >= self._settle or self._is_left_behind(command, shown, words)):
             self._sent[command.name] = replace(sent, astray_at=shown.at)
-            self._mismatch[command.name] = f"{command.name}: told {told_kw:g}, reads back {_shown(shown)} ({_judged(sent, shown.value)})"
+            heard = "told" if sent.is_acknowledged or sent.was_seen else "sent"  # one that never arrived is no disobedience
+            self._mismatch[command.name] = f"{command.name}: {heard} {told_kw:g}, reads back {_shown(shown)} ({_judged(sent, shown.value)})"
 
     def _is_left_behind(self, command: Command, shown: Reading, words: Words) -> bool:
         """True when it shows nothing of what it acknowledged within the time it has to follow, nor the last value before that: a wish that

@@ -45,6 +45,7 @@ class Ladder:
     """Holds the level; a better one is taken only after every cycle of the dwell allowed it.
 
     From the third on, each fall of the last half hour doubles the dwell: what comes and goes must not take the site up and down with it.
+    Only from withdrawn to the limits there is no dwell: nobody holds them until then, and the person who gave the site back has decided it.
     """
 
     def __init__(self, dwell_s: float) -> None:
@@ -59,6 +60,8 @@ class Ladder:
             if self.rung is not None and allowed >= Level.L3:
                 self._falls.append(now)
             self._take(allowed, cause, now)
+        elif self.rung.level is Level.L5 and allowed < Level.L5:
+            self._take(max(allowed, Level.L3), "given back by a person" if allowed < Level.L3 else cause, now)
         elif allowed < self.rung.level:
             self._climb(allowed, cause, now)
         else:

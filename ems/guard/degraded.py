@@ -80,8 +80,17 @@ def _said(why: str, clusters: Iterable[str] = ()) -> Seen | None:
 
 def _has_outage(site: Site, state: SiteState) -> bool:
     """Every UPS is on battery and nothing that lives on the grid has power (a device that is silent says nothing against it)."""
+    if _draws_from_the_grid(site, state):
+        return False
     modes = [state.upses[u.id].mode for u in site.upses if state.upses[u.id].is_fresh]
-    return bool(modes) and all(m in ON_BATTERY for m in modes) and not _draws_from_the_grid(site, state)
+    return all(m in ON_BATTERY for m in modes) if modes else _works_on_nothing(site, state)
+
+
+def _works_on_nothing(site: Site, state: SiteState) -> bool:
+    """No UPS can be read, the meter and all cooling say that they have no power, and the halls work: a UPS carries them."""
+    are_read = bool(site.upses) and bool(site.coolings) and all(state.coolings[c.id].is_fresh for c in site.coolings)
+    it_kw = sum(c.power_kw for c in state.clusters.values() if c.is_fresh)
+    return are_read and state.connection.is_fresh and it_kw > DEAD_GRID * site.point_of_connection.import_limit_kw
 
 
 def _draws_from_the_grid(site: Site, state: SiteState) -> bool:

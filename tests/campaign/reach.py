@@ -68,7 +68,7 @@ def strikes(faults: Sequence[Fault], asset: str, at_s: float) -> int:
     """How often faults took the asset away in the last hours, or in those before it was given up half an hour ago."""
     since_s = at_s - STRIKES_WITHIN_S - RELEASED_AFTER_S
     hits = [f for f in faults if KINDS[f.kind].takes_away and since_s <= f.at_s <= at_s]
-    return sum(f.target == asset or f.kind == "partition" for f in hits)  # cut off, every device lets go of what it was told
+    return sum(f.target == asset for f in hits)
 
 
 def is_hit(fault: Fault, asset: str) -> bool:

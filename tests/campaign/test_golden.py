@@ -83,6 +83,22 @@ CASES = {
             Fault(190.0, "grid outage", "site", 20.0),
         ],
     ),
+    "35 the grid goes away as the only UPS begins to answer with a moved map": (
+        LIMITED,
+        "honest",
+        [Fault(60.0, "moved_map", "ups-1", 47.0), Fault(60.0, "grid outage", "site", 33.0)],
+    ),
+    "36 a battery that another master writes twice, and that is cut off on both sides of a setpoint": (
+        LIMITED,
+        "flips",
+        [
+            Fault(30.0, "other_master", "bess-1", 12.0, 1.0),
+            Fault(110.0, "other_master", "bess-1", 12.0, 1.0),
+            Fault(190.0, "partition", "site", 24.0, 0.0),
+            Fault(260.0, "partition", "site", 41.0, 0.0),
+            Fault(340.0, "partition", "site", 17.0, 0.0),
+        ],
+    ),
     "22 a frozen meter": (LIMITED, "honest", [Fault(60.0, "frozen meter", "poc", 80.0)]),
 }
 

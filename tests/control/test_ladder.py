@@ -70,7 +70,18 @@ def test_a_stop_brings_caps_to_the_contract_then_storage_to_zero_then_lets_go_un
     assert loop.truth.over_s == 0.0
     release = Order(OrderKind.RELEASE, "all", "Ada", "drill over", loop.now).encode()
     loop.run(15, lambda k: heavy, lambda k: [("order", release)] if k == 0 else ())
+    given_back = loop.decisions[-15]
+    assert given_back.rung.level is Level.L3 and given_back.written != () and given_back.withdraw == ()
     assert loop.decisions[-1].rung.level is Level.L2
+
+
+@pytest.mark.parametrize("allowed", list(Level)[:-1])
+def test_from_withdrawn_the_limits_are_held_at_once_and_all_else_waits_for_the_dwell(allowed: Level) -> None:
+    ladder = Ladder(10.0)
+    for at_s in range(3):
+        ladder.step(Level.L5, "stopped by a person", START + timedelta(seconds=at_s))
+    levels = [ladder.step(allowed, "test", START + timedelta(seconds=3 + k)).level for k in range(12)]
+    assert set(levels[:10]) == {max(allowed, Level.L3)} and levels[-1] is allowed
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,23 @@ def test_modes_survive_a_restart():
     assert loop.now - again.since > timedelta(seconds=50)
 
 
+@pytest.mark.parametrize("unread", ["ups-1", "cooling-1", "poc"])
+def test_an_outage_is_seen_without_the_ups_but_not_without_the_meter_or_the_cooling(unread: str):
+    loop, rng = running()
+    outage(loop, 60.0)
+    for name in {"ups-1", unread}:
+        loop.plant.devices[name].inject("silent", loop.now.timestamp() + 60.0)
+    loop.run(30, busy(rng))
+    assert ("grid outage" in names(loop)) == (unread == "ups-1")
+
+
+def test_a_working_site_whose_ups_is_silent_is_in_no_outage():
+    loop, rng = running()
+    loop.plant.devices["ups-1"].inject("silent", loop.now.timestamp() + 60.0)
+    loop.run(30, busy(rng))
+    assert "grid outage" not in names(loop)
+
+
 def test_an_idle_site_that_imports_next_to_nothing_is_not_in_an_outage():
     loop = Loop(demo_site())
     loop.run(60, lambda k: {"hall-a": even(0.0), "hall-b": even(0.0)})
