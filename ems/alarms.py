@@ -308,6 +308,20 @@ _ROWS: tuple[tuple[str, Severity, str, str, str], ...] = (
         "Look at the planner's log and its feeds.",
     ),
     (
+        "price-stuck",
+        N,
+        r"price of .* has not moved",
+        "A market price repeats itself far longer than it ever did; the plan goes on without it.",
+        "Compare with the market's own page; ask the head-end or provider. It is believed again once it moves.",
+    ),
+    (
+        "price-doubted",
+        N,
+        r"price of .*(times what|another unit)",
+        "A price does not fit the week before: a spike that nothing confirms yet, or another unit. The plan goes on without it.",
+        "Compare with the market's own page and the unit in the feed or programme; a true spike is believed at its second interval.",
+    ),
+    (
         "feed",
         N,
         r"feed|prices|market price|weather|carbon",

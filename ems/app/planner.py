@@ -34,6 +34,7 @@ from ems.plan.plan import Plan, encode_plan
 from ems.plan.state import PlanState
 from ems.plan.surprise import is_surprise
 from ems.signals.carbon import CarbonRow
+from ems.signals.price_watch import PriceWatch
 from ems.signals.prices import PriceRow
 from ems.signals.weather import WeatherRow
 
@@ -80,6 +81,7 @@ class PlannerProcess:
         step_s = max(self.site.control.cycle_s, 2.0 * LOOK_EVERY_S * self.clock.speed)
         self.peaks = PeakWatch({c.id: c.rating_kw for c in self.site.clusters}, step_s)
         self.traffic = TrafficWatch(self.site.clusters)
+        self.price_watch = PriceWatch()
         self._positions = dict.fromkeys(TOPICS, 0)
         self._next_plan_at = self._next_health_at = self.clock.now()
         self._trouble = ""  # why there was no plan last time
@@ -117,7 +119,7 @@ class PlannerProcess:
     def _tell_health(self, now: datetime) -> None:
         if now >= self._next_health_at:
             self._next_health_at = now + HEALTH_EVERY
-            notes = [self._trouble, self.plans.price_alarm, *self.traffic.notes(now)]
+            notes = [self._trouble, self.plans.price_alarm, *self.price_watch.notes(), *self.traffic.notes(now)]
             self.mailbox.post("health", health_body(NAME, now, notes), now, now + HEALTH_VALID)
 
     def _plan(self, now: datetime, state: PlanState) -> None:
@@ -191,7 +193,7 @@ class PlannerProcess:
             self.plans.observe(self._last_frame)
             self.traffic.observe(self._last_frame)
         elif topic == "prices":
-            self.plans.add_prices([PriceRow(**_instants(row)) for row in body["rows"]])
+            self.plans.add_prices(self.price_watch.passed(PriceRow(**_instants(row)) for row in body["rows"]))
         elif topic == "weather":
             self.plans.add_weather([WeatherRow(**_instants(row)) for row in body["rows"]])
         elif topic == "carbon":

@@ -5,7 +5,6 @@ Standard behaviour in words: config/feeds/README.md.
 
 from __future__ import annotations
 
-import statistics
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -19,12 +18,11 @@ from ems.errors import DataError
 from ems.mailbox import Mailbox
 from ems.office.outbox import MEMORY, Outbox
 from ems.office.response_store import ResponseStore
+from ems.signals.another_unit import is_another_unit
 from ems.site.feed import CARBON, PRICES, Feed
 
 AHEAD = timedelta(days=15)  # no feed of ours knows further; a stamp beyond is a fault of its unit
 NOTHING_YET = timedelta(minutes=10)  # a feed that gave nothing for so long is stale, whatever its age may be
-UNIT_FACTOR = (500.0, 2000.0)  # a level so many times that of the week before is another unit (kWh for MWh, kg for g)
-UNIT_ROWS = 12  # fewer say nothing: one interval at the cap is 200 to 400 times an ordinary one
 INSTEAD = {
     "real_time_price": "the plan goes on with the day-ahead price or the profile of earlier days",
     "day_ahead_price": "the plan goes on with the profile of earlier days",
@@ -173,19 +171,6 @@ class LiveFeed:
         """The feed for `ems status` and the page."""
         with self._lock:
             return self.outbox.shown(self.name, self.origin, self.fetched_at, self.is_stale(now), self.note(now))
-
-
-def is_another_unit(values: Sequence[float], before: Sequence[float]) -> bool:
-    """True when median and upper decile of the values are both a factor of about a thousand off those before."""
-    if len(values) < UNIT_ROWS or len(before) < UNIT_ROWS:
-        return False
-    now, then = statistics.quantiles(values, n=10), statistics.quantiles(before, n=10)
-    return all(_is_thousandfold(now[k], then[k]) for k in (4, 8)) or all(_is_thousandfold(then[k], now[k]) for k in (4, 8))
-
-
-def _is_thousandfold(value: float, other: float) -> bool:
-    low, high = UNIT_FACTOR
-    return other > 0.0 and low <= value / other <= high
 
 
 def _nothing(values: Sequence[FeedValue], complaints: Sequence[str]) -> str:

@@ -120,6 +120,21 @@ def test_an_event_and_a_changed_limit_are_news_that_make_a_new_plan(bench: Bench
     assert len(bench.loop.planned) == 3
 
 
+def test_a_price_beyond_all_history_is_alarmed_and_does_not_reach_the_plan(bench: Bench):
+    def row(k: int, price: float) -> dict[str, Any]:
+        at = NOON + HOUR * (k - 100)
+        return {"valid_from": at.isoformat(), "valid_to": (at + HOUR).isoformat(), "available_at": at.isoformat(), "price_per_kwh": price}
+
+    bench.say("prices", {"rows": [row(k, 0.03 + 0.0001 * k) for k in range(99)]})
+    bench.say("prices", {"rows": [row(99, 15.0)]})
+    bench.process.look()
+    assert [len(rows) for topic, rows in bench.loop.given] == [99, 0]
+    bench.process._next_health_at = NOON
+    bench.process.look()
+    health = bench.mailbox.latest("health", bench.clock.now())
+    assert health is not None and "real_time price of 15 per kWh from 2024-08-19 11:00Z: " in health.body["note"]
+
+
 def test_messages_that_make_no_sense_are_passed_over(bench: Bench, capsys: pytest.CaptureFixture[str]):
     for topic in ("minute", "prices", "weather", "event"):
         bench.say(topic, {"rows": [{"valid_from": "yesterday"}]})

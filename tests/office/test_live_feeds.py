@@ -14,8 +14,9 @@ import pytest
 from adapters.feeds.http import new_client
 from ems.mailbox import Mailbox
 from ems.office.fetching import DropFolder, Poller
-from ems.office.live_feed import LiveFeed, is_another_unit
+from ems.office.live_feed import LiveFeed
 from ems.office.response_store import ResponseStore
+from ems.signals.another_unit import is_another_unit
 from ems.signals.prices import PriceBook, PriceRow
 from tests.adapters.feeds.made import feed, says, serving
 

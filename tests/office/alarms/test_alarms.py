@@ -66,6 +66,9 @@ def names(lines: list[str]) -> list[tuple[str, str]]:
         ("degraded: plan lost: no valid plan for 61 s", ("plan-lost", "site")),
         ("degraded: planner hostile: 3 plans refused within 60 s", ("plan-lost", "site")),
         ("degraded: local: bess-1 in LOCAL", ("local", "site")),
+        ("planner: real_time price of 0.0417 per kWh from 2024-05-14 19:45Z: has not moved for 20 h, withheld", ("price-stuck", "site")),
+        ("planner: real_time price of 4.9 per kWh from 2024-05-14 00:00Z: 245 times what the week before held", ("price-doubted", "site")),
+        ("planner: day_ahead price of 12 per kWh from 2024-05-14 00:00Z: another unit than the week before", ("price-doubted", "site")),
         ("something nobody thought of", ("other", "site")),
     ],
 )
