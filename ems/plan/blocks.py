@@ -15,6 +15,7 @@ from ems.assets.generator.block import GeneratorBlock, UnitBlock, generator_bloc
 from ems.assets.renewable.block import RenewableBlock
 from ems.assets.ups.block import UpsBlock
 from ems.assets.workload.block import ClusterBlock
+from ems.assets.workload.slowing import SlowedWork
 from ems.site.model import Site
 from ems.timegrid import FINE_STEPS, MEDIUM_STEPS, TimeGrid
 
@@ -55,6 +56,11 @@ class SiteBlocks:
     def stores(self) -> dict[str, StoreBlock]:
         """Blocks that hold energy."""
         return {**self.batteries, **self.upses}
+
+    @property
+    def slowed_work(self) -> list[SlowedWork]:
+        """Classes of work that slow along a curve when their power is cut."""
+        return [work for cluster in self.clusters.values() for work in cluster.slowed_work]
 
     @property
     def colds(self) -> dict[str, ColdStore]:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from ems.assets.battery.model import Battery
 from ems.assets.cooling.model import Cooling
 from ems.assets.ups.model import Ups
+from ems.assets.workload.curve import cut_pieces
 from ems.assets.workload.model import Cluster, WorkloadClass
 from ems.plan.bound_generation import GenerationColumns, add_generation
 from ems.plan.bound_tariff import ChargeColumns, add_charges, export_price, least_energy_price
@@ -113,29 +114,39 @@ def _add_cluster(lp: LinearProgram, cluster: Cluster, demand_kw: Mapping[str, Ar
     balance: list[Term] = [(it, 1.0)]
     for name, kind in cluster.classes.items():
         if kind.throttle_price_per_kwh is not None:
-            throttle = lp.add(n, kind.throttle_price_per_kwh * parts.step_h, upper=demand_kw[name])
-            parts.work.append((throttle, kind.throttle_price_per_kwh * parts.step_h))
-            balance.append((throttle, 1.0))
+            for columns, slope in _cut(lp, kind, kind.throttle_price_per_kwh, demand_kw[name], n, parts):
+                parts.work.append((columns, slope * kind.throttle_price_per_kwh * parts.step_h))
+                balance.append((columns, 1.0))
         if kind.defer_price_per_kwh is not None and kind.deadline_h is not None:
             defer, recover = _add_deferrable(lp, kind, demand_kw[name], n, parts)
-            balance += [(defer, 1.0), (recover, -1.0)]
+            balance += [*((columns, 1.0) for columns, _ in defer), (recover, -1.0)]
     total = cluster.idle_kw + sum(np.asarray(demand_kw[name], float) for name in cluster.classes)
     lp.require(balance, total, total)
     parts.it[cluster.id] = it
     parts.power.append((it, 1.0))
 
 
-def _add_deferrable(lp: LinearProgram, kind: WorkloadClass, demand_kw: Array, n: int, parts: _Parts) -> tuple[Columns, Columns]:
+def _cut(lp: LinearProgram, kind: WorkloadClass, price: float, demand_kw: Array, n: int, parts: _Parts) -> list[tuple[Columns, float]]:
+    """The power cut, in parts along the throughput curve, each with the work one kW of it loses."""
+    pieces = cut_pieces(kind.throughput_by_power) if kind.throughput_by_power else [(1.0, 1.0)]
+    return [(lp.add(n, slope * price * parts.step_h, upper=width * np.asarray(demand_kw, float)), slope) for width, slope in pieces]
+
+
+def _add_deferrable(
+    lp: LinearProgram, kind: WorkloadClass, demand_kw: Array, n: int, parts: _Parts
+) -> tuple[list[tuple[Columns, float]], Columns]:
+    """Columns of the power held back, each with the work that then waits per kW, and of the power that makes it up."""
     assert kind.defer_price_per_kwh is not None and kind.deadline_h is not None
     drop_price = kind.drop_price_per_kwh if kind.drop_price_per_kwh is not None else LOST_WORK_PER_KWH
-    defer = lp.add(n, kind.defer_price_per_kwh * parts.step_h, upper=demand_kw)
+    defer = _cut(lp, kind, kind.defer_price_per_kwh, demand_kw, n, parts)
     recover, drop = lp.add(n), lp.add(n, drop_price)
     upper = np.full(n + 1, np.inf)
     upper[[0, n]] = 0.0  # nothing waits before the window, and what waits at its end is dropped
     backlog, deferred = lp.add(n + 1, upper=upper), lp.add(n + 1, upper=np.r_[0.0, np.full(n, np.inf)])
-    parts.work += [(defer, kind.defer_price_per_kwh * parts.step_h), (drop, drop_price)]
-    lp.require([(backlog[1:], 1.0), (backlog[:-1], -1.0), (defer, -parts.step_h), (recover, parts.step_h), (drop, 1.0)], 0.0, 0.0)
-    lp.require([(deferred[1:], 1.0), (deferred[:-1], -1.0), (defer, -parts.step_h)], 0.0, 0.0)
+    parts.work += [*((columns, slope * kind.defer_price_per_kwh * parts.step_h) for columns, slope in defer), (drop, drop_price)]
+    put_off: list[Term] = [(columns, -slope * parts.step_h) for columns, slope in defer]
+    lp.require([(backlog[1:], 1.0), (backlog[:-1], -1.0), *put_off, (recover, parts.step_h), (drop, 1.0)], 0.0, 0.0)
+    lp.require([(deferred[1:], 1.0), (deferred[:-1], -1.0), *put_off], 0.0, 0.0)
     lag = int(np.ceil(kind.deadline_h / parts.step_h - 1e-9))
     if lag < n:
         lp.require([(backlog[lag:], 1.0), (deferred[lag:], -1.0), (deferred[: n + 1 - lag], 1.0)], -np.inf, 0.0)

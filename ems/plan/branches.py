@@ -139,7 +139,7 @@ class Branch:
         """Its expected cost beyond the median's; every price holds the probability already."""
         wear, defer_price = self._prices()
         moved = sum((b.charge_kw + b.discharge_kw for b in self.stores), start=cp.Constant(np.zeros(self.n + FIRST_STAGE)))
-        waited = sum((b.defer_kw for b in self.waiting), start=cp.Constant(np.zeros(self.n + FIRST_STAGE)))
+        waited = sum((b.put_off_kw for b in self.waiting), start=cp.Constant(np.zeros(self.n + FIRST_STAGE)))
         used = wear * (self.charge_kw + self.discharge_kw - moved[FIRST_STAGE:]) + defer_price * (self.defer_kw - waited[FIRST_STAGE:])
         peaks = sum((price * above for price, above in zip(self.peak_price, self.above_kw, strict=True)), start=cp.Constant(0.0))
         return (

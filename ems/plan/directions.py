@@ -5,13 +5,14 @@ The plan is solved again with the direction of those steps fixed by their net po
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import cvxpy as cp
 import numpy as np
 from numpy.typing import NDArray
 
 from ems.assets.cooling.block import ColdStore
+from ems.assets.workload.slowing import SlowedWork
 from ems.plan.blocks import StoreBlock
 
 Array = NDArray[np.float64]
@@ -35,6 +36,23 @@ def fix_directions(stores: Mapping[str, StoreBlock | ColdStore], value: Callable
             _close(block.max_discharge_kw, where & stays)
             _close(block.max_charge_kw, where & ~stays)
             closed += int(both.sum())
+    return closed
+
+
+def fix_order(works: Iterable[SlowedWork], value: Callable[[cp.Variable], Array], everywhere: bool = False) -> int:
+    """Closes the later parts of a cut in every step in which an earlier one has room left: losing work never pays. Returns how many.
+
+    `everywhere` closes them in all steps with such room, so that another solve cannot move the disorder to other steps.
+    """
+    closed = 0
+    for work in works:
+        for k in range(1, len(work.part_kw)):
+            has_room = value(work.part_kw[k - 1]) < np.asarray(work.most_kw[k - 1].value) - OVERLAP_KW
+            wrong = has_room & (value(work.part_kw[k]) > OVERLAP_KW)
+            if wrong.any():
+                for later in work.most_kw[k:]:
+                    _close(later, has_room if everywhere else wrong)
+                closed += int(wrong.sum())
     return closed
 
 

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from ems.assets.battery.block import BatteryBlock
 from ems.assets.generator.block import EmergencyBlock, UnitBlock
 from ems.assets.grid_connection.block import RAMP_PRICE_PER_KW
+from ems.assets.workload.slowing import SlowedWork
 from ems.errors import PlanInfeasible
 from ems.plan.branches import Branch
 from ems.plan.building import no_collection
 from ems.plan.commitments import commitment_cost
-from ems.plan.directions import ROUNDS, fix_directions
+from ems.plan.directions import ROUNDS, fix_directions, fix_order
 from ems.plan.engine import HOT, Engine, Solution
 from ems.plan.explain import binding_sources, explain
 from ems.plan.generation import fuel_cost
@@ -70,11 +71,13 @@ class Planner:
         return plan
 
     def _solve(self, inputs: PlanInputs) -> Solution:
-        """The optimum in which no store charges and discharges at once."""
+        """The optimum in which no store charges and discharges at once, and no cut begins with its dear part."""
         solution = self.engine.solve(inputs.horizon)
         stores = {**self.problem.blocks.stores, **self.problem.blocks.colds}
         for done in range(ROUNDS + len(stores)):
-            if not fix_directions(stores, partial(self._values, solution=solution), everywhere=done >= ROUNDS):
+            value = partial(self._values, solution=solution)
+            closed = fix_directions(stores, value, everywhere=done >= ROUNDS)
+            if not closed + fix_order(self.problem.blocks.slowed_work, value, everywhere=done >= ROUNDS):
                 break
             solution = self.engine.solve(inputs.horizon)
         return solution
@@ -244,12 +247,20 @@ class Planner:
         money = 0.0
         for name, kind in block.cluster.classes.items():
             if name in block.throttle_kw:
-                money += (kind.throttle_price_per_kwh or 0.0) * float(hours @ self._values(block.throttle_kw[name], solution))
+                lost_kw = self._cut_work(block.slowed.get(name), block.throttle_kw[name], solution)
+                money += (kind.throttle_price_per_kwh or 0.0) * float(hours @ lost_kw)
             if name in block.deferrable:
                 waiting = block.deferrable[name]
-                money += (kind.defer_price_per_kwh or 0.0) * float(hours @ self._values(waiting.defer_kw, solution))
+                money += (kind.defer_price_per_kwh or 0.0) * float(hours @ self._cut_work(waiting.slowed, waiting.defer_kw, solution))
                 money += (kind.drop_price_per_kwh or 0.0) * float(self._values(waiting.drop_kwh, solution).sum())
         return money
+
+    def _cut_work(self, slowed: SlowedWork | None, cut_kw: cp.Variable, solution: Solution) -> Array:
+        """Work not done where power is cut, in kW at full speed."""
+        if slowed is None:
+            return self._values(cut_kw, solution)
+        parts = zip(slowed.slopes, slowed.part_kw, strict=True)
+        return sum((slope * self._values(part, solution) for slope, part in parts), start=np.zeros(self.grid.n))
 
     def _marginal_price(self, inputs: PlanInputs, values: PlanValues, solution: Solution) -> Array:
         """Dual of the power balance per kWh: what one kWh less import is worth. The price itself when the solver gave no duals."""

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
+from ems.assets.workload.curve import lost_kw
 from ems.assets.workload.model import TierPast
 from ems.plan.plan import Plan
 from ems.site.model import Site
@@ -60,5 +61,7 @@ class TierBook:
         cluster = next(c for c in self.site.clusters if c.id == key[0])
         demand = np.clip(plan.load_q50_kw[cluster.id], cluster.idle_kw, cluster.rating_kw) - cluster.idle_kw
         work = plan.classes[cluster.id][key[1]]
-        held = np.array(work.throttle_kw) + np.array(work.defer_kw) - np.array(work.recover_kw)
-        return float(hours @ (cluster.classes[key[1]].share * demand)), float(hours @ held)
+        kind = cluster.classes[key[1]]
+        cut, arriving = np.array(work.throttle_kw) + np.array(work.defer_kw), kind.share * demand
+        lost = [lost_kw(kind.throughput_by_power, *kw) for kw in zip(cut.tolist(), arriving.tolist(), strict=True)]
+        return float(hours @ arriving), float(hours @ (np.array(lost) - np.array(work.recover_kw)))

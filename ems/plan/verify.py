@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from ems.assets.battery.model import Battery
 from ems.assets.cooling.model import Cooling
 from ems.assets.ups.model import Ups
-from ems.assets.workload.model import Cluster
 from ems.plan.inputs import PlanInputs, stores_of
 from ems.plan.plan import Plan
 from ems.plan.tariff_verify import charge_faults, minimum_faults
@@ -20,6 +19,7 @@ from ems.plan.verify_branches import branch_faults
 from ems.plan.verify_cooling import cold_power_kw, cooling_faults
 from ems.plan.verify_generation import generation_faults
 from ems.plan.verify_inside import feeder_losses, inside_faults
+from ems.plan.verify_workload import cluster_faults
 from ems.site.model import Site
 
 Array = NDArray[np.float64]
@@ -34,7 +34,7 @@ def verify(site: Site, inputs: PlanInputs, plan: Plan) -> list[str]:
     if faults:
         return faults
     for cluster in site.clusters:
-        faults += _cluster(cluster, inputs, plan)
+        faults += cluster_faults(cluster, inputs, plan)
     for battery in site.batteries:
         faults += _battery(battery, inputs, plan, ZoneInfo(site.time_zone))
     for ups in site.upses:
@@ -78,24 +78,6 @@ def _worst(name: str, excess: Array) -> Iterator[str]:
     step = int(np.argmax(excess))
     if excess[step] > TOLERANCE:
         yield f"{name} by {excess[step]:.3f} in step {step}"
-
-
-def _cluster(cluster: Cluster, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
-    hours = np.array(plan.duration_h)
-    demand: Array = np.clip(inputs.load_q50_kw[cluster.id], cluster.idle_kw, cluster.rating_kw)
-    served = demand.copy()
-    for name, planned in plan.classes[cluster.id].items():
-        defer, recover, throttle = (np.array(r) for r in (planned.defer_kw, planned.recover_kw, planned.throttle_kw))
-        yield from _worst(f"{cluster.id} {name}: negative power", -np.minimum(np.minimum(defer, recover), throttle))
-        arriving = cluster.classes[name].share * (demand - cluster.idle_kw)
-        yield from _worst(f"{cluster.id} {name}: cuts more than arrives", defer + throttle - arriving)
-        state = inputs.backlog.get(cluster.id, {}).get(name)
-        waiting = (max(0.0, state.backlog_kwh) if state else 0.0) + np.cumsum(hours * (defer - recover))
-        yield from _worst(f"{cluster.id} {name}: recovers more than waits", -waiting)
-        served += recover - defer - throttle
-    power = np.array(plan.power_kw[cluster.id])
-    yield from _worst(f"{cluster.id}: power is not what is served", abs(power - served))
-    yield from _worst(f"{cluster.id}: above its rating", power - cluster.rating_kw)
 
 
 def _store(name: str, power: Array, energy: Array, hours: Array, efficiency: tuple[float, float], drain_kw: float) -> Iterator[str]:

@@ -12,6 +12,7 @@ from ems.assets.battery.model import Battery
 from ems.assets.ups.model import Ups
 from ems.plan.inputs import LoadBranch, PlanInputs, stores_of
 from ems.plan.plan import BranchPlan, Plan
+from ems.plan.verify_workload import arriving_kw, work_not_done
 from ems.site.model import Site
 
 Array = NDArray[np.float64]
@@ -101,7 +102,8 @@ def _waiting(site: Site, inputs: PlanInputs, plan: Plan, course: LoadBranch, ans
     for cluster, name in _soonest(site):
         c, planned, state = clusters[cluster], plan.classes[cluster][name], inputs.backlog.get(cluster, {}).get(name)
         arriving += c.classes[name].share * (np.clip(course.load_kw[cluster], c.idle_kw, c.rating_kw) - c.idle_kw)[first:]
-        waited = np.array(plan.duration_h) * (np.array(planned.defer_kw) - np.array(planned.recover_kw))
+        put_off = work_not_done(c.classes[name], np.array(planned.defer_kw), arriving_kw(c, name, inputs))
+        waited = np.array(plan.duration_h) * (put_off - np.array(planned.recover_kw))
         most_kwh += (max(0.0, state.backlog_kwh) if state else 0.0) + float(waited[:first].sum())
         deadline_h = c.classes[name].deadline_h or 0.0
     yield from _worst("defers more than arrives", defer - arriving)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ems.assets.workload.model import DUE_HOURS, Cluster, WorkloadClass
 from ems.plan.inputs import PlanInputs, stores_of
 from ems.plan.plan import ClassPlan, Plan
+from ems.plan.verify_workload import arriving_kw, work_not_done
 from ems.site.model import Feeder, Site
 
 Array = NDArray[np.float64]
@@ -83,7 +84,7 @@ def _work(site: Site, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
     for cluster in site.clusters:
         for name, planned in plan.classes[cluster.id].items():
             kind = cluster.classes[name]
-            held += _held_back(kind, planned, np.array(plan.duration_h))
+            held += _held_back(kind, planned, arriving_kw(cluster, name, inputs), np.array(plan.duration_h))
             if kind.deadline_h is not None and kind.drop_price_per_kwh is not None:
                 lost += kind.drop_price_per_kwh * overdue_kwh(cluster, name, inputs, planned, np.array(plan.duration_h))
     tolerance = MONEY_TOLERANCE * max(1.0, held) + TOLERANCE * (lost > 0.0)
@@ -93,8 +94,10 @@ def _work(site: Site, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
         yield f"work is late: {lost:.4f} of lost work is not in its cost of {plan.cost['workload']:.4f}"
 
 
-def _held_back(kind: WorkloadClass, planned: ClassPlan, hours: Array) -> float:
-    throttled, deferred = (float(hours @ np.array(row)) for row in (planned.throttle_kw, planned.defer_kw))
+def _held_back(kind: WorkloadClass, planned: ClassPlan, arriving: Array, hours: Array) -> float:
+    """Value of the work not done: along the curve of a class that slows, in proportion to power of one that does not."""
+    cuts = (np.array(row) for row in (planned.throttle_kw, planned.defer_kw))
+    throttled, deferred = (float(hours @ work_not_done(kind, cut, arriving)) for cut in cuts)
     return (kind.throttle_price_per_kwh or 0.0) * throttled + (kind.defer_price_per_kwh or 0.0) * deferred
 
 
@@ -105,7 +108,8 @@ def overdue_kwh(cluster: Cluster, name: str, inputs: PlanInputs, planned: ClassP
     first_kwh = max(0.0, state.backlog_kwh) if state is not None else 0.0
     due_kwh = state.due_kwh if state is not None else (0.0,) * len(DUE_HOURS)
     at_h = np.r_[0.0, np.cumsum(hours)]
-    deferred = np.r_[0.0, np.cumsum(hours * np.array(planned.defer_kw))]
+    put_off = work_not_done(cluster.classes[name], np.array(planned.defer_kw), arriving_kw(cluster, name, inputs))
+    deferred = np.r_[0.0, np.cumsum(hours * put_off)]
     recovered = np.r_[0.0, np.cumsum(hours * np.array(planned.recover_kw))]
     since = deferred - np.interp(at_h - deadline_h - GRACE_H, at_h, deferred, left=0.0)
     due = np.interp(np.maximum(at_h - GRACE_H, 0.0), (0.0, *DUE_HOURS), (0.0, *due_kwh))

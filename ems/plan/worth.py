@@ -41,6 +41,8 @@ RULES: dict[str, tuple[str, str]] = {  # what is true, and what one more unit is
     "stays within the rating": ("at its rating", "1 kW more rating"),
     "throttles at most what arrives": ("all of it is throttled", "1 kW more to throttle"),
     "defers at most what arrives": ("all of it is deferred", "1 kW more to defer"),
+    "slows along its curve": ("it is slowed past a bend of its throughput curve", "1 kW more before the bend"),
+    "recovers on machines that stand free": ("no machine stands free to make up work", "1 kW more free"),
     "loses no more than its tier allows": ("its tier allows no more to be held back", "1 kWh more of it"),
     "recovered by the deadline": ("work is brought back just before its deadline", "1 kWh later deadline"),
     "runs only when it may": ("may not run", "being allowed to run"),

@@ -20,7 +20,7 @@ from ems.site.build_generation import build_generator, build_renewable
 from ems.site.model import ControlSettings, Feeder, PlanSettings, Site
 from ems.site.schema import FeederFile, LimitFile, PointOfConnectionFile, SiteFile
 from ems.site.schema_alarms import build_hook
-from ems.site.schema_assets import AssetFile, BatteryFile, ClusterFile, CoolingFile, FixedLoadFile, LinkFile, UpsFile, as_points
+from ems.site.schema_assets import AssetFile, BatteryFile, ClassFile, ClusterFile, CoolingFile, FixedLoadFile, LinkFile, UpsFile, as_points
 from ems.site.schema_feeds import build_feed
 from ems.site.schema_generation import GeneratorFile, RenewableFile
 from ems.site.tariff_build import build_tariff
@@ -261,6 +261,12 @@ def build_ups(name: str, file: UpsFile, assets: Mapping[str, AssetFile] = NO_ASS
     )
 
 
+def build_class(file: ClassFile, cluster: ClusterFile) -> WorkloadClass:
+    """A class of work; without a throughput curve of its own it has its cluster's."""
+    curve = as_points(file.throughput_by_power or cluster.throughput_by_power)
+    return WorkloadClass(**{**file.model_dump(), "throughput_by_power": curve})
+
+
 def build_cluster(name: str, file: ClusterFile, contract_cap_kw: float) -> Cluster:
     """A cluster; without a ramp its power may move by its rating within one second."""
     return Cluster(
@@ -270,7 +276,7 @@ def build_cluster(name: str, file: ClusterFile, contract_cap_kw: float) -> Clust
         rating_kw=rating_kw(file),
         contract_cap_kw=contract_cap_kw,
         ramp_kw_per_s=rating_kw(file) if file.ramp_kw_per_s is None else file.ramp_kw_per_s,
-        classes={c: WorkloadClass(**getattr(file.classes, c).model_dump()) for c in CLASSES},
+        classes={c: build_class(getattr(file.classes, c), file) for c in CLASSES},
         link=build_link(file.link),
     )
 

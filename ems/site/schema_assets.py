@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from ems.assets.battery.curves import is_concave
+from ems.assets.workload.curve import is_throughput
 from ems.assets.workload.model import DEFERRABLE
 from ems.site.schema_generation import GeneratorFile, RenewableFile
 from ems.site.schema_types import Efficiency as Efficiency
@@ -36,6 +37,16 @@ def as_points(points: list[Point]) -> tuple[tuple[float, float], ...]:
 def shares(points: list[Point]) -> bool:
     """True when the second numbers are shares."""
     return all(0.0 <= y <= 1.0 for _, y in points)
+
+
+def concave_throughput(points: list[Point]) -> list[Point]:
+    """The points, or ValueError when they are no throughput curve."""
+    if points and not is_throughput(as_points(points)):
+        raise ValueError("points [share of power, share of work] from [0, 0] to [1, 1], both rising, no piece steeper than the one before")
+    return points
+
+
+ThroughputCurve = Annotated[list[Point], Field(max_length=20), AfterValidator(concave_throughput)]
 
 
 class DroopFile(FileModel):
@@ -183,6 +194,7 @@ class ClassFile(FileModel):
     deadline_h: Annotated[float, Field(gt=0, le=24)] | None = None
     tier_loss: Annotated[float, Field(ge=0, le=1)] | None = None
     tier_window_h: float = Field(default=6.0, ge=1, le=24)
+    throughput_by_power: ThroughputCurve = []
 
 
 class ClassesFile(FileModel):
@@ -225,6 +237,7 @@ class ClusterFile(FileModel):
     rating_kw: Positive | None = None
     contract_cap_kw: Positive | None = None
     ramp_kw_per_s: Positive | None = None
+    throughput_by_power: ThroughputCurve = []
     classes: ClassesFile = Field(description="the classes interactive, batch and training")
     link: LinkFile | None = None
 

@@ -21,7 +21,8 @@ class Demand(NamedTuple):
 
 
 class ClassWork(NamedTuple):
-    """IT energy of one class in one step, kWh. Served includes recovered; throttled is lost, dropped was deferred before."""
+    """Work of one class in one step, in kWh of IT energy at full speed. Served includes recovered; throttled is lost, dropped was deferred
+    before. Work that slows along a curve takes less energy than it counts here; the energy is in the cluster's power."""
 
     served_kwh: float = 0.0
     deferred_kwh: float = 0.0
@@ -37,12 +38,15 @@ class ClusterDevice(Device):
     """Room under the cap goes to idle, interactive, training, batch, then to the backlog (earliest due first).
 
     Fresh batch and training work that finds no room is deferred and due a deadline later; what is still waiting then is dropped.
-    A cap below idle power leaves idle power. Without a master the cap falls to the contract cap and class limits end.
+    Slowed work of a class with a throughput curve loses less than its power; power it would use badly makes up backlog of the same class
+    on machines that stand free. A cap below idle power leaves idle power.
+    Without a master the cap falls to the contract cap and class limits end.
     """
 
     COMMANDS = COMMANDS
     __slots__ = (
         "_at_s",
+        "_curves",
         "_limits",
         "_tokens_owed",
         "backlogs",
@@ -67,6 +71,7 @@ class ClusterDevice(Device):
         self._at_s = 0.0
         self._registers = dict.fromkeys(COMMANDS, rating.rating_kw)
         self._limits = dict(self._registers)
+        self._curves = {name: k.throughput_by_power for name, k in rating.classes.items() if k.throughput_by_power}
 
     @property
     def demand_kw(self) -> float:
@@ -89,6 +94,18 @@ class ClusterDevice(Device):
         room -= interactive + training + batch
         dropped = self._drop(at_s + dt_s)
         recovered = self._recover(room * hours, batch * hours, training * hours, hours)
+        if self._curves:
+            batch, training, recovered = self._make_up_beside(batch, training, recovered, hours)
+        above_idle_kw = interactive + training + batch + (recovered[0] + recovered[1]) / hours
+        if self._curves:  # from here on what they do at full speed, not what they draw
+            interactive, batch, training = (
+                self._done_kw(name, kw, asked)
+                for name, kw, asked in (
+                    ("interactive", interactive, d.interactive_kw),
+                    ("batch", batch, d.batch_kw),
+                    ("training", training, d.training_kw),
+                )
+            )
         deferred = self._defer(at_s, (d.batch_kw - batch) * hours, (d.training_kw - training) * hours)
         self.work = {
             "interactive": ClassWork(interactive * hours, throttled_kwh=(d.interactive_kw - interactive) * hours),
@@ -96,8 +113,38 @@ class ClusterDevice(Device):
             "training": ClassWork(training * hours + recovered[1], deferred[1], recovered[1], dropped[1]),
         }
         self._make_tokens(dt_s, interactive + batch, d.batch_kw - batch)
-        above_idle_kw = interactive + training + batch + (recovered[0] + recovered[1]) / hours
         self.power_kw = self.power_now_kw = idle_kw + above_idle_kw if is_on else 0.0
+
+    def _done_kw(self, name: str, power_kw: float, asked_kw: float) -> float:
+        """Work done with a power, in kW at full speed."""
+        points = self._curves.get(name)
+        if points is None or power_kw >= asked_kw:
+            return power_kw
+        share = power_kw / asked_kw
+        right = next(n for n, (x, _) in enumerate(points) if x >= share)
+        if right == 0:
+            return 0.0
+        (x0, y0), (x1, y1) = points[right - 1], points[right]
+        return asked_kw * (y0 + (share - x0) * (y1 - y0) / (x1 - x0))
+
+    def _make_up_beside(
+        self, batch_kw: float, training_kw: float, recovered: tuple[float, float], hours: float
+    ) -> tuple[float, float, tuple[float, float]]:
+        """Power moved, within a class, from work at the flat end of its curve to its own backlog, as far as machines stand free."""
+        fresh, done = [batch_kw, training_kw], list(recovered)
+        d = self.demand
+        free_kwh = (self.rating.rating_kw - self.demand_kw) * hours - sum(recovered)
+        for n, (name, asked_kw) in enumerate((("batch", d.batch_kw), ("training", d.training_kw))):
+            points, backlog = self._curves.get(name), self.backlogs[name]
+            if points is None:
+                continue
+            steep = max(x for (x, y), (x0, y0) in zip(points[1:], points, strict=False) if y - y0 >= x - x0)
+            open_kwh = min(free_kwh, (fresh[n] - steep * asked_kw) * hours)
+            while open_kwh > NOTHING_KWH and backlog.kwh > NOTHING_KWH:
+                taken = backlog.take(open_kwh)
+                open_kwh, free_kwh = open_kwh - taken, free_kwh - taken
+                fresh[n], done[n] = fresh[n] - taken / hours, done[n] + taken
+        return fresh[0], fresh[1], (done[0], done[1])
 
     def drop_rest(self) -> dict[str, float]:
         """Drops all that still waits (the window ends) and returns it in kWh per class."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ems.assets.workload.model import DUE_HOURS, NO_PAST, ClassState, Cluster, TierPast, WorkloadClass
+from ems.assets.workload.slowing import SlowedWork
 
 Array = NDArray[np.float64]
 MOST_BACKLOG_KWH = 1e7  # no bound
@@ -25,13 +26,18 @@ DEADLINE_MARGIN_H = 2.0
 
 
 class DeferrableBlock:
-    """One class whose work can wait: N powers, N+1 energies. `deferred_kwh` is the running total since the start of the plan."""
+    """One class whose work can wait: N powers, N+1 energies. `deferred_kwh` is the running total since the start of the plan.
+
+    `defer_kw` is the power held back, `put_off_kw` the work that then waits: less of it where the class slows along a curve.
+    """
 
     def __init__(self, kind: WorkloadClass, duration_h: cp.Parameter, checkpoints: Sequence[int], first_alive: Sequence[int]) -> None:
         n = duration_h.size
         self.kind = kind
         self.defer_kw = cp.Variable(n, nonneg=True)
         self.recover_kw = cp.Variable(n, nonneg=True)
+        self.slowed = SlowedWork(kind.throughput_by_power, self.defer_kw) if kind.throughput_by_power else None
+        self.put_off_kw: cp.Expression = self.defer_kw if self.slowed is None else self.slowed.lost_kw
         self.drop_kwh = cp.Variable(n, nonneg=True)
         self.backlog_kwh = cp.Variable(n + 1, nonneg=True)
         self.deferred_kwh = cp.Variable(n + 1, nonneg=True)
@@ -42,10 +48,10 @@ class DeferrableBlock:
         self.waiting_price_per_kwh = cp.Parameter(n, nonneg=True)
         self.most_backlog_kwh = cp.Parameter(n + 1, nonneg=True)
         self.checkpoints = list(checkpoints)
-        waited = cp.multiply(duration_h, self.defer_kw - self.recover_kw)
+        waited = cp.multiply(duration_h, self.put_off_kw - self.recover_kw)
         drop_price = kind.drop_price_per_kwh if kind.drop_price_per_kwh is not None else NEVER_PER_KWH
         self.cost = (
-            (kind.defer_price_per_kwh or 0.0) * (duration_h @ self.defer_kw)
+            (kind.defer_price_per_kwh or 0.0) * (duration_h @ self.put_off_kw)
             + drop_price * cp.sum(self.drop_kwh)
             + self.waiting_price_per_kwh @ self.backlog_kwh[1:]
             + self.recovery_price_per_kwh * self.backlog_kwh[n]
@@ -55,10 +61,11 @@ class DeferrableBlock:
             "starts at the measured backlog": self.backlog_kwh[0] == self.backlog_now_kwh,
             "backlog balance": self.backlog_kwh[1:] == self.backlog_kwh[:-1] + waited - self.drop_kwh,
             "nothing deferred before now": self.deferred_kwh[0] == 0,
-            "deferred work adds up": self.deferred_kwh[1:] == self.deferred_kwh[:-1] + cp.multiply(duration_h, self.defer_kw),
+            "deferred work adds up": self.deferred_kwh[1:] == self.deferred_kwh[:-1] + cp.multiply(duration_h, self.put_off_kw),
             "nothing waits when the accounts close": self.backlog_kwh <= self.most_backlog_kwh,
             "defers at most what arrives": self.defer_kw <= self.demand_kw,
             "recovered by the deadline": self.backlog_kwh[self.checkpoints] <= self.not_due_kwh + alive_kwh,
+            **({} if self.slowed is None else self.slowed.constraints),
         }
 
     def update(
@@ -75,6 +82,8 @@ class DeferrableBlock:
         backlog_kwh = max(0.0, state.backlog_kwh) if state is not None else 0.0
         due_kwh = state.due_kwh if state is not None else tuple(0.0 for _ in DUE_HOURS)
         self.demand_kw.value = demand_kw
+        if self.slowed is not None:
+            self.slowed.update(demand_kw)
         self.backlog_now_kwh.value = backlog_kwh
         self.not_due_kwh.value = not_due_kwh(backlog_kwh, due_kwh, boundaries_h[self.checkpoints] + deadline_margin_h(self.kind))
         self.recovery_price_per_kwh.value = max(0.0, recovery_price_per_kwh)
@@ -129,7 +138,8 @@ class TierRule:
 
 
 class ClusterBlock:
-    """IT power = demand - deferred + recovered - throttled, within the rating. `boundary_after_lag(boundary, hours)` finds the
+    """IT power = demand - deferred + recovered - throttled, within the rating. Work that slows along a curve keeps its machines: what is
+    recovered beside it runs on those that stand free, at full speed. `boundary_after_lag(boundary, hours)` finds the
     boundary a deadline earlier, `boundary_before_lag` the one where a tier's window begins."""
 
     def __init__(
@@ -152,6 +162,14 @@ class ClusterBlock:
         throttled = {name: k for name, k in cluster.classes.items() if k.throttle_price_per_kwh is not None}
         self.throttle_kw = {name: cp.Variable(n, nonneg=True) for name in throttled}
         self.throttleable_kw = {name: cp.Parameter(n, nonneg=True) for name in throttled}
+        self.slowed = {
+            name: SlowedWork(k.throughput_by_power, self.throttle_kw[name]) for name, k in throttled.items() if k.throughput_by_power
+        }
+        self.throttled_work_kw: dict[str, cp.Expression] = {
+            name: self.slowed[name].lost_kw if name in self.slowed else kw for name, kw in self.throttle_kw.items()
+        }
+        curved = [b.recover_kw for b in self.deferrable.values() if b.slowed is not None]
+        self.free_kw = cp.Parameter(n, nonneg=True) if curved else None
         waiting_kw = sum((b.defer_kw - b.recover_kw for b in self.deferrable.values()), start=cp.Constant(np.zeros(n)))
         lost_kw = sum(self.throttle_kw.values(), start=cp.Constant(np.zeros(n)))
         self.tiers = {
@@ -169,7 +187,8 @@ class ClusterBlock:
             if k.tier_loss is not None
         }
         self.cost = sum((b.cost for b in self.deferrable.values()), start=cp.Constant(0.0)) + sum(
-            (k.throttle_price_per_kwh * (duration_h @ self.throttle_kw[name]) for name, k in throttled.items()), start=cp.Constant(0.0)
+            (k.throttle_price_per_kwh * (duration_h @ self.throttled_work_kw[name]) for name, k in throttled.items()),
+            start=cp.Constant(0.0),
         )
         self.cost = sum((rule.cost for rule in self.tiers.values()), start=self.cost)
         self.constraints = {
@@ -178,13 +197,20 @@ class ClusterBlock:
             **{f"{name}: throttles at most what arrives": self.throttle_kw[name] <= self.throttleable_kw[name] for name in throttled},
             **{f"{name}: {rule}": c for name, b in self.deferrable.items() for rule, c in b.constraints.items()},
             **{f"{name}: {rule}": c for name, b in self.tiers.items() for rule, c in b.constraints.items()},
+            **{f"{name}: {rule}": c for name, b in self.slowed.items() for rule, c in b.constraints.items()},
+            **({} if self.free_kw is None else {"recovers on machines that stand free": sum(curved[1:], start=curved[0]) <= self.free_kw}),
         }
 
     def _held_kw(self, name: str, n: int) -> cp.Expression:
-        """What a class does not do of what arrives, less what it makes up."""
+        """Work a class does not do of what arrives, less what it makes up."""
         waiting = self.deferrable.get(name)
-        throttled = self.throttle_kw.get(name, cp.Constant(np.zeros(n)))
-        return throttled if waiting is None else throttled + waiting.defer_kw - waiting.recover_kw
+        throttled = self.throttled_work_kw.get(name, cp.Constant(np.zeros(n)))
+        return throttled if waiting is None else throttled + waiting.put_off_kw - waiting.recover_kw
+
+    @property
+    def slowed_work(self) -> list[SlowedWork]:
+        """Every class that slows along a curve."""
+        return [*self.slowed.values(), *(b.slowed for b in self.deferrable.values() if b.slowed is not None)]
 
     def update(
         self,
@@ -202,6 +228,10 @@ class ClusterBlock:
         dynamic_kw = self.demand_kw.value - self.cluster.idle_kw
         for name, parameter in self.throttleable_kw.items():
             parameter.value = self.cluster.classes[name].share * dynamic_kw
+        for name, slowed in self.slowed.items():
+            slowed.update(self.cluster.classes[name].share * dynamic_kw)
+        if self.free_kw is not None:
+            self.free_kw.value = self.cluster.rating_kw - self.demand_kw.value
         for name, block in self.deferrable.items():
             share_kw = self.cluster.classes[name].share * dynamic_kw
             block.update(share_kw, backlog.get(name), boundaries_h, recovery_price_per_kwh, waiting_price_per_kwh, settle_h)

@@ -42,6 +42,7 @@ class WorkloadClass:
     deadline_h: float | None
     tier_loss: float | None = None  # of what arrives within any `tier_window_h` hours, the most that may be missing at their end
     tier_window_h: float = 6.0
+    throughput_by_power: tuple[tuple[float, float], ...] = ()  # (share of power, share of work), concave; (): in proportion
 
 
 @dataclass(frozen=True)
