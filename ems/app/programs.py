@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ems.program.desk import Desk
     from ems.program.meter import MeterSeries
     from ems.program.offer import Offer
+    from ems.program.resolved_offer import Memory
     from ems.program.schema import ProgramFile
 
 programs_app = typer.Typer(help="Grid programmes: their rules, and what this site can do in them.", no_args_is_help=True)
@@ -37,6 +38,12 @@ def programs_list(
 @programs_app.command("lint")
 def programs_lint(
     files: Annotated[list[Path] | None, typer.Argument(help="Programme files; default the shipped ones.", show_default=False)] = None,
+    site: Annotated[
+        str | None, typer.Option("--site", help="Also says for which of them this site does not qualify, and why.", show_default=False)
+    ] = None,
+    channels: Annotated[
+        Path | None, typer.Option("--channels", help="Its channels.yaml; default what the meter's history gives.", show_default=False)
+    ] = None,
 ) -> None:
     """One line per error, with file, line, column, key, value and what would be right. Exit 2 when there are any."""
     from ems.errors import ConfigError
@@ -46,7 +53,8 @@ def programs_lint(
     complaints = lint(paths)
     if complaints:
         raise ConfigError(complaints)
-    show([count_line([load_program(p) for p in paths])])
+    found = [load_program(p) for p in paths]
+    show([count_line(found), *(qualify_lines(found, site, channels) if site is not None else ())])
 
 
 programs_app.command("channels")(programs_channels)
@@ -73,6 +81,26 @@ def count_line(files: list[ProgramFile]) -> str:
     rules = [r for f in files for name in type(f.rules).model_fields for r in getattr(f.rules, name) or []]
     read = sum(r.basis == "read" for r in rules)
     return f"{len(files)} programmes: {read} rules read in a source, {len(rules) - read} from general knowledge"
+
+
+def qualify_lines(files: list[ProgramFile], name: str, channels: Path | None) -> Iterator[str]:
+    """One line per programme that the site does not qualify for today, or that it does for all of them."""
+    from ems.app.prepare import find_file
+    from ems.errors import DataError
+    from ems.program.channel import load_channels
+    from ems.program.library import program_paths
+    from ems.program.qualify import unqualified
+    from ems.program.terms import terms_on
+    from ems.site.load import load_site
+
+    if channels is not None and not channels.is_file():
+        raise DataError(f"{channels}: there is no such file")
+    site, names = load_site(find_file("sites", name)), {*(f.name for f in files), *(p.stem for p in program_paths())}
+    lines = load_channels(channels, names).channels if channels is not None else []
+    whys = [(f.name, unqualified(terms_on(f, day_of(None)), site, lines)) for f in files]
+    yield from (f"{site.name} does not qualify for {program}: {why}" for program, why in whys if why)
+    if not any(why for _, why in whys):
+        yield f"{site.name}: nothing speaks against joining any of them"
 
 
 def day_of(text: str | None) -> date:
@@ -168,6 +196,7 @@ def offer_lines(
     from datetime import timedelta
 
     from ems.errors import DataError
+    from ems.program.channel import FILE_NAME, load_channels
     from ems.program.offer import offer
     from ems.program.terms import terms_on
     from ems.timegrid import interval_start
@@ -180,12 +209,13 @@ def offer_lines(
     if not as_json:
         yield f"{'programme':<20} {'hours':>5} {'P50 kW':>7} {'P90 kW':>7} {'P95 kW':>7}  limited by"
     again = None if quick else resolver_of(programs, desk, plan, now)
-    memory: dict[tuple[float, float, float], tuple[float, str]] = {}
+    memory: Memory = {}
+    channels = load_channels(programs.state_dir / FILE_NAME, set(desk.enrolments)).channels
     for file in files:
         terms = terms_on(file, start.date())
-        found = offer(terms, programs.site, plan, start, reserve, desk.ledger, trust, hours)
+        found = offer(terms, programs.site, plan, start, reserve, desk.ledger, trust, hours, channels)
         if again is not None and not found.refusal:
-            found = again(found, terms.step_kw, memory)
+            found = again(found, terms.step_kw, memory, terms.allows_generators)
         if as_json:
             yield json.dumps(found.encode())
             continue
@@ -203,7 +233,7 @@ def resolver_of(programs: Programs, desk: Desk, plan: Plan, now: datetime) -> Ca
     if state is None:
         return None
     resolver = Resolver(programs.site, plan, state, now, desk.obligations())
-    return lambda found, step_kw, memory: resolved(found, resolver, step_kw, memory)
+    return lambda found, step_kw, memory, generators: resolved(found, resolver, step_kw, memory, generators)
 
 
 @programs_app.command("statement")

@@ -13,6 +13,7 @@ from ems.program.status import EventStatus
 from ems.program.terms import Terms
 
 DAY = timedelta(days=1)
+PER_EVENT = "hours an event"
 OUTSIDE = "outside the programme"  # begins the reason of a refusal that costs no performance
 
 
@@ -71,7 +72,9 @@ def decide(terms: Terms, event: GridEvent, found: Feasibility, accept_probabilit
 
 
 def used_up(terms: Terms, event: GridEvent, taken: list[EventStatus]) -> str:
-    """Which of the programme's counters this event would exceed, given the events already taken; "" when none."""
+    """Which of the programme's counters this event would exceed, given the events already taken; "" when none. Tests that the programme
+    does not count use up nothing, and nothing keeps them out but their length."""
+    taken = [s for s in taken if terms.is_scored(s.event.is_test)]
     day = _day(terms, event.start)
     same_day = [s for s in taken if _day(terms, s.event.start) == day]
     same_month = [s for s in taken if (d := _day(terms, s.event.start)).year == day.year and d.month == day.month]
@@ -82,10 +85,11 @@ def used_up(terms: Terms, event: GridEvent, taken: list[EventStatus]) -> str:
         (terms.max_events_per_year, len(same_year) + 1, "events a year"),
         (terms.max_hours_per_month, _hours(same_month) + event.hours, "hours a month"),
         (terms.max_hours_per_year, _hours(same_year) + event.hours, "hours a year"),
-        (terms.duration_max_h, event.hours, "hours an event"),
+        (terms.duration_max_h, event.hours, PER_EVENT),
         (terms.max_consecutive_days, days_in_a_row(day, {_day(terms, s.event.start) for s in taken}), "days in a row"),
     )
-    return next((f"{have:g} {what}, at most {most:g}" for most, have, what in counters if most is not None and have > most), "")
+    over = [(what, f"{have:g} {what}, at most {most:g}") for most, have, what in counters if most is not None and have > most]
+    return next((text for what, text in over if terms.is_scored(event.is_test) or what == PER_EVENT), "")
 
 
 def short_notice(terms: Terms, status: EventStatus) -> str:

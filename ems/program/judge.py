@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -46,6 +47,8 @@ def judge_event(
     asked_kw = max(0.0, basis_kw - limit)
     if plan is None:
         return Feasibility(asked_kw, 0.0, 0.0, limiting="no plan to judge by")
+    if not terms.allows_generators:
+        plan = without_started(plan, site)
     start, end = _inside(plan, max(event.start, now), event.end)
     sold = _beside(ledger, event, terms).promised(terms, start, end)
     until = end + timedelta(minutes=terms.recovery.hold_min)
@@ -67,6 +70,16 @@ def judge_event(
         limiting=spare.limiting,
         resources={name: (p.kw, p.kwh) for name, p in taken.items()},
     )
+
+
+def without_started(plan: Plan, site: Site) -> Plan:
+    """The plan with what its generators are to give beyond its first step back in the import: started for an event, they are no part of
+    what the load delivers."""
+    import_kw = np.asarray(plan.import_kw, float)
+    for generator in site.generators:
+        given_kw = -np.asarray(plan.power_kw.get(generator.id, (0.0,) * len(import_kw)), float)
+        import_kw = import_kw + np.maximum(0.0, given_kw - given_kw[0])
+    return replace(plan, import_kw=tuple(float(kw) for kw in import_kw))
 
 
 def _beside(ledger: Ledger, event: GridEvent, terms: Terms) -> Ledger:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -68,6 +68,8 @@ def measure_event(inputs: MeasureInputs, terms: Terms, enrolment: EnrolmentFile 
     run = run_baseline(method, day, inputs.meter)
     error = error_range(method, day, inputs.meter, terms)
     prices = inputs.price_per_kwh or None
+    if not terms.is_scored(inputs.event.is_test):
+        terms = replace(terms, payments=(), penalties=())
     settlement = settle(terms, duty_of(inputs, enrolment), run, inputs.meter, method.loss_factor, prices, error)
     return {
         "baseline": run.encode(),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from ems.errors import DataError
 from ems.plan.plan import Plan
+from ems.program.channel import ChannelFile
 from ems.program.flexibility import Flexibility, flexibility
 from ems.program.ledger import Ledger
+from ems.program.qualify import unqualified
 from ems.program.terms import Terms
 from ems.site.model import Site
 
@@ -45,11 +47,13 @@ def offer(
     ledger: Ledger,
     trust: Mapping[str, float] | None = None,
     hours: float | None = None,
+    channels: Iterable[ChannelFile] = (),
 ) -> Offer:
-    """The offer to a programme from `start` on, aware of what is promised already. Steps down to what the programme counts in."""
+    """The offer to a programme from `start` on, aware of what is promised already. Steps down to what the programme counts in. Nothing
+    where the site does not qualify; `channels`: how the counterparty is told of the meter."""
     length_h = hours if hours is not None else event_hours(terms)
     end = start + timedelta(hours=length_h)
-    if refusal := ledger.refusal(terms, start, end) or terms.covers(start, end):
+    if refusal := unqualified(terms, site, channels) or ledger.refusal(terms, start, end) or terms.covers(start, end):
         return Offer(terms.program, start, length_h, dict.fromkeys(LEVELS, 0.0), "", 0.0, refusal)
     try:
         free = flexibility(site, plan, start, end, reserve_kwh, ledger.promised(terms, start, end), trust)

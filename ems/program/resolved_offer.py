@@ -2,7 +2,8 @@
 
 For a probability p the load is taken at its quantiles 1 - p and p: low loads leave less work that can wait, high ones less storage. The
 reduction is counted from what the plan of the same load imports without it. It holds when no step of the window lies above, and no work
-is throttled for it; else the largest part that does is offered. The backup reserve is no matter of price in the plan: it is kept.
+is throttled for it; else the largest part that does is offered. The backup reserve is no matter of price in the plan: it is kept. For a
+programme that allows no generators the plans, with and without the reduction, are solved as if no machine that may be started were there.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ems.errors import PlanInfeasible
 from ems.forecast.quantiles import LEVELS as QUANTILES
 from ems.forecast.quantiles import Quantiles
 from ems.obligation import Obligation
+from ems.plan.generation import unknown_run
 from ems.plan.inputs import ImportEnvelope, PlanInputs
 from ems.plan.loop import PlanLoop
 from ems.plan.plan import Plan
@@ -92,19 +94,20 @@ class Resolver:
             self._loop.add_weather([WeatherRow(now - timedelta(hours=1), now, now, state.outdoor_temp_c)])
         self._loop.add_events(obligations)
         self._now, self._state, self._plan = now, state, plan
-        self._without: dict[float, tuple[PlanInputs, Plan]] = {}
+        self._startable = [g.id for g in site.generators if not g.is_baseload]
+        self._without: dict[tuple[float, bool], tuple[PlanInputs, Plan]] = {}
 
-    def holds(self, start: datetime, hours: float, kw: float, probability: float) -> Held:
-        """Whether a reduction of `kw` stands throughout with that probability."""
+    def holds(self, start: datetime, hours: float, kw: float, probability: float, generators: bool = True) -> Held:
+        """Whether a reduction of `kw` stands throughout with that probability. `generators`: with machines that may be started."""
         sigmas = NormalDist().inv_cdf(probability)
         for course in dict.fromkeys((-sigmas, sigmas)):
-            found = self._holds_at(start, start + timedelta(hours=hours), kw, course)
+            found = self._holds_at(start, start + timedelta(hours=hours), kw, course, generators)
             if not found.is_held:
                 return found
         return Held(True)
 
-    def _holds_at(self, start: datetime, end: datetime, kw: float, sigmas: float) -> Held:
-        inputs, without = self._planned(sigmas)
+    def _holds_at(self, start: datetime, end: datetime, kw: float, sigmas: float, generators: bool) -> Held:
+        inputs, without = self._planned(sigmas, generators)
         steps = [k for k, s in enumerate(without.starts) if s < end and s + timedelta(hours=without.duration_h[k]) > start]
         limit = inputs.envelope.kw.copy()
         for k in steps:
@@ -121,9 +124,9 @@ class Resolver:
         what = f"{over[worst]:.0f} kW short" if over[worst] > TOLERANCE_KW else f"{cut[worst]:.0f} kW of work throttled"
         return Held(False, f"{what} at {without.starts[worst]:%H:%M} UTC with the load {sigmas:+.1f} deviations off")
 
-    def _planned(self, sigmas: float) -> tuple[PlanInputs, Plan]:
+    def _planned(self, sigmas: float, generators: bool) -> tuple[PlanInputs, Plan]:
         """What is planned for a course of the load without the reduction."""
-        if sigmas not in self._without:
+        if (sigmas, generators) not in self._without:
             for load in self.loads.values():
                 load.sigmas = sigmas
             inputs = self._loop.make_inputs(self._now, self._state)
@@ -132,8 +135,11 @@ class Resolver:
             reserve_for_kw = max(self._state.critical_kw, critical_kw or 0.0)
             reserve = {u.id: u.reserve_soc(reserve_for_kw) * u.energy_kwh for u in self._loop.site.upses}
             inputs = replace(inputs, meter=meter, critical_q99_kw=critical_kw, reserve_kwh=reserve)
-            self._without[sigmas] = (inputs, self._loop.planner.plan(inputs))
-        return self._without[sigmas]
+            if not generators:
+                runs = {**inputs.generation.runs, **{g: unknown_run() for g in self._startable}}
+                inputs = replace(inputs, generation=replace(inputs.generation, runs=runs))
+            self._without[sigmas, generators] = (inputs, self._loop.planner.plan(inputs))
+        return self._without[sigmas, generators]
 
 
 def throttled_kw(plan: Plan, step: int) -> float:
@@ -141,7 +147,10 @@ def throttled_kw(plan: Plan, step: int) -> float:
     return sum(rows.throttle_kw[step] for named in plan.classes.values() for rows in named.values())
 
 
-def resolved(offer: Offer, resolver: Resolver, step_kw: float | None, memory: dict[tuple[float, float, float], tuple[float, str]]) -> Offer:
+Memory = dict[tuple[float, float, float, bool], tuple[float, str]]
+
+
+def resolved(offer: Offer, resolver: Resolver, step_kw: float | None, memory: Memory, generators: bool = True) -> Offer:
     """The offer with what the plan solved again holds: at most what was offered, and never more at a higher probability. `memory` keeps
     what was asked before."""
     kw: dict[float, float] = {}
@@ -149,9 +158,9 @@ def resolved(offer: Offer, resolver: Resolver, step_kw: float | None, memory: di
     most = float("inf")
     for probability, offered in sorted(offer.kw.items()):
         asked = min(offered, most)
-        key = (offer.hours, round(asked, 1), probability)
+        key = (offer.hours, round(asked, 1), probability, generators)
         if key not in memory:
-            memory[key] = _largest(offer, resolver, asked, probability)
+            memory[key] = _largest(offer, resolver, asked, probability, generators)
         most, why = memory[key]
         kw[probability] = most = most if not step_kw else step_kw * (most // step_kw)
         said = said or why
@@ -159,15 +168,16 @@ def resolved(offer: Offer, resolver: Resolver, step_kw: float | None, memory: di
     return replace(offer, kw=kw, limiting=limiting, is_solved_again=True)
 
 
-def _largest(offer: Offer, resolver: Resolver, kw: float, probability: float) -> tuple[float, str]:
+def _largest(offer: Offer, resolver: Resolver, kw: float, probability: float, generators: bool) -> tuple[float, str]:
     """The largest part of `kw` that holds, and why not all of it."""
     if kw <= TOLERANCE_KW:
         return kw, ""
-    found = resolver.holds(offer.start, offer.hours, kw, probability)
+    found = resolver.holds(offer.start, offer.hours, kw, probability, generators)
     if found.is_held:
         return kw, ""
     low, high = 0.0, kw
     for _ in range(HALVINGS):
         middle = 0.5 * (low + high)
-        low, high = (middle, high) if resolver.holds(offer.start, offer.hours, middle, probability).is_held else (low, middle)
+        is_held = resolver.holds(offer.start, offer.hours, middle, probability, generators).is_held
+        low, high = (middle, high) if is_held else (low, middle)
     return low, found.where

@@ -21,6 +21,7 @@ from ems.program.schema import (
     PenaltyFile,
     PerformanceFile,
     ProgramFile,
+    ProgramTestFile,
     RecoveryFile,
     Rule,
     StackingFile,
@@ -68,12 +69,16 @@ class Terms:
     recovery: RecoveryFile = field(default_factory=RecoveryFile)
     stacking: StackingFile = field(default_factory=lambda: StackingFile(mode="exclusive"))
     peak: PeakFile | None = None
-    test: str = ""
+    test: ProgramTestFile | None = None
 
     @cached_property
     def zone(self) -> ZoneInfo:
         """Where the programme's hours and days are local."""
         return ZoneInfo(self.time_zone)
+
+    def is_scored(self, is_test: bool) -> bool:
+        """True for an event, and for a test where the programme says nothing else: it counts, is paid and is charged."""
+        return not is_test or self.test is None or self.test.counts_as_event
 
     def kind_of_day(self, day: date) -> str:
         """weekday, saturday, sunday or holiday."""

@@ -24,6 +24,7 @@ from ems.program.terms import terms_on
 from ems.resources import bundled
 from ems.signals.prices import PriceRow
 from ems.site.load import load_site
+from tests.assets.generator_site import GAS, off, site_with
 
 NOW = datetime(2024, 8, 19, 17, 0, tzinfo=UTC)
 START = NOW + timedelta(minutes=15)
@@ -102,3 +103,19 @@ def test_steps_of_a_programme_are_kept_and_the_same_question_is_solved_once(monk
     assert all(kw % 50.0 == 0.0 for kw in found.kw.values()) and len(memory) == 3
     monkeypatch.setattr(resolver, "holds", None)
     assert resolved(offered(plan), resolver, 50.0, memory) == found
+
+
+def test_for_a_programme_that_allows_no_generators_the_plan_is_solved_as_if_there_were_none():
+    site = site_with(import_limit_kw=1450.0, gas_1=GAS)
+    now = replace(state(900.0), runs={"gas-1": off()})
+    loop = PlanLoop(site, loads={c.id: Level(0.7 * c.peak_kw) for c in site.clusters})
+    loop.add_prices([PriceRow(NOW - HOUR, NOW + 60 * HOUR, NOW - HOUR, 0.5)])  # dear enough to run the machine for money
+    resolver = Resolver(site, loop.plan(NOW, now), now, NOW)
+    solved: list[Plan] = []
+    planner, seen = resolver._loop.planner.plan, solved.append
+    resolver._loop.planner.plan = lambda inputs: (seen(found := planner(inputs)), found)[1]  # type: ignore[method-assign]
+    assert resolver.holds(START, 1.0, 100.0, 0.5, generators=False).is_held
+    assert solved and all(max(map(abs, plan.power_kw["gas-1"])) == pytest.approx(0.0, abs=1e-6) for plan in solved)
+    solved.clear()
+    assert resolver.holds(START, 1.0, 100.0, 0.5).is_held
+    assert solved and all(min(plan.power_kw["gas-1"]) < -100.0 for plan in solved)
