@@ -17,6 +17,7 @@ from ems.assets.battery.model import COMMANDS as BATTERY_COMMANDS
 from ems.assets.generator.model import GeneratorRun
 from ems.assets.grid_connection.envelope import interval_limits, momentary_limit
 from ems.assets.ups.model import COMMANDS as UPS_COMMANDS
+from ems.assets.workload.model import CLASSES
 from ems.control.commissioning import Commissioning
 from ems.control.decision import Decision
 from ems.control.foreseen import ForeseenPeaks
@@ -57,6 +58,7 @@ from ems.state.image import SiteImage
 from ems.state.interval import IntervalMeter
 from ems.state.run_log import RunLog
 from ems.state.throughput import DayThroughput
+from ems.state.tier_use import TierUse
 
 FLOOR = {"plan": Level.L0, "rules": Level.L2, "capped": Level.L3}
 RAMP_LEAD_S = 10.0
@@ -100,7 +102,8 @@ class Controller:
         self.load_valley = ValleyHold(site.control.peak_hold_s)
         self.gross_valley = ValleyHold(site.control.peak_hold_s)
         self.run_log = RunLog(site)
-        self.throughput = DayThroughput(site)
+        self.throughput, self.tiers = DayThroughput(site), TierUse(site)
+        self.last_limits: dict[tuple[str, str], float] = {}  # class limits sent
         self.runs: dict[str, GeneratorRun] = {}
         self.import_hold = PeakHold(60.0)
         self.critical = DayHold()
@@ -173,6 +176,7 @@ class Controller:
             exposure=exposure(self.site, verdict, self.last_storage, self.last_caps),
             runs=self.runs,
             given_kwh=dict(self.throughput.given_kwh),
+            tier_past=self.tiers.past(now),
             astray=self._astray,
         )
 
@@ -195,6 +199,7 @@ class Controller:
         """What was sent and may still be on its way when the next image is taken."""
         self.last_caps = {s.asset: s.power_kw for s in written if s.command == "power_cap_kw"}
         self.last_supply = {s.asset: s.power_kw for s in written if s.command == "supply_setpoint_c"}
+        self.last_limits = {(s.asset, name): s.power_kw for s in written for name in CLASSES if s.command == f"{name}_limit_kw"}
         self.last_storage = self._told = {s.asset: s.power_kw for s in written if s.command in STORAGE_COMMANDS}
 
     def memory(self) -> dict[str, Any]:
@@ -209,6 +214,7 @@ class Controller:
             "last_supply": dict(self.last_supply),
             "run_log": self.run_log.encode(),
             "throughput": self.throughput.encode(),
+            "tiers": self.tiers.encode(),
             "obligations": [encode_obligation(o) for o in self.obligations.values()],
             "charge": self.plausible.encode(),
             "trust": self.commissioning.encode(),
@@ -233,6 +239,7 @@ class Controller:
             self.run_log.restore(memory["run_log"])
         if "throughput" in memory:
             self.throughput.restore(memory["throughput"])
+        self.tiers.restore(memory.get("tiers", {}))
         self.obligations = {o.id: o for o in map(decode_obligation, memory["obligations"])}
         self.plausible.restore(memory.get("charge", {}))
         self.commissioning.trust.restore(memory.get("trust", {}))
@@ -295,6 +302,7 @@ class Controller:
             meter.update(state.now, import_kw, self._counted_kwh)
         self.import_hold.update(state.now, import_kw)
         self.critical.update(state.now, state.it_kw)
+        self.tiers.update(state, self.last_limits)
         for ups in self.site.upses:
             is_normal = state.upses[ups.id].is_fresh and state.upses[ups.id].mode == "normal"
             since = self.normal_since[ups.id]
@@ -480,7 +488,7 @@ class Controller:
             allowed_kw = max(0.0, held_kw)  # what is exported lowers no mean
         standing = {a: o for a in self.orders.modes if (o := self.orders.order_for(a, state.now)) is not None}
         advice = apply_orders(self.site, state, advice, standing)
-        setpoints = arbitrate(self.site, state, verdict, advice, trends, allowed_kw, self.classes)
+        setpoints = arbitrate(self.site, state, verdict, advice, trends, allowed_kw, self.classes, self.tiers.spent)
         stopped = [a for a, o in standing.items() if o.kind.value == "stop"]
         safe = {(s.asset, s.command): s for s in stopped_setpoints(self.site, state, stopped, "stopped by a person")}
         return [_lower(s, safe.get((s.asset, s.command))) for s in setpoints]

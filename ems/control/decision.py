@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ems.assets.generator.model import GeneratorRun
+from ems.assets.workload.model import TierPast
 from ems.control.ladder import Rung
 from ems.dispatch.setpoint import Setpoint
 from ems.guard.degraded import Standing
@@ -36,3 +37,4 @@ class Decision:
     runs: Mapping[str, GeneratorRun] = field(default_factory=dict)  # per generator
     astray: frozenset[str] = frozenset()  # assets that do not do what they were told, though they say they were told
     given_kwh: Mapping[str, float] = field(default_factory=dict)  # per store with a daily budget: discharged since local midnight
+    tier_past: Mapping[str, Mapping[str, TierPast]] = field(default_factory=dict)  # per cluster and class with a tier

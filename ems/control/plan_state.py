@@ -28,6 +28,7 @@ def plan_state(site: Site, decision: Decision, interval_start: datetime | None) 
         outdoor_temp_c=state.outdoor_temp_c,
         runs=dict(decision.runs),
         given_kwh=dict(decision.given_kwh),
+        tier_past={cluster: dict(classes) for cluster, classes in decision.tier_past.items()},
         supply_temp_c=_led_supplies(decision),
     )
 

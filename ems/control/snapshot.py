@@ -128,7 +128,9 @@ def _details(controller: Controller, decision: Decision, asset: object) -> dict[
     if isinstance(asset, Cluster):
         cluster = state.clusters[asset.id]
         backlog = sum(c.backlog_kwh for c in cluster.classes.values())
-        return {"demand_kw": cluster.demand_kw, "cap_kw": cluster.cap_kw, "backlog_kwh": backlog}
+        used = controller.tiers.used().get(asset.id)
+        tiers = {} if used is None else {"tier_used": used}
+        return {"demand_kw": cluster.demand_kw, "cap_kw": cluster.cap_kw, "backlog_kwh": backlog, **tiers}
     if isinstance(asset, Generator):
         return {"run_mode": state.generators[asset.id].mode, "run_hours": controller.run_log.hours.get(asset.id, {})}
     if isinstance(asset, Cooling):

@@ -1,7 +1,8 @@
 """Picks a point inside the guard's intervals, follows the advice's energy, corrects the residual at the meter, and says why.
 
 Order of answers when the billing mean or the import limit would be crossed: stop recovering, stop charging, discharge, defer batch,
-defer training. Interactive work is only ever cut by the standing caps (the import limit itself) or by the plan.
+defer training. Interactive work is only ever cut by the standing caps (the import limit itself) or by the plan. A class
+whose tier is used up (no more of its work may be missing) comes last, here and below a standing cap.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from ems.site.model import Site
 from ems.state.estimate import SiteState
 
 NO_BOUND: Mapping[str, float] = {}
+Spent = frozenset[tuple[str, str]]  # cluster and class of work whose tier is used up
+NOTHING_SPENT: Spent = frozenset()
 
 
 @dataclass(frozen=True)
@@ -42,16 +45,18 @@ def arbitrate(
     trends: Mapping[str, ClusterTrend],
     allowed_kw: float | None,
     classes: Classes = NO_CLASSES,
+    spent: Spent = NOTHING_SPENT,
 ) -> list[Setpoint]:
     """The setpoints of this cycle for every storage and cluster. `allowed_kw` is the import that may still flow in the running billing
-    interval if its mean is to stay at the advice's goal; None when there is no goal. `classes` are strings that share one power."""
+    interval if its mean is to stay at the advice's goal; None when there is no goal. `classes` are strings that share one power. `spent`:
+    cluster and class of the work whose tier is used up."""
     spread = balance_strings(classes, state, verdict.storage, advice.storage)
     generation = wanted_generation(site, state, verdict, advice.generation)
     given, verdict = verdict, lean_on(state, verdict, generation)
     wishes = {k: replace(w, kw=verdict.storage[k].clamp(w.kw)) for k, w in spread.items()}
     limits = {c.id: dict(advice.limits.get(c.id, {})) for c in site.clusters}
     if allowed_kw is not None:
-        wishes, limits = _hold_interval(site, state, verdict, advice, trends, allowed_kw, wishes, limits)
+        wishes, limits = _hold_interval(site, state, verdict, advice, trends, allowed_kw, wishes, limits, spent)
     need = _need(site, state, trends, limits)
     wishes = _yield_charging(verdict, need, wishes)
     if advice.spend_storage_at_limit:
@@ -62,7 +67,7 @@ def arbitrate(
     caps = _caps(site, verdict, need, wanted_kw, storage, not advice.only_shaves)
     return [
         *_cap_setpoints(site, state, verdict, caps),
-        *_limit_setpoints(site, state, limits),
+        *_limit_setpoints(site, state, _spare_spent(site, state, caps, limits, spent)),
         *_storage_setpoints(state, storage),
         *generation_setpoints(site, state, given, generation),
         *supply_setpoints(site, state, given, advice, _is_tight(state, verdict, need, wishes, allowed_kw)),
@@ -83,6 +88,7 @@ def _hold_interval(
     allowed_kw: float,
     wishes: dict[str, Wish],
     limits: dict[str, dict[str, Wish]],
+    spent: Spent,
 ) -> tuple[dict[str, Wish], dict[str, dict[str, Wish]]]:
     """Answers an interval that would end above its goal, with the cheapest means first; relieves discharge that is not needed."""
     need = _need(site, state, trends, limits)
@@ -92,7 +98,7 @@ def _hold_interval(
     why = f"hold the billing mean at {advice.goal_kw:.0f} kW"
     if over_kw < 0.0:
         return (_relieve(wishes, -over_kw, why) if advice.relieve else wishes), limits
-    limits, over_kw = _cut(site, state, trends, limits, over_kw, per_it, why, recovery_only=True)
+    limits, over_kw = _cut(site, state, trends, limits, over_kw, per_it, why, spent, recovery_only=True)
     if advice.only_shaves:  # what the standing caps cut anyway need not be shaved
         over_kw = min(over_kw, verdict.room.target_kw + sum(w.kw for w in wishes.values()) - allowed_kw)
     free = {k: w for k, w in wishes.items() if not w.is_ordered}
@@ -100,7 +106,7 @@ def _hold_interval(
     wishes = {**wishes, **freed}
     if advice.only_shaves:
         return wishes, limits
-    limits, _ = _cut(site, state, trends, limits, over_kw, per_it, why, recovery_only=False)
+    limits, _ = _cut(site, state, trends, limits, over_kw, per_it, why, spent, recovery_only=False)
     return wishes, limits
 
 
@@ -136,21 +142,40 @@ def _cut(
     over_kw: float,
     per_it: float,
     why: str,
+    spent: Spent,
     recovery_only: bool,
 ) -> tuple[dict[str, dict[str, Wish]], float]:
-    """Lowers class limits, batch in all clusters before training, until `over_kw` at the meter is answered."""
+    """Lowers class limits, batch in all clusters before training and what has used up its tier last, until `over_kw` is answered."""
     out = {c: dict(v) for c, v in limits.items()}
-    for name in DEFERRABLE:
-        for cluster in site.clusters:
-            if over_kw <= 0.0 or name not in cluster.classes:
-                continue
-            draw_kw = _draws_kw(cluster, state, trends[cluster.id].mean_kw, out[cluster.id])[name]
-            floor_kw = min(draw_kw, trends[cluster.id].mean_kw[name]) if recovery_only else 0.0
-            kw = max(floor_kw, draw_kw - over_kw / per_it)
-            if kw < draw_kw:
-                over_kw -= (draw_kw - kw) * per_it
-                out[cluster.id][name] = Wish(kw, f"{'no recovery' if recovery_only else 'deferred'}: {why}")
+    in_turn = [(cluster, name) for name in DEFERRABLE for cluster in site.clusters]
+    for cluster, name in sorted(in_turn, key=lambda turn: (turn[0].id, turn[1]) in spent):
+        if over_kw <= 0.0 or name not in cluster.classes:
+            continue
+        draw_kw = _draws_kw(cluster, state, trends[cluster.id].mean_kw, out[cluster.id])[name]
+        floor_kw = min(draw_kw, trends[cluster.id].mean_kw[name]) if recovery_only else 0.0
+        kw = max(floor_kw, draw_kw - over_kw / per_it)
+        if kw < draw_kw:
+            over_kw -= (draw_kw - kw) * per_it
+            out[cluster.id][name] = Wish(kw, f"{'no recovery' if recovery_only else 'deferred'}: {why}")
     return out, over_kw
+
+
+def _spare_spent(
+    site: Site, state: SiteState, caps: Mapping[str, float], limits: dict[str, dict[str, Wish]], spent: Spent
+) -> dict[str, dict[str, Wish]]:
+    """A cluster clips at its cap batch first. Where batch has used up its tier and training has not, a limit on training leaves batch its
+    room; the cluster draws its cap as before."""
+    out = {c: dict(v) for c, v in limits.items()}
+    first, then = DEFERRABLE
+    for cluster in site.clusters:
+        if (cluster.id, first) not in spent or (cluster.id, then) in spent:
+            continue
+        own, asked = out[cluster.id], state.clusters[cluster.id].classes
+        draws = {k: min(c.demand_kw, own[k].kw) if k in own else c.demand_kw for k, c in asked.items()}
+        left_kw = max(0.0, caps[cluster.id] - cluster.idle_kw - sum(draws.values()) + draws[then])
+        if left_kw < draws[then]:
+            own[then] = Wish(left_kw, f"cut in place of {first}, whose tier is used up")
+    return out
 
 
 def _draws_kw(cluster: Cluster, state: SiteState, demand_kw: Mapping[str, float], limits: Mapping[str, Wish]) -> dict[str, float]:

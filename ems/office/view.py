@@ -192,7 +192,8 @@ def _also(kind: str, data: Mapping[str, Any]) -> str:
     if kind != "cluster":
         return ""
     backlog = data.get("backlog_kwh") or 0.0
-    return f"wants {words.kw(data.get('demand_kw'))}" + (f", {backlog:,.0f} kWh deferred" if backlog >= 0.5 else "")
+    tiers = "".join(f", {100 * share:.0f} % of the tier of {name} used" for name, share in (data.get("tier_used") or {}).items())
+    return f"wants {words.kw(data.get('demand_kw'))}" + (f", {backlog:,.0f} kWh deferred" if backlog >= 0.5 else "") + tiers
 
 
 def _bar(site: Site, data: Mapping[str, Any]) -> Bar | None:

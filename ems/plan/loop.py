@@ -36,7 +36,6 @@ from ems.plan.tariff import tariff_commitments
 from ems.plan.tariff_book import TariffBook
 from ems.plan.tariff_memory import decode_memory
 from ems.plan.tariff_peaks import PeakPredictor
-from ems.plan.tiers import TierBook
 from ems.signals.carbon import CarbonBook, CarbonRow
 from ems.signals.prices import DAY_AHEAD, REAL_TIME, PriceBook, PriceRow
 from ems.signals.weather import WeatherBook, WeatherRow
@@ -87,8 +86,6 @@ class PlanLoop:
         self.carbon = CarbonBook()
         self.book = TariffBook(site, system_peaks)
         self.money = MonthMoney(site) if is_weighed(site.tariff) else None
-        self.tiers = TierBook(site)
-        self._last_plan: Plan | None = None
         self.peak = PeakExpectation(site)
         self.events: dict[str, Obligation] = {}
         self.resources: dict[str, LoadSource] = {r.id: LoadForecaster(r.power_kw, 0.0) for r in site.renewables}
@@ -156,11 +153,9 @@ class PlanLoop:
 
     def plan(self, now: datetime, state: PlanState) -> Plan:
         """The plan for `now` from the measured state. Raises PlanInfeasible when there is none."""
-        if self._last_plan is not None:
-            self.tiers.add(self._last_plan, now)
         self.inputs = self.make_inputs(now, state)
         self.price_basis = price_basis(self.site.tariff, self.prices, now, self.inputs.horizon)
-        plan = self._last_plan = self.planner.plan(self.inputs)
+        plan = self.planner.plan(self.inputs)
         return replace(plan, lines=(*plan.lines, *basis_line(self.price_basis, plan.duration_h)))
 
     @property
@@ -195,7 +190,7 @@ class PlanLoop:
             store_energy_kwh=self._store_energy_kwh(state),
             reserve_kwh={u.id: u.reserve_soc(reserve_for_kw) * u.energy_kwh for u in self.site.upses},
             backlog=state.clusters,
-            tier_past=self.tiers.past(now),
+            tier_past=state.tier_past,
             meter=self._meter(now, state),
             cooling_kw=state.cooling_kw,
             supply_temp_c=state.supply_temp_c,

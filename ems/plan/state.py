@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from ems.assets.generator.model import GeneratorRun
-from ems.assets.workload.model import DUE_HOURS, ClassState
+from ems.assets.workload.model import DUE_HOURS, ClassState, TierPast
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class PlanState:
     runs: dict[str, GeneratorRun] = field(default_factory=dict)  # per generator
     supply_temp_c: dict[str, float] = field(default_factory=dict)  # measured, per plant whose supply may be led
     given_kwh: dict[str, float] = field(default_factory=dict)  # per store with a daily budget: discharged since local midnight
+    tier_past: dict[str, dict[str, TierPast]] = field(default_factory=dict)  # per cluster and class with a tier
 
     def encode(self) -> dict[str, Any]:
         """Plain data for the mailbox."""
@@ -48,6 +50,7 @@ class PlanState:
             "runs": {k: asdict(r) for k, r in self.runs.items()},
             "supply_temp_c": self.supply_temp_c,
             "given_kwh": self.given_kwh,
+            "tier_past": {k: {n: [p.hours, p.arrived_kwh, p.held_kwh] for n, p in v.items()} for k, v in self.tier_past.items()},
         }
 
     @staticmethod
@@ -69,6 +72,7 @@ class PlanState:
             runs={k: GeneratorRun(**r) for k, r in data.get("runs", {}).items()},
             supply_temp_c=_numbers(data.get("supply_temp_c", {})),
             given_kwh=_numbers(data.get("given_kwh", {})),
+            tier_past={k: {n: _tier_past(*rows) for n, rows in v.items()} for k, v in data.get("tier_past", {}).items()},
         )
 
 
@@ -87,6 +91,15 @@ def _instant(text: str) -> datetime:
     if instant.tzinfo is None:
         raise ValueError(f"{text} has no time zone")
     return instant
+
+
+def _tier_past(hours: Sequence[object], arrived_kwh: Sequence[object], held_kwh: Sequence[object]) -> TierPast:
+    if not hours or not len(hours) == len(arrived_kwh) == len(held_kwh):
+        raise ValueError("expected as many hours as energies, at least one")
+    past = TierPast(*(tuple(map(_number, row)) for row in (hours, arrived_kwh, held_kwh)))
+    if any(b <= a for a, b in pairwise(past.hours)):
+        raise ValueError("expected hours that rise")
+    return past
 
 
 def _class_state(demand_kw: object, backlog_kwh: object, due_kwh: Sequence[object]) -> ClassState:

@@ -13,6 +13,7 @@ from ems.kpi.efficiency import carbon_per_it_kwh, facility_kwh, pue
 from ems.kpi.limits import Excursions, RampExcursions
 from ems.kpi.peak import IntervalPeaks
 from ems.kpi.service import share_lost, token_energy_index, tokens_per_joule
+from ems.kpi.tiers import TierScore
 from ems.replay.billing import BillAccount
 from ems.replay.generation import GenerationSums
 from ems.replay.world import stores
@@ -55,6 +56,7 @@ class Ledger:
         self.peaks.start_with(self.start.timestamp(), self.peak_so_far_kw)
         self.ramp = RampExcursions(self.site.point_of_connection.ramp_limit_kw_per_min)
         self.work = {c.id: {name: ClassSums() for name in CLASSES} for c in self.site.clusters}
+        self.tiers = {(c.id, n): TierScore(k) for c in self.site.clusters for n, k in c.classes.items() if k.tier_loss is not None}
         self.wear_price = {s.id: s.wear_price_per_kwh for s in stores(self.site)}
         self.has_plant = any(c.plant is not None for c in self.site.coolings)
         self.cycles = {b.id: CycleWear(b.wear_by_depth, b.energy_kwh) for b in self.site.batteries if b.wear_by_depth}
@@ -94,6 +96,7 @@ class Ledger:
         self.generation.add(step)
         self._stores(step, hours)
         self._work(step)
+        self._tiers(step, at_s)
         self.peaks.add(at_s, import_kwh, dt)
         self.highest.add(at_s, import_kwh, dt)
         if self.account is not None:
@@ -108,6 +111,8 @@ class Ledger:
 
     def finish(self, dropped: dict[str, dict[str, float]]) -> None:
         """Closes the running interval and counts the work the window's end drops."""
+        for score in self.tiers.values():
+            score.close()
         self.peaks.close()
         self.highest.close()
         for cluster, classes in dropped.items():
@@ -136,6 +141,12 @@ class Ledger:
                     total.recovered += w.recovered_kwh
                     total.dropped += w.dropped_kwh
                     total.throttled += w.throttled_kwh
+
+    def _tiers(self, step: PlantStep, at_s: float) -> None:
+        for (cluster, name), score in self.tiers.items():
+            w = step.work[cluster][name]
+            missing_kwh = w.deferred_kwh + w.throttled_kwh - w.recovered_kwh
+            score.add(at_s, step.dt_s, w.served_kwh + missing_kwh, missing_kwh)
 
     def _limits(self, step: PlantStep, at_s: float, limit_kw: float, dt: float) -> None:
         s = self.sums
@@ -244,11 +255,19 @@ class Ledger:
             "slo_attainment": None,
             "queueing_delay_s": None,
             "tier_loss": {name: share_lost(lost[name], asked[name]) for name in CLASSES},
-            "tier_violations": None,
+            "tier_violations": sum(score.violations for score in self.tiers.values()) if self.tiers else None,
+            "tier_budget_used": self._tier_budget_used(),
             "deferred_kwh": sum(self._class_sum(name, "deferred") for name in CLASSES),
             "unrecovered_kwh": sum(self._class_sum(name, "dropped") for name in CLASSES),
             "throttled_kwh": sum(self._class_sum(name, "throttled") for name in CLASSES),
         }
+
+    def _tier_budget_used(self) -> dict[str, float] | None:
+        """Per class with a tier, the share of it that was used in the worst window of any cluster; None at a site without tiers."""
+        used: dict[str, float] = {}
+        for (_, name), score in self.tiers.items():
+            used[name] = max(used.get(name, 0.0), score.worst_used)
+        return used or None
 
     def efficiency(self, facility: float, has_carbon: bool) -> dict[str, Any]:
         """The `efficiency` part."""

@@ -158,6 +158,13 @@ def table_html(rows: list[list[str]]) -> str:
     return f'<div class="scroll"><table><tr>{head}</tr>{"".join(lines)}</table></div>'
 
 
+def tier_lines(service: Mapping[str, Any]) -> list[str]:
+    """What of its tier each class used in its worst window, and how often more was missing than allowed."""
+    used = service.get("tier_budget_used") or {}
+    shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in used.items())
+    return [f"of what its tier allows, used in the worst window: {shares}; {service['tier_violations']} times beyond it"] if used else []
+
+
 def unflattering(run: Mapping[str, Any]) -> str:
     """Excursions, lost work, fallbacks and forecast errors in words."""
     limits, service, planner = run["limits"], run["service"], run["planner"]
@@ -166,6 +173,7 @@ def unflattering(run: Mapping[str, Any]) -> str:
         f"at worst {limits['import_excursion_max_kw']:.1f} kW over; reserve short for {limits['reserve_shortfall_s']:g} s",
         f"{service['deferred_kwh']:,.0f} kWh of work put off, {service['unrecovered_kwh']:,.1f} kWh never done, "
         f"{service['throttled_kwh']:,.1f} kWh of interactive work cut",
+        *tier_lines(service),
         f"{planner['fallbacks']} of {planner['solves']} plans failed, {planner['verify_failures']} of them in verification",
         "seconds on each ladder level: " + ", ".join(f"{k} {v:g}" for k, v in run["control"]["ladder_seconds"].items()),
     ]

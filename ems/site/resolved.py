@@ -92,7 +92,7 @@ def asset_from_data(data: dict[str, Any]) -> Asset:
     if values.get("plant"):
         values["plant"] = CoolingPlant(**values["plant"])
     if "classes" in values:
-        values["classes"] = {name: WorkloadClass(**share) for name, share in values["classes"].items()}
+        values["classes"] = {name: WorkloadClass(**{k: _tuples(v) for k, v in kind.items()}) for name, kind in values["classes"].items()}
     return KINDS[data["kind"]](**values)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import cvxpy as cp
@@ -16,12 +15,11 @@ from ems.plan.blocks import checkpoints
 from ems.plan.inputs import PlanInputs
 from ems.plan.plan import Plan
 from ems.plan.planner import Planner
-from ems.plan.tiers import TierBook
 from ems.plan.verify import verify
 from ems.site.load import load_site
 from ems.site.model import Site
 from ems.timegrid import TimeGrid
-from tests.plan.given import MONDAY, plan_inputs
+from tests.plan.given import plan_inputs
 from tests.site.conftest import DEMO
 
 LOSS, WINDOW_H = 0.1, 6.0
@@ -109,22 +107,3 @@ def test_what_was_held_back_before_now_counts_in_the_windows_that_reach_back() -
     assert violated(tier, held, [1.0, 24.0, 25.0, 25.0], past) == ["loses no more than its tier allows"]
     spent = TierPast((0.0, 1.0, 24.0), (0.0, 100.0, 2400.0), (0.0, 90.0, 90.0))
     assert violated(tier, held, [0.0, 25.0, 25.0, 25.0], spent) == []  # what is lost is lost: nothing more, and no impossible wish
-
-
-def test_the_book_counts_what_plans_held_back_until_the_next_one_and_nothing_twice() -> None:
-    site = site_with(batch=TIER)
-    plan = Planner(site).plan(dear_afternoon(site))
-    whole, split = TierBook(site), TierBook(site)
-    at = MONDAY + timedelta(hours=11)
-    whole.add(plan, at)
-    for hours in (3.0, 8.5, 8.5, 11.0):
-        split.add(plan, MONDAY + timedelta(hours=hours))
-    a, b = (book.past(at)["hall-a"]["batch"] for book in (whole, split))
-    assert (a.arrived_kwh[-1], a.held_kwh[-1]) == pytest.approx((b.arrived_kwh[-1], b.held_kwh[-1]))
-    assert b.hours == pytest.approx((0.0, 2.5, 8.0, 11.0))
-    work = plan.classes["hall-a"]["batch"]
-    held = np.array(work.throttle_kw) + np.array(work.defer_kw) - np.array(work.recover_kw)
-    at_h = np.r_[0.0, np.cumsum(plan.duration_h)]
-    assert a.hours[-1] == 11.0 and a.held_kwh[-1] == pytest.approx(
-        np.interp(11.0, at_h, np.r_[0.0, np.cumsum(held * plan.duration_h)]), abs=0.01
-    )
