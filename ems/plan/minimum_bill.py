@@ -1,5 +1,8 @@
-"""A bill that is never less than a minimum: how much of it the horizon must still reach, and the term that makes money below it worth
-nothing.
+"""A bill that is never less than a minimum, of the month or of the calendar year: how much of it the horizon must still reach, and the
+term that makes money below it worth nothing.
+
+A month pays the more of its bill and its minimum, December what the year then misses of the year's: so of the two what the horizon must
+reach is the more, and one term weighs both.
 
 Weighed where the bill is energy, demand and contract capacity. Beside any other charge, as before a day of the month is metered, the bill
 counts as above its minimum: to shave for nothing costs less than to let a peak rise for nothing.
@@ -8,7 +11,7 @@ counts as above its minimum: to shave for nothing costs less than to let a peak 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,41 +21,50 @@ import numpy as np
 from ems.commitment import Commitment, Per
 from ems.horizon import Horizon
 from ems.plan.tariff import CONTRACT, NEXT
-from ems.plan.tariff_memory import amount, instant
+from ems.plan.tariff_memory import KNOWN_H, amount, instant
 from ems.site.model import Site
 from ems.site.tariff import Tariff
 from ems.site.tariff_calendar import LocalTimes, month_hours, month_start
 
 COUNTED = 0.999  # of what a plan pays below the minimum is free; the rest tells equal plans apart
 NO_MINIMUM = -1e9  # what is left to reach where nothing is known of it
-KNOWN_H = 24.0  # hours of a month after which its mean says what it will come to
+YEAR_DOUBT = 0.1  # of the year's minimum, times the part of the year not billed yet: only a year surely below it counts as that
+YEAR_MONTHS = 12
 
 
 def is_weighed(tariff: Tariff) -> bool:
-    """True for a minimum of the month that a plan can compare its bill with."""
+    """True for a minimum of the month or year that a plan can compare its bill with."""
     others = (tariff.coincident_peak, tariff.utilisation_hours, tariff.minimum_take, tariff.carbon, tariff.ramp)
-    return tariff.minimum_charge_per_month > 0.0 and not any(others)
+    return max(tariff.minimum_charge_per_month, tariff.minimum_charge_per_year) > 0.0 and not any(others)
 
 
 class MonthMoney:
-    """What the energy of the running month cost so far, and what of the minimum is left for a horizon."""
+    """What the energy of the running month cost so far, the bills of the year's months before, and what of a minimum is left for a
+    horizon."""
 
     def __init__(self, site: Site) -> None:
         self.tariff, self.time_zone = site.tariff, site.time_zone
         self._month, self._money, self._hours = -1, 0.0, 0.0
         self._until: datetime | None = None  # what was metered before is counted
+        self._lost = 0.0  # for peaks of the running month, as the last plan knew them
+        self._mean_per_h: float | None = None  # money for energy, of the last month that was known
+        self._bills: dict[int, float] = {}  # of months that are over
 
     def memory(self) -> dict[str, Any]:
         """All of it as plain data."""
         until = None if self._until is None else self._until.isoformat()
-        return {"until": until, "month": self._month, "money": self._money, "hours": self._hours}
+        year = {"lost": self._lost, "mean_per_h": self._mean_per_h, "bills": {str(month): bill for month, bill in self._bills.items()}}
+        return {"until": until, "month": self._month, "money": self._money, "hours": self._hours, **year}
 
     def remember(self, data: Mapping[str, Any]) -> None:
         """Takes back what `memory` gave. Raises KeyError, TypeError or ValueError on anything else, and is as before."""
         until = instant(data["until"])
         month, money, hours = int(data["month"]), float(data["money"]), amount(data["hours"])
-        if not math.isfinite(money):
-            raise ValueError(f"expected money, not {money!r}")
+        lost, mean_per_h = float(data.get("lost", 0.0)), data.get("mean_per_h")
+        bills = {int(m): float(bill) for m, bill in data.get("bills", {}).items()}
+        if not all(math.isfinite(x) for x in (money, lost, *bills.values(), 0.0 if mean_per_h is None else float(mean_per_h))):
+            raise ValueError(f"expected money, not {money!r}, {lost!r}, {mean_per_h!r}, {bills!r}")
+        self._lost, self._mean_per_h, self._bills = lost, None if mean_per_h is None else float(mean_per_h), bills
         self._until, self._month, self._money, self._hours = until, month, money, hours
 
     def observe(self, start: datetime, duration_s: float, poc_kw: float | None, price_per_kwh: float) -> None:
@@ -62,23 +74,55 @@ class MonthMoney:
         self._until = start + timedelta(seconds=duration_s)
         month = self._month_of(start)
         if month != self._month:
+            self._close()
             self._month, self._money, self._hours = month, 0.0, 0.0
         if poc_kw is not None:
             self._money += price_per_kwh * max(0.0, poc_kw) * duration_s / 3600.0
             self._hours += duration_s / 3600.0
 
     def left(self, horizon: Horizon, peaks: Iterable[Commitment], settle_at: datetime | None = None) -> float | None:
-        """Money of the month's minimum that the horizon must reach before a unit spent in it counts; None until a day of the month is
-        metered. The rest of the month, past or to come, pays for energy as in its mean so far, and for `peaks` (this month's) what is lost
-        of them already. Energy of the horizon in the next month counts as free as well."""
+        """Money of a minimum that the horizon must reach before a unit spent in it counts; None until a day is metered. The rest of the
+        month, past or to come, pays for energy as in its mean so far, and for `peaks` (this month's) what is lost of them already, which is
+        remembered for the month's bill. Energy of the horizon in the next month counts as free as well."""
         month = self._month_of(horizon.starts[0])
-        if month != self._month or self._hours < KNOWN_H:
+        if month != self._month:
             return None
-        mean_per_h, hours = self._money / self._hours, month_hours(month, self.time_zone)
         ends = min(horizon.end, settle_at or horizon.end)
         inside_h = max(0.0, (ends - horizon.starts[0]) / timedelta(hours=1))
-        lost = sum(c.up_price[0] * c.baseline_kw[0] for c in peaks if c.name != CONTRACT and not c.name.endswith(NEXT))
-        return self.tariff.minimum_charge_per_month - self._fixed(month) - lost - mean_per_h * (hours - inside_h)
+        self._lost = sum(c.up_price[0] * c.baseline_kw[0] for c in peaks if c.name != CONTRACT and not c.name.endswith(NEXT))
+        left = [*self._left_of_month(month, inside_h), *self._left_of_year(month, inside_h)]
+        return max(left, default=None)
+
+    def _left_of_month(self, month: int, inside_h: float) -> Iterator[float]:
+        if self.tariff.minimum_charge_per_month > 0.0 and self._hours >= KNOWN_H:
+            mean_per_h, hours = self._money / self._hours, month_hours(month, self.time_zone)
+            yield self.tariff.minimum_charge_per_month - self._fixed(month) - self._lost - mean_per_h * (hours - inside_h)
+
+    def _left_of_year(self, month: int, inside_h: float) -> Iterator[float]:
+        """Months that are over pay what they were billed; those to come, and those nobody metered, as the running one."""
+        least, mean_per_h = self.tariff.minimum_charge_per_year, self._known_mean()
+        if least <= 0.0 or mean_per_h is None:
+            return
+        year = range(month // YEAR_MONTHS * YEAR_MONTHS, (month // YEAR_MONTHS + 1) * YEAR_MONTHS)
+        others = sum(self._bills[m] if m in self._bills else self._bill_of(m, mean_per_h) for m in year if m != month)
+        own = self._fixed(month) + self._lost + mean_per_h * (month_hours(month, self.time_zone) - inside_h)
+        doubt = YEAR_DOUBT * least * sum(m not in self._bills for m in year) / YEAR_MONTHS
+        yield least - doubt - others - own
+
+    def _known_mean(self) -> float | None:
+        """Money for energy per hour of the running month, of the one before until a day of it is metered."""
+        return self._money / self._hours if self._hours >= KNOWN_H else self._mean_per_h
+
+    def _bill_of(self, month: int, mean_per_h: float) -> float:
+        paid = self._fixed(month) + self._lost + mean_per_h * month_hours(month, self.time_zone)
+        return max(self.tariff.minimum_charge_per_month, paid)
+
+    def _close(self) -> None:
+        """The running month is over; one of which less than a day was metered is not known."""
+        if self._hours >= KNOWN_H:
+            self._mean_per_h = self._money / self._hours
+            self._bills = {m: bill for m, bill in self._bills.items() if m > self._month - YEAR_MONTHS}
+            self._bills[self._month] = self._bill_of(self._month, self._mean_per_h)
 
     def _fixed(self, month: int) -> float:
         tariff, contract = self.tariff, self.tariff.contract_capacity

@@ -16,7 +16,7 @@ from ems.horizon import Horizon
 from ems.kpi.bills.demand import is_charged_in, ratchet_kw
 from ems.kpi.bills.yearly import pair_for
 from ems.plan.tariff import CARBON, COINCIDENT, CONTRACT, MINIMUM_TAKE, NETWORK_ENERGY, NEXT, RAMP, UTILISATION
-from ems.plan.tariff_memory import TariffMemory, higher
+from ems.plan.tariff_memory import KNOWN_H, TariffMemory, higher
 from ems.plan.tariff_peaks import CalendarPredictor, PeakPredictor
 from ems.site.model import Site
 from ems.site.tariff import DemandCharge, Window
@@ -25,7 +25,6 @@ from ems.timegrid import interval_columns, interval_rows
 
 Array = NDArray[np.float64]
 GRID, HOUR = timedelta(minutes=30), timedelta(hours=1)
-KNOWN_H = 24.0  # hours of a month (or year) after which its mean import says what it will come to
 
 Expected = Callable[[Sequence[Window]], float]  # the peak in some hours that the rest of the month will set anyway, kW
 

@@ -70,11 +70,11 @@ def goal_lines(inputs: PlanInputs, reach_kw: Mapping[str, float]) -> tuple[str, 
 
 
 def minimum_line(inputs: PlanInputs, cost: Mapping[str, float]) -> tuple[str, ...]:
-    """A line for a person where the month's bill stays under its minimum."""
+    """A line for a person where the bill stays under its minimum, the month's or the year's."""
     missing = cost.get(MINIMUM_BILL, 0.0)
     if inputs.minimum_left is None or missing < 1.0:
         return ()
-    return (f"the month's bill stays {missing:,.0f} under its minimum: saving energy or a peak is worth nothing before that",)
+    return (f"the bill stays {missing:,.0f} under its minimum: saving energy or a peak is worth nothing before that",)
 
 
 def _known(values: Array) -> tuple[float | None, ...]:

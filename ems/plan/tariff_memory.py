@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 ByMonth = dict[int, float]
+KNOWN_H = 24.0  # hours of a month (or year) after which its mean says what it will come to
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import cvxpy as cp
 import numpy as np
@@ -12,11 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ems.commitment import Commitment, Per
+from ems.horizon import Horizon
 from ems.kpi.bills.bill import make_bills
 from ems.kpi.bills.metered import Metered
 from ems.messages import MinuteFrame
 from ems.plan.loop import PlanLoop
-from ems.plan.minimum_bill import MinimumBillTerm
+from ems.plan.minimum_bill import YEAR_DOUBT, MinimumBillTerm, MonthMoney
 from ems.plan.plan import Plan
 from ems.plan.planner import Planner
 from ems.plan.tariff import MINIMUM_BILL
@@ -104,6 +108,84 @@ def test_what_is_left_of_the_minimum_is_what_the_bill_of_the_rest_misses() -> No
     (bill,) = make_bills(site.tariff, "USD", site.time_zone, Metered(august, 15, kw))
     missing = next(float(line.amount) for line in bill.lines if line.name == "up to the minimum of the month")
     assert inputs.minimum_left == pytest.approx(missing + 0.1 * horizon_kwh, abs=0.1 * 0.25 * (peak_kw - 1000.0) + 0.01)
+
+
+YEAR, YEAR_MINIMUM = 2023, 1_400_000.0
+
+
+def year_kw(month: int) -> float:
+    return 700.0 + 20.0 * min(month, 10)  # December as November
+
+
+def metered_until(site: Site, until: datetime) -> MonthMoney:
+    """A year metered by the hour; each month ends with a plan that knows its peak."""
+    zone, money = ZoneInfo(site.time_zone), MonthMoney(site)
+    at = datetime(YEAR, 1, 1, tzinfo=zone).astimezone(UTC)
+    while at < until:
+        money.observe(at, 3600.0, year_kw(at.astimezone(zone).month - 1), 0.1)
+        at += timedelta(hours=1)
+        if at.astimezone(zone).day == 28 and at.astimezone(zone).hour == 12:
+            money.left(Horizon((at,), (1.0,)), [peak(site, at)])
+    return money
+
+
+def peak(site: Site, at: datetime) -> Commitment:
+    kw = year_kw(at.astimezone(ZoneInfo(site.time_zone)).month - 1)
+    return Commitment("demand", Per.PEAK, (kw,), (12.0,), (0.0,), 15)
+
+
+def missing_of_the_year(site: Site) -> float:
+    """What the bill engine says."""
+    zone = ZoneInfo(site.time_zone)
+    start, end = (datetime(YEAR + k, 1, 1, tzinfo=zone).astimezone(UTC) for k in (0, 1))
+    hours = [start + timedelta(hours=k) for k in range(round((end - start) / timedelta(hours=1)))]
+    kw = np.repeat([year_kw(at.astimezone(zone).month - 1) for at in hours], 4)
+    bills = make_bills(site.tariff, "USD", site.time_zone, Metered(start, 15, kw))
+    return next(float(line.amount) for line in bills[-1].lines if line.name == "up to the minimum of the year")
+
+
+def test_what_is_left_of_the_years_minimum_is_what_the_bill_engine_finds_missing_in_december() -> None:
+    site = site_with(0.0, minimum_charge_per_year=YEAR_MINIMUM, fixed_price_per_month=420.0, fixed_price_per_day=3.0)
+    now = datetime(YEAR, 11, 20, 6, tzinfo=UTC)
+    money = metered_until(site, now)
+    horizon = Horizon((now,), (48.0,))
+    doubt = YEAR_DOUBT * YEAR_MINIMUM * 2 / 12  # of November and December
+    left = money.left(horizon, [peak(site, now)])
+    assert left == pytest.approx(missing_of_the_year(site) + 48.0 * 0.1 * year_kw(10) - doubt, abs=1.0)
+    again = MonthMoney(site)
+    again.remember(json.loads(json.dumps(money.memory())))
+    assert again.left(horizon, [peak(site, now)]) == left
+    for wrong in ({"bills": {"640": float("nan")}}, {"mean_per_h": float("inf")}, {"bills": {"x": 1.0}}):
+        with pytest.raises(ValueError):
+            again.remember({**money.memory(), **wrong})
+    assert again.left(horizon, [peak(site, now)]) == left
+
+
+def test_the_year_is_known_on_the_first_day_of_a_month_and_the_month_is_not() -> None:
+    now = datetime(YEAR, 3, 1, 10, tzinfo=UTC)
+    horizon = Horizon((now,), (48.0,))
+    of_year, of_month = (site_with(*m) for m in ((0.0,), (MINIMUM,)))
+    of_year = replace(of_year, tariff=replace(of_year.tariff, minimum_charge_per_year=12 * MINIMUM))
+    year = metered_until(of_year, now).left(horizon, [peak(of_year, now)])
+    assert year is not None and year > MINIMUM
+    assert metered_until(of_month, now).left(horizon, [peak(of_month, now)]) is None
+
+
+def test_a_month_at_its_own_minimum_pays_that_towards_the_years() -> None:
+    site = site_with(200_000.0, minimum_charge_per_year=2_400_000.0)
+    now = datetime(YEAR, 11, 20, 6, tzinfo=UTC)
+    left = metered_until(site, now).left(Horizon((now,), (48.0,)), [peak(site, now)])
+    alone = site_with(200_000.0)
+    assert left == metered_until(alone, now).left(Horizon((now,), (48.0,)), [peak(alone, now)])  # the year adds nothing
+
+
+@pytest.mark.parametrize(("minimum", "is_below"), [(1e7, True), (1000.0, False)])
+def test_a_year_below_its_minimum_is_planned_as_such_from_metered_minutes(minimum: float, is_below: bool) -> None:
+    site = site_with(0.0, minimum_charge_per_year=minimum)
+    loop = loop_after(site, 25, 1000.0)
+    plan = loop.plan(MONDAY, state())
+    assert (plan.cost[MINIMUM_BILL] > 0.0) is is_below
+    assert any("under its minimum" in line for line in plan.lines) is is_below
 
 
 def test_before_a_day_is_metered_the_bill_counts_as_above_its_minimum() -> None:

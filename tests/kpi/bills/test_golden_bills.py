@@ -184,6 +184,28 @@ def test_five_coincident_peaks_lie_on_five_days() -> None:
     assert len(found) == len(days) == 5 and min(days) == start.date() + timedelta(days=35)
 
 
+def test_december_carries_what_a_year_misses_of_its_minimum_and_an_unfinished_year_pays_nothing_of_it() -> None:
+    keys = {"energy_price_per_kwh": 0.10, "demand_price_per_kw_month": 10.0, "fixed_price_per_day": 2.0}
+    begin, end = local(BERLIN, 2023, 1, 1), local(BERLIN, 2024, 1, 1)
+    metered = raised(constant(BERLIN, begin, end, 100.0), local(BERLIN, 2023, 7, 3, 12), 15, 300.0)
+    # 8,760 h x 100 kW x 0.10 and a quarter hour x 200 kW x 0.10; 11 x 100 kW x 10 and 300 kW x 10; 365 x 2
+    paid = Decimal("87605") + Decimal("14000") + Decimal("730")
+    line = "up to the minimum of the year"
+    bills = make_bills(tariff(**keys, minimum_charge_per_year=110_000.0), "EUR", BERLIN, metered)
+    assert [bill.month for bill in bills if line in amounts(bill)] == ["2023-12"]
+    assert amounts(bills[-1])[line] == Decimal("110000") - paid == Decimal("7665") and total(bills) == Decimal("110000")
+    above = make_bills(tariff(**keys, minimum_charge_per_year=102_000.0), "EUR", BERLIN, metered)
+    assert total(above) == paid and not any(line in amounts(bill) for bill in above)
+    # with a month's minimum of 10,000 every month pays that but July: 744 h x 10, a quarter hour more, 300 kW x 10, 31 x 2
+    both = make_bills(tariff(**keys, minimum_charge_per_month=10_000.0, minimum_charge_per_year=125_000.0), "EUR", BERLIN, metered)
+    july = Decimal("7440") + Decimal("5") + Decimal("3000") + Decimal("62")
+    assert amounts(both[-1])[line] == Decimal("125000") - (11 * Decimal("10000") + july)
+    unfinished = replace(metered, net_kw=metered.net_kw[:-96])
+    assert not any(
+        line in amounts(bill) for bill in make_bills(tariff(**keys, minimum_charge_per_year=110_000.0), "EUR", BERLIN, unfinished)
+    )
+
+
 def test_a_minimum_take_is_paid_for_whether_taken_or_not() -> None:
     metered = constant(CHICAGO, local(CHICAGO, 2024, 6, 1), local(CHICAGO, 2024, 7, 1), 100.0)
     take = {"kwh_per_month": 100_000.0, "price_per_kwh": 0.04}
