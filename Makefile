@@ -95,6 +95,8 @@ lock:
 	$(PYTHON) -m venv "$$uv"; "$$uv"/bin/pip install -q --disable-pip-version-check uv; \
 	$(COMPILE) --group build -o requirements/lock.txt; \
 	$(COMPILE) --group build --group dev --group oracle --extra postgres --extra forecast --extra openadr2 --extra mqtt -c requirements/lock.txt -o requirements/lock-dev.txt; \
+	echo 'schemathesis==4.32.5' | "$$uv"/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --no-annotate $(if $(UPGRADE),--upgrade) - -o requirements/lock-fuzz.txt; \
 	! grep -n '://' requirements/*.txt
 
 clean:
