@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from setproctitle import setproctitle
 from ems.alarms import conditions
 from ems.app.beat import Beat, watch_supervisor
 from ems.app.counts import Counts
-from ems.app.drain import Drain
+from ems.app.drain import Drain, let_go_now
 from ems.app.health import HEALTH_EVERY, HEALTH_VALID, health_body
 from ems.app.inbox import ACK_VALID, MailboxInbox
 from ems.app.log import log_line
@@ -153,7 +154,7 @@ class ControlLoop:
         self._journal_orders(decision, now)
         self._journal_outcomes(image, decision, now)
         self._journal_trust(now)
-        self._follow_modes(held)
+        self._follow_modes(held, decision.state.locked_out)
         self._is_withdrawn = bool(decision.withdraw)
         self._log_rung(decision, now)
         self._log_alarms(decision, now)
@@ -169,6 +170,7 @@ class ControlLoop:
         now = self.clock.now()
         log_line(NAME, "letting go", now, {"cause": self._stop_cause})
         drain = Drain(self.site, self.modes, self.counts.last_written, now)
+        drain.step(self.field.image(now))  # who is locked out, also where nothing is left to do
         give_up_at_s = self.clock.wall_s() + DRAIN_S
         is_done = self._is_withdrawn
         while not is_done and self.clock.wall_s() < give_up_at_s:
@@ -211,10 +213,10 @@ class ControlLoop:
     def _held(self) -> set[str]:
         return {asset for asset, mode in self.modes.items() if mode is Mode.CONTROL}
 
-    def _follow_modes(self, held_before: set[str]) -> None:
+    def _follow_modes(self, held_before: set[str], locked_out: Collection[str]) -> None:
         """An asset taken out of control is let go at once."""
         self.field.set_modes(self.modes)
-        left = sorted(held_before - self._held())
+        left = let_go_now(held_before, self._held(), locked_out)
         if left:
             self.field.release(left)
 

@@ -1,16 +1,18 @@
 """Letting go of a site in order: caps down to the contract and read back, storage to zero by ramp and measured idle, then release.
 
-A cap below the contract stays until storage is idle: a charging battery may be what it makes room for. Release then lets it rise.
+A cap below the contract stays until storage is idle: a charging battery may be what it makes room for. Release then lets it rise. A
+device that is locked out is neither told nor released, and lapses: its storage is not waited for, a cap that it shows too wide is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from ems.dispatch.setpoint import Setpoint
 from ems.messages import Mode
 from ems.site.model import Site
+from ems.state.estimate import locked_out_in
 from ems.state.image import SiteImage
 
 REASON = "letting go: safe values before release"
@@ -34,23 +36,26 @@ class Drain:
             if c.id in self._held
         }
         self._at = now
+        self._locked_out: Collection[str] = ()
 
     @property
     def held(self) -> list[str]:
-        """Assets to release, storage first: the caps stand until storage is gone."""
+        """Assets to release, storage first: the caps stand until storage is gone. Without those locked out."""
         storage = [asset for asset, _ in self._storage_kw]
-        return storage + sorted(self._held - set(storage))
+        return [asset for asset in (*storage, *sorted(self._held - set(storage))) if asset not in self._locked_out]
 
     def step(self, image: SiteImage) -> tuple[list[Setpoint], bool]:
         """The setpoints of this cycle, and whether the site may be released now."""
+        self._locked_out = locked_out_in(self._site, image)
         caps = [Setpoint(cluster, "power_cap_kw", kw, REASON, image.now) for cluster, kw in self._cap_kw.items()]
         is_capped = all(self._is_capped(image, s) for s in caps)
         if is_capped:
             self._ramp_down(image.now)
         self._at = image.now
         storage = [Setpoint(asset, command, kw, REASON, image.now) for (asset, command), kw in self._storage_kw.items()]
-        is_idle = all(s.power_kw == 0.0 and self._is_idle(image, s.asset) for s in storage)
-        return [*caps, *storage], is_capped and is_idle
+        free = [s for s in storage if s.asset not in self._locked_out]
+        is_idle = all(s.power_kw == 0.0 and self._is_idle(image, s.asset) for s in free)
+        return [*(s for s in caps if s.asset not in self._locked_out), *free], is_capped and is_idle
 
     def _is_capped(self, image: SiteImage, cap: Setpoint) -> bool:
         shown = image.command(cap.asset, cap.command, self._site.control.stale_after_s)
@@ -67,3 +72,8 @@ class Drain:
         for (asset, command), kw in self._storage_kw.items():
             step_kw = self._ramp_kw_per_s[asset] * passed_s
             self._storage_kw[(asset, command)] = max(0.0, kw - step_kw) if kw > 0 else min(0.0, kw + step_kw)
+
+
+def let_go_now(held_before: Collection[str], held: Collection[str], locked_out: Collection[str]) -> list[str]:
+    """Assets that were taken out of control in this cycle and are let go of at once; one that is locked out gets no write and lapses."""
+    return sorted(set(held_before) - set(held) - set(locked_out))

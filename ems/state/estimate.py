@@ -117,8 +117,13 @@ def estimate_state(site: Site, image: SiteImage, residual_kw: float | None) -> S
         assumed=tuple(assumed),
         generators=generators,
         renewables=renewables,
-        locked_out=frozenset(a for a in site.links if image.value(a, "is_local", site.control.stale_after_s) == LOCKED_OUT),
+        locked_out=locked_out_in(site, image),
     )
+
+
+def locked_out_in(site: Site, image: SiteImage) -> frozenset[str]:
+    """The devices that say they are locked out: nothing at all is written to them."""
+    return frozenset(a for a in site.links if image.value(a, "is_local", site.control.stale_after_s) == LOCKED_OUT)
 
 
 def measured_residual_kw(site: Site, state: SiteState) -> float | None:

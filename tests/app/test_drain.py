@@ -1,14 +1,18 @@
 """Letting go: the order of things, cycle by cycle."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ems.app.drain import Drain
+from ems.app.drain import Drain, let_go_now
 from ems.messages import Mode
 from ems.reading import Reading
 from ems.resources import bundled
 from ems.site.load import load_site
+from ems.state.estimate import LOCKED_OUT
 from ems.state.image import SiteImage
 
 NOON = datetime(2024, 8, 19, 12, tzinfo=UTC)
@@ -67,3 +71,32 @@ def test_storage_is_released_before_the_caps():
     drain = Drain(SITE, ALL, {BATTERY: 100.0, ("ups-1", "battery_setpoint_kw"): 0.0}, NOON)
     held = drain.held
     assert max(held.index("bess-1"), held.index("ups-1")) < min(held.index("hall-a"), held.index("hall-b"))
+
+
+def locked(seen: SiteImage, *assets: str) -> SiteImage:
+    """The image with devices locked out by their key."""
+    keys = {asset: {**seen.readings.get(asset, {}), "is_local": Reading(LOCKED_OUT, seen.now)} for asset in assets}
+    return replace(seen, readings={**seen.readings, **keys})
+
+
+@pytest.mark.parametrize("asset", ["bess-1", "hall-a"])
+def test_what_is_locked_out_is_neither_told_nor_released_and_the_rest_is(asset: str):
+    drain = Drain(SITE, ALL, {BATTERY: -100.0, **{(name, CAP): kw for name, kw in CONTRACT.items()}}, NOON)
+    for second in range(1, 4):
+        seen = locked(image(second, CONTRACT, -100.0 if asset == "bess-1" else 0.0), asset)
+        told, is_done = wanted(drain, seen)
+        assert asset not in {a for a, _ in told} and len({a for a, _ in told}) >= 2
+    assert is_done  # the others are safe; this one lapses
+    assert asset not in drain.held and {"bess-1", "hall-a", "hall-b"} - {asset} <= set(drain.held)
+
+
+def test_a_locked_out_hall_that_shows_a_wide_cap_keeps_storage_giving():
+    wide = {**CONTRACT, "hall-a": 1000.0}
+    drain = Drain(SITE, ALL, {BATTERY: -100.0, **{(name, CAP): kw for name, kw in wide.items()}}, NOON)
+    told, is_done = wanted(drain, locked(image(1, wide, -100.0), "hall-a"))
+    assert told[BATTERY] == -100.0 and ("hall-a", CAP) not in told and not is_done
+
+
+@given(st.sets(st.sampled_from(sorted(ALL))), st.sets(st.sampled_from(sorted(ALL))), st.sets(st.sampled_from(sorted(ALL))))
+def test_an_asset_taken_out_of_control_is_let_go_of_at_once_unless_it_is_locked_out(before: set[str], held: set[str], out: set[str]):
+    assert set(let_go_now(before, held, out)) == {a for a in before if a not in held and a not in out}
