@@ -9,7 +9,7 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
-from ems.assets.workload.block import TierRule
+from ems.assets.workload.block import TIER_AIM, TierRule
 from ems.assets.workload.model import NO_PAST, TierPast, WorkloadClass
 from ems.plan.blocks import checkpoints
 from ems.plan.inputs import PlanInputs
@@ -79,10 +79,10 @@ HOURS = np.array([1.0, 1.0, 1.0, 1.0])
 
 
 def rule(loss: float = 0.25) -> tuple[TierRule, cp.Variable]:
-    """Windows of two hours that end after each hour; 100 kW arrive."""
+    """Windows of two hours that end after each hour; 100 kW arrive. Of the tier the plan aims at a part: here that part is `loss`."""
     held_kw, duration_h = cp.Variable(4), cp.Parameter(4, nonneg=True)
     duration_h.value = HOURS
-    kind = WorkloadClass(0.5, None, 0.1, 1.0, 8.0, loss, 2.0)
+    kind = WorkloadClass(0.5, None, 0.1, 1.0, 8.0, loss / TIER_AIM, 2.0)
     return TierRule(kind, held_kw, duration_h, [(0, 1), (0, 2), (1, 3), (2, 4)]), held_kw
 
 
