@@ -149,7 +149,7 @@ class Planner:
     def _supply_c(self, name: str, solution: Solution) -> Array:
         """The supply at the boundaries of the steps, from what its loop stores."""
         cold = self.problem.blocks.colds[name]
-        return cold.plant.supply_temp_c - self._values(cold.cold_kwh, solution) / cold.plant.loop_kwh_per_k
+        return cold.plant.supply_temp_c - self._values(cold.cold_kwh, solution) / cold.plant.store_kwh_per_k
 
     def _given_kw(self, name: str, solution: Solution) -> Array:
         """What a generator or renewable gives per step, at least 0."""

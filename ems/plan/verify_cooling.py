@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -17,6 +18,7 @@ from ems.site.model import Site
 Array = NDArray[np.float64]
 TOLERANCE_K = 0.001
 TOLERANCE_KW = 0.01
+KWH_PER_M3_K = 4186.0 / 3600.0  # of water
 
 
 def cooling_faults(site: Site, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
@@ -43,7 +45,7 @@ def _supply(site: Site, cooling: Cooling, inputs: PlanInputs, plan: Plan) -> Ite
         yield f"{cooling.id}: warmer than commissioned by {max(course) - plant.supply_temp_c:.2f} K"
     heat = _foreseen(site, cooling, inputs)
     for k, ((before_c, after_c), hours) in enumerate(zip(pairwise(course), plan.duration_h, strict=True)):
-        out_kw = (before_c - after_c) * plant.loop_m3 * 1.16278 / hours  # kWh per m3 and K
+        out_kw = _taken_out_kw(plant, before_c, after_c, hours)
         if abs(after_c - before_c) > 60.0 * plant.supply_rate_k_per_min * hours + TOLERANCE_K:
             yield f"{cooling.id}: its supply moves too fast in step {k}"
         if out_kw > max(0.0, plant.firm_kw - heat[k]) + TOLERANCE_KW:
@@ -52,6 +54,14 @@ def _supply(site: Site, cooling: Cooling, inputs: PlanInputs, plan: Plan) -> Ite
             yield f"{cooling.id}: below its least load in step {k}"
         if after_c < _lowest(plant, inputs, k) - TOLERANCE_K and after_c < before_c - TOLERANCE_K:
             yield f"{cooling.id}: supply of {after_c:.2f} degrees C in step {k} is too cold"
+
+
+def _taken_out_kw(plant: CoolingPlant, before_c: float, after_c: float, hours: float) -> float:
+    """Heat taken out of loop and usable tank over a step, kW; what the tank loses by itself has to be taken out again."""
+    tank_m3 = plant.tank_m3 * plant.tank_usable_share
+    lost = math.exp(-plant.tank_loss_per_day / 24.0 * tank_m3 / (plant.loop_m3 + tank_m3) * hours)
+    cold_k = (plant.supply_temp_c - after_c) - lost * (plant.supply_temp_c - before_c)
+    return cold_k * (plant.loop_m3 + tank_m3) * KWH_PER_M3_K / hours
 
 
 def _lowest(plant: CoolingPlant, inputs: PlanInputs, k: int) -> float:
@@ -72,7 +82,9 @@ def cold_power_kw(site: Site, cooling: Cooling, inputs: PlanInputs, plan: Plan) 
     supply at its mean."""
     plant, course = cooling.plant, np.array(plan.supply_temp_c[cooling.id])
     assert plant is not None
-    out_kw = -np.diff(course) * plant.loop_kwh_per_k / np.array(plan.duration_h)
+    hours = np.array(plan.duration_h)
+    out_kw = [_taken_out_kw(plant, a, b, h) for (a, b), h in zip(pairwise(course.tolist()), hours.tolist(), strict=True)]
+    tank_m3 = plant.tank_m3 * plant.tank_usable_share
     colder_k = plant.supply_temp_c - 0.5 * (course[1:] + course[:-1])
     power = []
     for heat, temp, out, colder in zip(
@@ -80,10 +92,10 @@ def cold_power_kw(site: Site, cooling: Cooling, inputs: PlanInputs, plan: Plan) 
     ):
         lowest_c = min(plant.supply_temp_c, max(plant.supply_lowest_c or plant.supply_temp_c, supply_range_c(plant, temp)[0]))
         span_k = plant.supply_temp_c - lowest_c
-        here, wide = plant.power_kw(heat, temp), max(span_k * plant.loop_kwh_per_k, plant.capacity_kw / 20.0)
+        here, wide = plant.power_kw(heat, temp), max(span_k * (plant.loop_m3 + tank_m3) * KWH_PER_M3_K, plant.capacity_kw / 20.0)
         below = max(0.0, (here - plant.power_kw(max(heat - wide, 0.0), temp)) / min(wide, max(heat, 1e-9)))
         cold = plant.power_kw(heat, temp, span_k)
         above = max(below, (plant.power_kw(heat + wide, temp, span_k) - cold) / wide)
-        per_k = max(0.0, cold - here) / span_k if span_k > 0.0 else 0.0
+        per_k = max(0.0, cold - here) / span_k * plant.loop_m3 / (plant.loop_m3 + tank_m3) if span_k > 0.0 else 0.0
         power.append(out * (above if out > 0.0 else below) + per_k * colder)
     return np.array(power)

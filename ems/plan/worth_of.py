@@ -21,7 +21,7 @@ class Worths:
     def __init__(self, problem: PlanProblem) -> None:
         n, boundaries = problem.grid.n, checkpoints(problem.grid)
         self.step_of = {n: list(range(n)), n + 1: [0, *range(n)], len(boundaries): [k - 1 for k in boundaries]}
-        self.per_degree = {name: cold.plant.loop_kwh_per_k for name, cold in problem.blocks.colds.items()}
+        self.per_degree = {name: cold.plant.store_kwh_per_k for name, cold in problem.blocks.colds.items()}
         self.limits: list[tuple[str, str, cp.Constraint]] = []
         for name, constraint in problem.constraints.items():
             part, _, rule = name.partition(": ")

@@ -279,6 +279,9 @@ class CoolingPlantFile(FileModel):
     restart_s: float = Field(default=300.0, gt=0, le=3600)
     humidity: float = Field(default=0.5, ge=0.05, le=1)
     supply_lowest_c: float | None = Field(default=None, ge=5, le=60, description="the controller may lead the supply down to here")
+    tank_m3: float = Field(default=0.0, ge=0, le=1e6, description="water in a stratified tank, cubic metres; with supply_lowest_c only")
+    tank_usable_share: float = Field(default=0.9, gt=0, le=1)
+    tank_loss_per_day: float = Field(default=0.02, ge=0, lt=1)
 
     @field_validator("redundant_units")
     @classmethod
@@ -292,6 +295,13 @@ class CoolingPlantFile(FileModel):
     def _lowest_below_supply(cls, value: float | None, info: Any) -> float | None:
         if value is not None and value >= info.data.get("supply_temp_c", value + 1.0):
             raise ValueError(f"less than supply_temp_c ({info.data['supply_temp_c']:g})")
+        return value
+
+    @field_validator("tank_m3")
+    @classmethod
+    def _tank_is_led(cls, value: float, info: Any) -> float:
+        if value > 0.0 and info.data.get("supply_lowest_c") is None:
+            raise ValueError("0, or supply_lowest_c as well: a tank stores what is made colder than commissioned")
         return value
 
     @field_validator("supply_limit_c")

@@ -52,10 +52,12 @@ class ChilledWaterDevice(Device):
         if "trip" in self.faults:
             self._off_until_s = self.faults["trip"] + self.unit.restart_s
         self._remove(dt_s, at_s)
-        warmed_k = (self._heat_kw - self._removed_kw) * dt_s / (self.unit.loop_m3 * WATER_KJ_PER_M3_K)
-        self.supply_temp_c += warmed_k
+        self._warm((self._heat_kw - self._removed_kw) * dt_s)
         self.is_too_warm = self.supply_temp_c > self.unit.supply_limit_c
         self.power_kw = self.power_now_kw = self._movers_kw() + self._machines_kw()
+
+    def _warm(self, heat_kj: float) -> None:
+        self.supply_temp_c += heat_kj / (self.unit.loop_m3 * WATER_KJ_PER_M3_K)
 
     def able_kw(self, at_s: float) -> float:
         """Heat the machines that are on could take out."""
@@ -66,7 +68,7 @@ class ChilledWaterDevice(Device):
     def _remove(self, dt_s: float, at_s: float) -> None:
         assert self._heat_kw is not None
         over_k = self.supply_temp_c - self._target_c()
-        asked_kw = self._heat_kw + over_k * self.unit.loop_m3 * WATER_KJ_PER_M3_K / HOLD_S
+        asked_kw = self._heat_kw + over_k * self._water_m3() * WATER_KJ_PER_M3_K / HOLD_S
         if "pump_lost" in self.faults:  # still water carries nothing
             self._removed_kw = 0.0
             return
@@ -75,6 +77,10 @@ class ChilledWaterDevice(Device):
 
     def _target_c(self) -> float:
         return self.unit.supply_temp_c
+
+    def _water_m3(self) -> float:
+        """Water the machines act on."""
+        return self.unit.loop_m3
 
     def _cold_c(self) -> float:
         """What the machines make: as commissioned, whatever the loop is at the moment."""
@@ -115,7 +121,11 @@ class ChilledWaterDevice(Device):
 
 class LedChilledWaterDevice(ChilledWaterDevice):
     """The same plant with a supply setpoint that may be written: it moves at the plant's own rate and lapses to the commissioned supply.
-    Machines that make colder water lift more, and the economiser reaches it less often."""
+    Machines that make colder water lift more, and the economiser reaches it less often.
+
+    With a tank, setpoint and supply are the mean of loop and usable tank, as its string of sensors gives it. Cold water fills it from
+    below at the lowest supply, the loop stays as commissioned; what was stored is lost by and by. A spent store warms as the loop alone.
+    """
 
     COMMANDS = COMMANDS
     __slots__ = ("_aim_c", "_sent_c")
@@ -129,13 +139,39 @@ class LedChilledWaterDevice(ChilledWaterDevice):
         """Moves the setpoint at its rate, then heat, loop and machines."""
         most_k = self.unit.supply_rate_k_per_min * dt_s / 60.0
         self._aim_c += min(max(self._sent_c - self._aim_c, -most_k), most_k)
+        if self.unit.tank_m3:
+            self._lose(dt_s)
         super().step(dt_s, at_s, it_kw, outdoor_temp_c)
 
     def _target_c(self) -> float:
         return self._aim_c
 
+    def _water_m3(self) -> float:
+        return self.unit.loop_m3 + self._tank_m3() * (self.supply_temp_c < self.unit.supply_temp_c or self._aim_c < self.unit.supply_temp_c)
+
+    def _tank_m3(self) -> float:
+        return self.unit.tank_m3 * self.unit.tank_usable_share
+
+    def _warm(self, heat_kj: float) -> None:
+        if not self.unit.tank_m3:
+            super()._warm(heat_kj)
+            return
+        home_c, loop, whole = self.unit.supply_temp_c, self.unit.loop_m3, self.unit.loop_m3 + self._tank_m3()
+        below_k = home_c - self.supply_temp_c
+        cold_kj = below_k * (whole if below_k > 0.0 else loop) * WATER_KJ_PER_M3_K - heat_kj
+        self.supply_temp_c = home_c - cold_kj / ((whole if cold_kj > 0.0 else loop) * WATER_KJ_PER_M3_K)
+
+    def _lose(self, dt_s: float) -> None:
+        """Walls and the spreading thermocline take their share of the tank's cold."""
+        part = self._tank_m3() / (self.unit.loop_m3 + self._tank_m3())
+        self.supply_temp_c += max(0.0, self.unit.supply_temp_c - self.supply_temp_c) * part * self.unit.tank_loss_per_day * dt_s / 86400.0
+
     def _cold_c(self) -> float:
-        return min(self._aim_c, self.unit.supply_temp_c)
+        home_c = self.unit.supply_temp_c
+        if not self.unit.tank_m3:
+            return min(self._aim_c, home_c)
+        surplus_kw = max(0.0, self._removed_kw - (self._heat_kw or 0.0))  # this much of the water made goes into the tank, at its coldest
+        return home_c - (home_c - (self.unit.supply_lowest_c or home_c)) * surplus_kw / max(self._removed_kw, 1e-9)
 
     def _check(self, command: str, value: float) -> None:
         low_c, high_c = self.unit.supply_lowest_c or self.unit.supply_temp_c, self.unit.supply_limit_c

@@ -63,6 +63,9 @@ class ColdStore:
     `cold_kwh` is what the water takes until it is as warm as commissioned. Charging takes out more heat than comes in and costs `draws`
     kW of power per kW of heat, discharging takes out less and saves `saves`, and a colder supply costs `holding` kW of power per kWh
     stored (more lift, less economiser). All three are chords of the plant's curve at the heat and weather foreseen.
+
+    A stratified tank stores with the loop: its usable water, less what walls and thermocline take in each step (`kept`). It keeps its cold
+    apart, so that only the loop's part makes the machines lift more.
     """
 
     def __init__(self, plant: CoolingPlant, duration_h: cp.Parameter) -> None:
@@ -82,9 +85,11 @@ class ColdStore:
         moved_kwh = duration_h @ (self.charge_kw + self.discharge_kw)
         self.cost = TIE_BREAK_PER_KWH * moved_kwh - self.left_value_per_kwh * self.cold_kwh[n]
         gained_kwh = cp.multiply(duration_h, self.charge_kw - self.discharge_kw)
+        self.kept = cp.Parameter(n, nonneg=True) if plant.store_loss_per_h > 0.0 else None
+        kept_kwh = self.cold_kwh[:-1] if self.kept is None else cp.multiply(self.kept, self.cold_kwh[:-1])
         self.constraints: dict[str, cp.Constraint] = {
             "the loop starts as cold as it is": self.cold_kwh[0] == self.cold_now_kwh,
-            "heat balance of the loop": self.cold_kwh[1:] == self.cold_kwh[:-1] + gained_kwh,
+            "heat balance of the loop": self.cold_kwh[1:] == kept_kwh + gained_kwh,
             "the supply stays above the dew point and its lowest": self.cold_kwh <= self.ceiling_kwh,
             "cools ahead within its firm capacity and rate": self.charge_kw <= self.max_charge_kw,
             "lets the loop warm within its rate and least load": self.discharge_kw <= self.max_discharge_kw,
@@ -97,10 +102,12 @@ class ColdStore:
         itself within minutes and starts empty. What it starts with beyond its ceiling may be given back at its rate."""
         plant, coldest_c = self.plant, np.array([self.plant.coldest_c(float(t)) for t in outdoor_temp_c])
         at_ends_c = np.maximum(np.r_[coldest_c[:1], coldest_c], np.r_[coldest_c, coldest_c[-1:]])
-        ceiling_kwh = plant.loop_kwh_per_k * (plant.supply_temp_c - at_ends_c)
+        ceiling_kwh = plant.store_kwh_per_k * (plant.supply_temp_c - at_ends_c)
         is_known = supply_now_c is not None
-        now_kwh = 0.0 if supply_now_c is None else max(0.0, plant.loop_kwh_per_k * (plant.supply_temp_c - supply_now_c))
-        rate_kw = 60.0 * plant.supply_rate_k_per_min * plant.loop_kwh_per_k
+        now_kwh = 0.0 if supply_now_c is None else max(0.0, plant.store_kwh_per_k * (plant.supply_temp_c - supply_now_c))
+        rate_kw = 60.0 * plant.supply_rate_k_per_min * plant.store_kwh_per_k
+        if self.kept is not None:
+            self.kept.value = np.exp(-plant.store_loss_per_h * duration_h)
         self.max_charge_kw.value = is_known * np.clip(plant.firm_kw - foreseen_kw, 0.0, rate_kw)
         self.max_discharge_kw.value = np.clip((1.0 - LEAST_LOAD) * foreseen_kw, 0.0, rate_kw)
         given_kwh = np.concatenate([[0.0], np.cumsum(self.max_discharge_kw.value * duration_h)])
@@ -112,14 +119,15 @@ class ColdStore:
     def _chords(self, outdoor_temp_c: Array, foreseen_kw: Array, coldest_c: Array) -> Array:
         """Rows draws, saves and holding: chords over what the loop would take in an hour, at least a twentieth of the plant."""
         plant, rows = self.plant, []
-        most_kw, least_kw = plant.loop_kwh_per_k * (plant.supply_temp_c - coldest_c), 0.05 * plant.capacity_kw
+        most_kw, least_kw = plant.store_kwh_per_k * (plant.supply_temp_c - coldest_c), 0.05 * plant.capacity_kw
+        loop_share = plant.loop_kwh_per_k / plant.store_kwh_per_k
         for heat, temp, most, coldest in zip(foreseen_kw, outdoor_temp_c, most_kw, coldest_c, strict=True):
             at_kw, step_kw = plant.power_kw(heat, temp), max(most, least_kw)
             span_k = plant.supply_temp_c - coldest
             at_coldest_kw = plant.power_kw(heat, temp, span_k)
             draws = (plant.power_kw(heat + step_kw, temp, span_k) - at_coldest_kw) / step_kw  # what is made cold is made at the cold end
             saves = max(0.0, (at_kw - plant.power_kw(max(0.0, heat - step_kw), temp)) / min(step_kw, max(heat, 1e-9)))
-            rows.append((max(draws, saves), saves, max(0.0, at_coldest_kw - at_kw) / most if most > 0.0 else 0.0))
+            rows.append((max(draws, saves), saves, loop_share * max(0.0, at_coldest_kw - at_kw) / most if most > 0.0 else 0.0))
         return np.array(rows).T
 
 

@@ -73,7 +73,7 @@ def supply_envelope(
     spare_kw = max(0.0, most_kw - plant.power_kw(heat_kw, state.outdoor_temp_c))
     more_heat_kw = spare_kw / max(cooling.fraction(state.outdoor_temp_c), 1e-6)
     firm_kw = max(0.0, min(more_heat_kw, plant.firm_kw - heat_kw))
-    bounds.append((supply_c - firm_kw * CATCH_UP_S / 3600.0 / plant.loop_kwh_per_k, "power and units left for cooling ahead"))
+    bounds.append((supply_c - firm_kw * CATCH_UP_S / 3600.0 / plant.store_kwh_per_k, "power and units left for cooling ahead"))
     sent_c = supply_c if last_c is None else last_c
     moved_k = plant.supply_rate_k_per_min * cycle_s / 60.0
     bounds.append((sent_c - moved_k, "rate of the supply"))
@@ -102,6 +102,6 @@ def led_power(cooling: Cooling, state: CoolingState, heat_kw: float, sent_c: flo
     gap_k = supply_c - sent_c
     if gap_k <= FOLLOWS_K:
         return state.power_kw, 0.0
-    more_heat_kw = gap_k * plant.loop_kwh_per_k * 3600.0 / CATCH_UP_S
+    more_heat_kw = gap_k * plant.store_kwh_per_k * 3600.0 / CATCH_UP_S
     ahead_kw = plant.power_kw(heat_kw + more_heat_kw, state.outdoor_temp_c, plant.supply_temp_c - sent_c) - steady_kw
     return max(state.power_kw - ahead_kw, min(state.power_kw, steady_kw)), max(0.0, ahead_kw)

@@ -42,6 +42,9 @@ class CoolingPlant:
     restart_s: float
     humidity: float  # relative, where no better is known
     supply_lowest_c: float | None = None  # the controller may lead the supply down to here, to store cold; None: it stays as commissioned
+    tank_m3: float = 0.0  # of a stratified tank beside the loop; with one, supply means the mean of the water that stores
+    tank_usable_share: float = 0.9  # of its water; the rest is thermocline and diffusers
+    tank_loss_per_day: float = 0.02  # share of its cold that walls and the spreading thermocline take
 
     @property
     def firm_kw(self) -> float:
@@ -52,6 +55,17 @@ class CoolingPlant:
     def loop_kwh_per_k(self) -> float:
         """Heat the loop takes per K."""
         return self.loop_m3 * KWH_PER_M3_K
+
+    @property
+    def store_kwh_per_k(self) -> float:
+        """Heat that loop and usable tank take per K, up to the commissioned supply; above it the loop alone counts."""
+        return (self.loop_m3 + self.tank_usable_share * self.tank_m3) * KWH_PER_M3_K
+
+    @property
+    def store_loss_per_h(self) -> float:
+        """Share of what loop and tank store that is lost in an hour; the loop alone loses nothing to speak of."""
+        usable_m3 = self.tank_usable_share * self.tank_m3
+        return self.tank_loss_per_day / 24.0 * usable_m3 / (self.loop_m3 + usable_m3)
 
     @property
     def is_led(self) -> bool:
@@ -120,15 +134,22 @@ def supply_range_c(plant: CoolingPlant, room_temp_c: float) -> tuple[float, floa
     return min(low, plant.supply_limit_c), plant.supply_limit_c
 
 
+def heat_until_limit_kwh(plant: CoolingPlant, supply_temp_c: float) -> float:
+    """Heat the loop takes before the supply reaches its limit. What a tank holds is not counted on in an emergency: with one, the supply
+    says how cold the tank is, and the loop counts as commissioned."""
+    loop_c = max(supply_temp_c, plant.supply_temp_c) if plant.tank_m3 > 0.0 else supply_temp_c
+    return plant.loop_kwh_per_k * max(0.0, plant.supply_limit_c - loop_c)
+
+
 def runway_s(plant: CoolingPlant, heat_kw: float, removed_kw: float, supply_temp_c: float) -> float:
     """Seconds until the supply reaches its limit when `heat_kw` comes in and `removed_kw` is taken out; infinite while it does not rise."""
     rising_kw = heat_kw - removed_kw
-    left_kwh = plant.loop_kwh_per_k * max(0.0, plant.supply_limit_c - supply_temp_c)
+    left_kwh = heat_until_limit_kwh(plant, supply_temp_c)
     return math.inf if rising_kw <= 0.0 else 3600.0 * left_kwh / rising_kw
 
 
 def heat_allowed_kw(plant: CoolingPlant, able_kw: float, supply_temp_c: float) -> float:
     """The most heat in kW that may come in now: what can be removed, and what the loop takes over one restart of the chillers. Held at
     this the loop nears its limit ever more slowly and never crosses it."""
-    left_kwh = plant.loop_kwh_per_k * max(0.0, plant.supply_limit_c - supply_temp_c)
+    left_kwh = heat_until_limit_kwh(plant, supply_temp_c)
     return able_kw + 3600.0 * left_kwh / plant.restart_s

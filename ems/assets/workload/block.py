@@ -18,8 +18,8 @@ from ems.assets.workload.slowing import SlowedWork
 
 Array = NDArray[np.float64]
 MOST_BACKLOG_KWH = 1e7  # no bound
-# Of a tier the plan aims at, since its rule stands at checkpoints and on a forecast: five replayed hours of a tier of 25 % in two hours used
-# 106 % of it in the worst window with 1, 99 % with 0.9, for the same money.
+# Of a tier the plan aims at, since its rule stands at checkpoints and on a forecast: in five replayed hours a tier of 25 % in two hours was
+# used to 106 % in the worst window with 1, to 99 % with 0.9, for the same money.
 TIER_AIM = 0.9
 TIER_PRICE_PER_KWH = 23.0  # just under a breach of the import limit; only a billing peak of minutes is dearer
 NEVER_PER_KWH = 100.0  # price of losing work that has no price of its own: dearer than any throttling
