@@ -13,6 +13,7 @@ from typing import IO
 from setproctitle import setproctitle
 
 from ems.app.child import Child, ChildSpec
+from ems.app.commissioned import hold_commissioned
 from ems.app.log import log_line
 from ems.app.resume import refuse_newer_state
 from ems.app.runfile import RunFile
@@ -36,6 +37,7 @@ def supervise(state: StateDir, resolve_run: Callable[[], RunFile], clock: Clock 
     prepare(state)
     hold_lock(state, "run")
     refuse_newer_state(state)
+    hold_commissioned(run_file, state, Clock.real().now())
     setproctitle("ems supervisor")
     run_file.save(state.site)
     (clock or shared_clock(state)).save(state.clock)

@@ -41,7 +41,22 @@ def run_ems(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
     return lambda *words: ems(capsys, monkeypatch, *words)
 
 
-COMMANDS = ("demo", "run", "simulate", "status", "why", "stop", "hold", "release", "mode", "override", "replay", "check", "verify-journal")
+COMMANDS = (
+    "demo",
+    "run",
+    "simulate",
+    "status",
+    "why",
+    "stop",
+    "hold",
+    "release",
+    "mode",
+    "override",
+    "replay",
+    "check",
+    "verify-journal",
+    "commission",
+)
 GROUPED = ("db upgrade", "db downgrade", "db current", "db check", "devices list", "devices probe", "devices self-test")
 
 
