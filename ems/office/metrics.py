@@ -80,6 +80,7 @@ def _measured(snapshot: Mapping[str, Any]) -> Iterator[Metric]:
             yield GaugeMetricFamily(name, text, value=snapshot[key])
     for key, (name, text) in ASSET_GAUGES.items():
         yield _by_asset(name, text, key, snapshot["assets"])
+    yield _tiers(snapshot["assets"])
     if snapshot["level"] in LEVELS:
         yield GaugeMetricFamily("ems_ladder_level", "0 fresh plan to 5 withdrawn", value=LEVELS.index(snapshot["level"]))
     yield GaugeMetricFamily("ems_alarms", "Alarms standing", value=len(snapshot["alarms"]))
@@ -102,6 +103,14 @@ def _by_asset(name: str, text: str, key: str, assets: list[dict[str, Any]]) -> M
     for asset in assets:
         if _is_number(asset.get(key)):
             family.add_metric([str(asset["id"]), str(asset["kind"])], asset[key])
+    return family
+
+
+def _tiers(assets: list[dict[str, Any]]) -> Metric:
+    family = GaugeMetricFamily("ems_cluster_tier_used_ratio", "Work missing of what a class's tier allows", labels=["asset", "class"])
+    for asset in assets:
+        for name, share in (asset.get("tier_used") or {}).items():
+            family.add_metric([str(asset["id"]), str(name)], share)
     return family
 
 

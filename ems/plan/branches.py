@@ -3,7 +3,8 @@
 Every decision of the short first steps is common to all courses. After them the plan is the median's, and a branch deviates from it: its
 load lies higher, the stores move otherwise (as one, in deliverable kWh), the work with the nearest deadline waits otherwise (as one queue).
 What a branch costs beyond the median's course counts with its probability, the billing peaks it reaches included: so the plan pays today
-for the room that a higher load would need tomorrow.
+for the room that a higher load would need tomorrow. Work that a branch holds back waits in proportion to its power, also
+where its class slows along a curve: a branch asks for no less room than it would need.
 """
 
 from __future__ import annotations

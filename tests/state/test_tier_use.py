@@ -18,6 +18,7 @@ from ems.control.plan_state import plan_state
 from ems.control.snapshot import encode_snapshot
 from ems.kpi.tiers import TierScore
 from ems.messages import Mode
+from ems.office.metrics import _tiers
 from ems.office.view import _also
 from ems.plan.loop import PlanLoop
 from ems.plan.state import PlanState
@@ -92,6 +93,8 @@ def test_an_operator_and_a_replay_report_see_how_much_of_each_tier_is_used() -> 
     hall = next(asset for asset in seen["assets"] if asset["id"] == "hall-a")
     assert hall["tier_used"]["batch"] == pytest.approx(loop.controller.tiers.used()["hall-a"]["batch"])
     assert f"{100 * hall['tier_used']['batch']:.0f} % of the tier of batch used" in _also("cluster", hall)
+    (told,) = _tiers(seen["assets"]).samples[:1]
+    assert told.labels == {"asset": "hall-a", "class": "batch"} and told.value == hall["tier_used"]["batch"]
     assert tier_lines({"tier_budget_used": {"batch": 0.8}, "tier_violations": 1}) == [
         "of what its tier allows, used in the worst window: batch 80 %; 1 times beyond it"
     ]
