@@ -16,6 +16,7 @@ from ems.assets.workload.tier import TierWindow
 from ems.control.controller import Controller
 from ems.control.plan_state import plan_state
 from ems.control.snapshot import encode_snapshot
+from ems.dispatch.arbiter import _cut
 from ems.kpi.tiers import TierScore
 from ems.messages import Mode
 from ems.office.metrics import _tiers
@@ -57,6 +58,25 @@ def test_a_class_whose_tier_is_used_up_is_cut_last_and_the_limit_holds_as_before
     assert sum(loop.truth.poc_kw) == pytest.approx(sum(plain.truth.poc_kw), rel=0.01)  # another class, the same import
     said = {s.reason for d in loop.decisions[-5:] for s in d.setpoints if s.command == "training_limit_kw"}
     assert any("batch, whose tier is used up" in reason for reason in said)
+
+
+def test_a_billing_mean_is_held_by_the_classes_in_turn_and_by_those_used_up_last() -> None:
+    site = tiered()
+    loop = Loop(site, "capped")
+    state = loop.cycle(TIGHT).state
+    trends, batch = loop.controller.trend.update(state), frozenset({("hall-a", "batch"), ("hall-b", "batch")})
+
+    def cut(over_kw: float, spent: frozenset[tuple[str, str]]) -> dict[str, dict[str, float]]:
+        limits, left_kw = _cut(site, state, trends, {"hall-a": {}, "hall-b": {}}, over_kw, 1.2, "why", spent, recovery_only=False)
+        assert left_kw <= 1e-6
+        return {hall: {name: wish.kw for name, wish in own.items()} for hall, own in limits.items()}
+
+    assert set(cut(24.0, frozenset())["hall-a"]) == {"batch"}
+    assert set(cut(24.0, batch)["hall-a"]) == {"training"}
+    assert set(cut(24.0, frozenset({("hall-a", "batch")}))["hall-b"]) == {"batch"}  # another hall's batch before training
+    everything = sum(state.clusters[hall].classes[name].demand_kw for hall in ("hall-a", "hall-b") for name in ("batch", "training"))
+    deep = cut(1.2 * 0.9 * everything, batch)
+    assert deep["hall-a"]["training"] == deep["hall-b"]["training"] == 0.0 and deep["hall-a"]["batch"] < 1.0  # last, but cut
 
 
 def test_where_both_are_used_up_or_none_has_a_tier_the_setpoints_are_those_of_before() -> None:
