@@ -4,7 +4,8 @@ rows as they came.
 - A price far beyond the week before has to be confirmed by the interval next to it; until then, and for ever when that is an ordinary
   one, it is withheld.
 - A price no market reaches, or a level about a thousand times the week's for UNIT_ROWS rows, is another unit: withheld while it lasts.
-- A price that repeats itself much longer than the week ever saw is stuck: withheld until it moves.
+- A price that repeats itself much longer than the week ever saw is stuck: withheld until it moves. Far above the week it is told all the
+  same and believed: a market at its cap rests for days (ERCOT, February 2021: 80 hours), and then the price counts most.
 
 What is withheld longer than the memory becomes the history, and is believed again: a market may change for good.
 """
@@ -28,6 +29,7 @@ STUCK_AFTER = timedelta(hours=8)  # at least; ERCOT's hub rested 5.75 h in 2024,
 NEXT_WITHIN = timedelta(hours=1)  # a feed may skip intervals
 AHEAD = timedelta(days=15)  # nobody knows a price further
 STUCK_TIMES = 3.0  # the longest rest of the week
+CAP_TIMES = 5.0  # times the week's upper decile before the rest
 INSTEAD = "withheld, the plan goes on with the day-ahead price or the profile of earlier days"
 
 
@@ -86,7 +88,12 @@ class _Source:
             self._follow_rest(row)
             yield from self._far(row)
         elif (rest := self._follow_rest(row)) > STUCK_AFTER and self._is_stuck(rest):
-            self._withhold(row, f"has not moved for {rest / timedelta(hours=1):.0f} h")
+            why = f"has not moved for {rest / timedelta(hours=1):.0f} h"
+            if self._is_at_cap(row):
+                yield self._believe(row)
+                self._note(row, f"{why}; a cap? The plan believes it")
+            else:
+                self._withhold(row, why)
         else:
             yield self._believe(row)
 
@@ -139,6 +146,11 @@ class _Source:
         past = sorted((r for r in self._believed.values() if since is None or r.valid_from < since), key=lambda r: r.valid_from)
         return bool(past) and past[-1].valid_to - past[0].valid_from >= TYPICAL and rest > STUCK_TIMES * _longest_rest(past)
 
+    def _is_at_cap(self, row: PriceRow) -> bool:
+        """Far above what the market held before it came to rest: no feed freezes there by itself."""
+        before = np.abs(self._level(before=self._rest_from))
+        return abs(row.price_per_kwh) > CAP_TIMES * max(np.quantile(before, 0.9), LEAST_LEVEL_PER_KWH)
+
     # -- memory -------------------------------------------------------------------------------------------------------------------------
 
     def _believe(self, row: PriceRow) -> PriceRow:
@@ -147,7 +159,10 @@ class _Source:
         return row
 
     def _withhold(self, row: PriceRow, why: str) -> None:
-        self.why = f"{self.name} price of {row.price_per_kwh:.4g} per kWh from {row.valid_from:%Y-%m-%d %H:%M}Z: {why}, {INSTEAD}"
+        self._note(row, f"{why}, {INSTEAD}")
+
+    def _note(self, row: PriceRow, why: str) -> None:
+        self.why = f"{self.name} price of {row.price_per_kwh:.4g} per kWh from {row.valid_from:%Y-%m-%d %H:%M}Z: {why}"
 
     def _forget(self) -> None:
         oldest = self._arrived[-1].valid_from - MEMORY if self._arrived else None
