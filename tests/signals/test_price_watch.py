@@ -86,9 +86,9 @@ def test_a_stuck_price_is_named_and_withheld_until_it_moves():
 def test_a_market_at_its_cap_for_days_is_told_and_believed_to_its_end():
     watch = watching()
     scarcity = [0.4, 2.0, *[5.0] * 4 * 80, 3.0, 0.02]
-    taken = one_by_one(watch, scarcity[:60])
-    assert taken == scarcity[:60] and "has not moved for 14 h; a cap?" in watch.notes()[0] and "withheld" not in watch.notes()[0]
-    assert one_by_one(watch, scarcity[60:], WEEK + 60) == scarcity[60:] and watch.notes() == ()
+    taken = one_by_one(watch, scarcity[:90])
+    assert taken == scarcity[:90] and "has not moved for 22 h; a cap?" in watch.notes()[0] and "withheld" not in watch.notes()[0]
+    assert one_by_one(watch, scarcity[90:], WEEK + 90) == scarcity[90:] and watch.notes() == ()
 
 
 def test_a_time_of_use_price_that_rests_every_night_and_weekend_is_not_stuck():
