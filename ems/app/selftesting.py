@@ -13,7 +13,9 @@ from ems.app.prepare import find_file, load_pages
 from ems.app.runfile import RunFile
 from ems.app.show import fresh_snapshot
 from ems.app.statedir import StateDir, find_state_dir, prepare, running_state_dir, shared_clock, write_whole
-from ems.control.selftest import BASE_S, FOLLOWS_WITHIN_S, HOLD_S, LAPSE_SLACK_S, STEP_SHARE, rating_kw, testable
+from ems.assets.cooling.model import Cooling
+from ems.control.selftest import BASE_S, LAPSE_SLACK_S, STEP_SHARE, Testable, lasts_s, rating_kw, testable
+from ems.control.selftest_supply import STEP_K, SUPPLY_LASTS_S
 from ems.errors import EmsError
 from ems.mailbox import Mailbox
 from ems.messages import OrderKind
@@ -41,9 +43,8 @@ def dry_lines(given: str, state_dir: Path | None) -> Iterator[str]:
         if tested is None or not page.commands:
             yield f"{'':<12} identity and readings only: no step can prove it"
             continue
-        step_kw = STEP_SHARE * rating_kw(tested)
-        lasts_s = FOLLOWS_WITHIN_S + HOLD_S
-        yield f"{'':<12} would step by {step_kw:.1f} kW for up to {lasts_s:.0f} s, then wait for its lease of {link.lease_s:g} s"
+        step = f"{STEP_K:g} K" if isinstance(tested, Cooling) else f"{STEP_SHARE * rating_kw(tested):.1f} kW"
+        yield f"{'':<12} would step by {step} for up to {_lasts_s(tested):.0f} s, then wait for its lease of {link.lease_s:g} s"
         if page.assumed_commands and not link.is_loopback:
             yield f"{'':<12} refused: its page has no document behind {', '.join(page.assumed_commands)}"
     yield "dry run: nothing was written; --by NAME --device ID tests one device"
@@ -63,12 +64,16 @@ def run_self_test(given: str, device: str, by: str, why: str, state_dir: Path | 
     try:
         since = mailbox.last_sequence()
         give_order(state, OrderKind.SELF_TEST, device, by, why)
-        test_s = BASE_S + FOLLOWS_WITHIN_S + HOLD_S + asset.link.lease_s + LAPSE_SLACK_S
+        test_s = BASE_S + _lasts_s(asset) + asset.link.lease_s + LAPSE_SLACK_S
         report = _report(mailbox, since, device, test_s / shared_clock(state).speed + SLACK_S)
     finally:
         mailbox.close()
     kept = _keep(state, {**report, "page": asset.link.page, "address": f"{asset.link.host}:{asset.link.port} unit {asset.link.unit_id}"})
     return bool(report["is_passed"]), [*_lines(report), f"report: {kept}"]
+
+
+def _lasts_s(asset: Testable) -> float:
+    return SUPPLY_LASTS_S if isinstance(asset, Cooling) else lasts_s(asset)
 
 
 def _trust(path: Path, state: StateDir) -> dict[str, Any]:
@@ -101,7 +106,8 @@ def _keep(state: StateDir, report: dict[str, Any]) -> Path:
 
 
 def _lines(report: dict[str, Any]) -> Iterator[str]:
-    yield f"{report['asset']}: step of {report['step_kw']:g} kW, by {report['by']}, ended {report['at']}"
+    step = f"{report['step_k']:g} K" if "step_k" in report else f"{report['step_kw']:g} kW"
+    yield f"{report['asset']}: step of {step}, by {report['by']}, ended {report['at']}"
     for what, is_proven, detail in report["findings"]:
         yield f"    {what:<10} {'proven' if is_proven else 'not told' if is_proven is None else 'FAILED':<9} {detail}"
     if report["is_passed"]:

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from ems.assets.cooling.model import Cooling
 from ems.control.selftest import SelfTest, objection, testable
+from ems.control.selftest_supply import SupplyTest
 from ems.dispatch.setpoint import Setpoint
 from ems.errors import EmsError
 from ems.guard.trust import Proof, TrustBook
@@ -63,7 +65,7 @@ class Commissioning:
             return None
         trusts = {asset: record.state.value for asset, record in self.trust.records.items()}
         near = sum(o.start <= state.now + EVENT_NEAR for o in obligations)
-        setpoint = test.step(image, state, objection(self.site, test.asset, state, trusts, near, limit_kw))
+        setpoint = test.step(image, state, objection(self.site, test.asset, state, trusts, near, limit_kw), limit_kw)
         if test.is_done:
             report = test.report()
             self.reports.append({**report, "at": state.now.isoformat()})
@@ -92,7 +94,8 @@ class Commissioning:
         if modes[asset.id] is Mode.CONTROL:
             raise EmsError(f"{asset.id} is in control: `ems mode {asset.id} observe` first")
         assert asset.link is not None
-        self.test = SelfTest(self.site, asset, order.by, order.at, asset.link.lease_s)
+        kind = SupplyTest if isinstance(asset, Cooling) else SelfTest
+        self.test = kind(self.site, asset, order.by, order.at, asset.link.lease_s)
         return f"self-test of {asset.id} by {order.by} begins"
 
     def _refuse_unproven(self, assets: Sequence[str]) -> None:

@@ -3,6 +3,9 @@
 BASE: the device stands still for ten seconds. STEP: it is told at most two hundredths of its rating; the command must read back and the
 power must come, with the right sign, at the device and (where the load is calm enough to see it) at the meter. LAPSE: nothing is written
 any more; the device must let go by itself within its lease. Anything unexpected ends the test, and the device is let go of.
+
+A baseload generator is tested at its load, by a step towards less; one that runs only on request cannot be: its lease would stop it. A
+plant whose supply may be led is tested in kelvin (selftest_supply.py).
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from enum import StrEnum
 from typing import Any
 
 from ems.assets.battery.model import Battery
+from ems.assets.cooling.model import Cooling
+from ems.assets.generator.model import Generator
 from ems.assets.ups.model import Ups
 from ems.assets.workload.model import Cluster
 from ems.dispatch.setpoint import Setpoint
@@ -27,12 +32,20 @@ STEP_SHARE = 0.02  # of the rating, at most
 BASE_S, HOLD_S = 10.0, 10.0
 READ_BACK_WITHIN_S, FOLLOWS_WITHIN_S, LAPSE_SLACK_S = 5.0, 8.0, 3.0
 FOLLOWED = 0.5  # of the step: less is no answer
+STAYED = 0.4  # of the step, while it is held: a slow machine is still on its way, and readings are noisy
 SEEN = 3.0  # standard errors: less is not seen at the meter
 MARGIN_KWH = 2.0  # times the energy of the test, above floor or reserve
 NOT_THIS = "not a "  # how the field begins when another device answers
 IDLE_SHARE = 0.01  # of the rating: a store that moves more is not at rest
 
-Testable = Battery | Ups | Cluster
+Testable = Battery | Ups | Cluster | Generator | Cooling
+COMMAND_OF: Mapping[type, str] = {
+    Battery: "power_setpoint_kw",
+    Ups: "battery_setpoint_kw",
+    Cluster: "power_cap_kw",
+    Generator: "power_setpoint_kw",
+    Cooling: "supply_setpoint_c",
+}
 
 
 class Stage(StrEnum):
@@ -88,10 +101,10 @@ class SelfTest:
     @property
     def command(self) -> str:
         """The command the test writes."""
-        return {Battery: "power_setpoint_kw", Ups: "battery_setpoint_kw", Cluster: "power_cap_kw"}[type(self.asset)]
+        return COMMAND_OF[type(self.asset)]
 
-    def step(self, image: SiteImage, state: SiteState, objection: str) -> Setpoint | None:
-        """One cycle. `objection` is why the test must end now, "" while nothing is in the way."""
+    def step(self, image: SiteImage, state: SiteState, objection: str, limit_kw: float) -> Setpoint | None:
+        """One cycle. `objection` is why the test must end now, "" while nothing is in the way; `limit_kw` is what may be imported now."""
         now = state.now
         self._since = self._since or now
         if self.is_done:
@@ -128,7 +141,7 @@ class SelfTest:
             "asked_at": self.asked_at.isoformat(),
             "is_passed": self.is_passed,
             "why": self.failure or "; ".join(f.detail for f in self.findings if f.is_proven is False),
-            "step_kw": round(self._told_kw - (0.0 if not isinstance(self.asset, Cluster) else self._base_kw), 3),
+            "step_kw": round(self._told_kw - self._from_kw, 3),
             "findings": [[f.what, f.is_proven, f.detail] for f in self.findings],
         }
 
@@ -140,7 +153,7 @@ class SelfTest:
             return None
         self._base_kw = statistics.fmean(power for power, _ in self._base)
         at_rest_kw = IDLE_SHARE * rating_kw(self.asset)
-        if not isinstance(self.asset, Cluster) and abs(self._base_kw) > at_rest_kw:
+        if isinstance(self.asset, Battery | Ups) and abs(self._base_kw) > at_rest_kw:
             self._end(f"{self.asset.id} moves {self._base_kw:.1f} kW by itself; a test begins at rest")
             return None
         self._told_kw = told_kw(self.asset, state, self._base_kw)
@@ -163,14 +176,14 @@ class SelfTest:
             self._fail("read-back", f"told {self._told_kw:.1f} kW, reads back {value}")
         elif moved_kw <= -FOLLOWED * self._step_kw:
             self._fail("sign", f"told {self._told_kw:.1f} kW, the power moved {abs(moved_kw):.1f} kW the wrong way")
-        elif self._has_lasted(now, FOLLOWS_WITHIN_S):
+        elif self._has_lasted(now, follows_within_s(self.asset)):
             self._fail("sign", f"told {self._told_kw:.1f} kW, the power moved {moved_kw:.1f} kW")
         return None if self.stage is Stage.DONE else self._told(now)
 
     def _hold(self, now: datetime, kw: float, import_kw: float | None) -> Setpoint | None:
         if import_kw is not None:
             self._held.append(import_kw)
-        if self._moved_kw(kw) < FOLLOWED * self._step_kw:
+        if self._moved_kw(kw) < STAYED * self._step_kw:
             self._fail("sign", f"did not stay at {self._told_kw:.1f} kW: {kw:.1f} kW")
             return None
         if not self._has_lasted(now, HOLD_S):
@@ -195,24 +208,31 @@ class SelfTest:
         if is_back and shown is not None and not is_told:
             self._prove("lease", True, f"let go by itself {passed_s:.0f} s after the last write (lease {self.lease_s:g} s)")
             self.stage = Stage.DONE
-        elif passed_s > self.lease_s + LAPSE_SLACK_S and (kw is None or shown is None):
+        elif passed_s <= self.lease_s + LAPSE_SLACK_S + follows_within_s(self.asset) - FOLLOWS_WITHIN_S:
+            return
+        elif kw is None or shown is None:
             self.cancel(f"at lapse: {self.asset.id} cannot be read")
-        elif passed_s > self.lease_s + LAPSE_SLACK_S:
+        else:
             said = f"still holds {self._told_kw:.1f} kW {passed_s:.0f} s after the last write"
             self._fail("lease", f"{said}; its lease is {self.lease_s:g} s")
 
     # -- parts ----------------------------------------------------------------------------------------------------------------------
 
     @property
+    def _from_kw(self) -> float:
+        """Where the step begins: a store is at rest, whatever its meter shows."""
+        return 0.0 if isinstance(self.asset, Battery | Ups) else self._base_kw
+
+    @property
     def _step_kw(self) -> float:
         """The size of the step, in kW, never negative."""
-        return abs(self._told_kw - (self._base_kw if isinstance(self.asset, Cluster) else 0.0))
+        return abs(self._told_kw - self._from_kw)
 
     def _moved_kw(self, kw: float) -> float:
         """How far the power moved towards what was told; negative away from it. A cluster at or under its cap has arrived."""
         if isinstance(self.asset, Cluster):
             return self._step_kw if kw <= self._told_kw + 0.5 * self._step_kw else self._base_kw - kw
-        return (kw - self._base_kw) * (1.0 if self._told_kw > 0.0 else -1.0)
+        return (kw - self._base_kw) * (1.0 if self._told_kw > self._from_kw else -1.0)
 
     def _told(self, now: datetime) -> Setpoint:
         self._written_at = now
@@ -228,7 +248,7 @@ class SelfTest:
         said = f"told {self._told_kw:.1f} kW, the meter less the other devices moved {change_kw:.1f} kW (error {error_kw:.1f} kW)"
         if abs(change_kw) <= SEEN * error_kw or abs(change_kw) < FOLLOWED * self._step_kw:
             return "meter", None, f"not told: {said}"
-        return "meter", change_kw * self._told_kw > 0.0, said
+        return "meter", change_kw * (self._told_kw - self._from_kw) > 0.0, said
 
     def _problem(self, image: SiteImage) -> str:
         """What is wrong with the device itself; while it lets go, only that it is another one."""
@@ -260,8 +280,13 @@ class SelfTest:
 def testable(site: Site, asset_id: str) -> Testable:
     """The asset, when a step can prove it. Raises EmsError in one line when not."""
     asset = site.assets.get(asset_id)
-    if not isinstance(asset, Battery | Ups | Cluster):
-        raise EmsError(f"{asset_id} cannot be tested by a step; batteries, UPSs and clusters can")
+    if isinstance(asset, Generator) and not asset.is_baseload:
+        why = "runs in emergencies only" if asset.is_emergency else "runs on request only, and the end of its lease would stop it"
+        raise EmsError(f"{asset_id} cannot be tested by a step: it {why}")
+    if isinstance(asset, Cooling) and not asset.is_led:
+        raise EmsError(f"{asset_id} cannot be tested by a step: its supply may not be led")
+    if not isinstance(asset, Battery | Ups | Cluster | Generator | Cooling):
+        raise EmsError(f"{asset_id} cannot be tested by a step; stores, clusters, baseload generators and led cooling can")
     if asset.link is None:
         raise EmsError(f"{asset_id} has no device")
     return asset
@@ -269,7 +294,17 @@ def testable(site: Site, asset_id: str) -> Testable:
 
 def rating_kw(asset: Testable) -> float:
     """The rating a step is a share of."""
-    return asset.power_kw if isinstance(asset, Battery) else asset.rating_kw
+    return asset.power_kw if isinstance(asset, Battery | Generator) else asset.rating_kw
+
+
+def follows_within_s(asset: Testable) -> float:
+    """How long its power may take to come: a machine that is led slowly gets the time its ramp takes besides."""
+    return FOLLOWS_WITHIN_S + (STEP_SHARE * asset.power_kw / asset.ramp_kw_per_s if isinstance(asset, Generator) else 0.0)
+
+
+def lasts_s(asset: Testable) -> float:
+    """The longest a test takes once its step is told, its lease aside."""
+    return 2.0 * follows_within_s(asset) - FOLLOWS_WITHIN_S + HOLD_S
 
 
 def told_kw(asset: Testable, state: SiteState, base_kw: float) -> float:
@@ -277,6 +312,9 @@ def told_kw(asset: Testable, state: SiteState, base_kw: float) -> float:
     step_kw = STEP_SHARE * rating_kw(asset)
     if isinstance(asset, Cluster):
         return max(asset.idle_kw, base_kw - step_kw)
+    if isinstance(asset, Generator):
+        less_kw = base_kw + step_kw  # generating counts negative
+        return less_kw if less_kw <= -asset.min_power_kw else max(-asset.power_kw, base_kw - step_kw)
     if isinstance(asset, Battery):
         return step_kw if state.batteries[asset.id].soc < asset.soc_max - 0.05 else -step_kw
     return -step_kw
@@ -307,14 +345,28 @@ def objection(site: Site, asset: Testable, state: SiteState, trusts: Mapping[str
         return "the meter at the point of connection cannot be read"
     if state.poc_kw + STEP_SHARE * rating_kw(asset) > limit_kw:
         return f"import of {state.poc_kw:.0f} kW leaves no room for the step under {limit_kw:.0f} kW"
-    seen = state.batteries.get(asset.id) or state.upses.get(asset.id) or state.clusters.get(asset.id)
+    if asset.id in state.locked_out:
+        return f"{asset.id} is locked out: a person works on it"
+    if isinstance(asset, Cooling):
+        return "" if state.coolings[asset.id].is_fresh else f"{asset.id} cannot be read or is not trusted"
+    seen = state.batteries.get(asset.id) or state.upses.get(asset.id) or state.clusters.get(asset.id) or state.generators.get(asset.id)
     if seen is None or not seen.is_fresh:
         return f"{asset.id} cannot be read or is not trusted"
     if seen.is_local:
         return f"{asset.id} is in LOCAL: a person has taken it"
     if isinstance(asset, Ups) and state.upses[asset.id].mode != "normal":
         return f"{asset.id} is not in normal operation"
-    return ""
+    return _machine_objection(asset, state) if isinstance(asset, Generator) else ""
+
+
+def _machine_objection(machine: Generator, state: SiteState) -> str:
+    """A machine is tested while it runs of its own accord, and will go on doing so."""
+    seen, until_s = state.generators[machine.id], state.now.timestamp() + lasts_s(machine) + 60.0
+    if seen.carries_load:
+        return f"the transfer control of {machine.id} carries load"
+    if seen.mode != "loaded":
+        return f"{machine.id} is not running under load ({seen.mode}): there is nothing to step from"
+    return f"an outage of {machine.id} is announced" if machine.is_out(until_s) or machine.is_out(state.now.timestamp()) else ""
 
 
 def _others_kw(asset: Testable, state: SiteState) -> float:
@@ -326,7 +378,7 @@ def _others_kw(asset: Testable, state: SiteState) -> float:
 
 
 def _power_kw(asset: Testable, state: SiteState) -> float | None:
-    seen = state.batteries.get(asset.id) or state.clusters.get(asset.id)
+    seen = state.batteries.get(asset.id) or state.clusters.get(asset.id) or state.generators.get(asset.id) or state.coolings.get(asset.id)
     if seen is not None:
         return seen.power_kw if seen.is_fresh else None
     ups = state.upses[asset.id]

@@ -52,7 +52,7 @@ def keys(site: Site, known: Site = SITE) -> list[str]:
     return [x.key for x in loosened(KNOWN[known.name], site, NOW)]
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(st.sampled_from(range(len(NUMBERS))), st.floats(0.05, 0.98), st.booleans())
 def test_every_rating_and_limit_of_every_asset_may_be_tightened_and_not_loosened(n: int, share: float, is_looser: bool):
     site, asset, field, larger = NUMBERS[n]
@@ -92,7 +92,7 @@ def test_the_import_limit_is_judged_by_what_is_allowed_for_how_long(limits, is_l
     assert keys(limited(*limits)) == ([IMPORT] if is_loosened else [])
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(st.floats(0.5, 1.5), st.floats(0.3, 3.0), st.floats(1.05, 1.6), st.floats(1.0, 2.0))
 def test_a_curve_is_looser_where_it_allows_anything_for_longer(kw_times: float, seconds_times: float, first: float, spread: float):
     was = Limit(1450.0, curve=((first, 100.0), (first * 1.5, 10.0)))

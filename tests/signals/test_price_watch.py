@@ -127,8 +127,8 @@ def test_whatever_comes_nothing_is_made_up_and_ordinary_prices_always_pass(seed:
     assert {r for r in given if abs(r.price_per_kwh) < FAR * 0.02} <= set(passed)
 
 
-def test_of_the_true_prices_of_four_months_hardly_one_is_held_back(data_dir: Path):
-    table = pd.read_parquet(data_dir / "prices" / "ercot_hubavg_rt_15min_2024.parquet").iloc[: 4 * 30 * 96]
+def test_of_the_true_prices_of_two_months_hardly_one_is_held_back(data_dir: Path):
+    table = pd.read_parquet(data_dir / "prices" / "ercot_hubavg_rt_15min_2024.parquet").iloc[: 2 * 30 * 96]
     watch = PriceWatch()
     passed = one_by_one(watch, table["rt_price_usd_per_mwh"].to_numpy(float) / 1000.0, 0)
-    assert len(table) - len(passed) <= 4
+    assert len(table) - len(passed) <= 2
