@@ -16,7 +16,7 @@ from ems.program.channel import ChannelFile
 from ems.program.decide import used_up
 from ems.program.enrolment import EnrolmentFile
 from ems.program.event import EventInterval, GridEvent
-from ems.program.judge import without_started
+from ems.program.judge import judge_event, without_started
 from ems.program.ledger import Ledger
 from ems.program.library import find_program, load_program
 from ems.program.measure import MeasureInputs, measure_event
@@ -29,7 +29,7 @@ from ems.program.states import State
 from ems.program.status import EventStatus
 from ems.program.terms import Terms, terms_on
 from tests.assets.generator_site import DIESEL, GAS, site_with
-from tests.program.test_offers import NOW, RESERVE, SITE, plan
+from tests.program.test_offers import BATTERY, HOUR, NOW, RESERVE, SITE, plan
 
 DAY = date(2026, 7, 15)
 BIP = find_program("pge-bip", Path("x.yaml"))
@@ -106,6 +106,17 @@ def test_what_a_started_generator_gives_is_no_part_of_what_a_load_delivers():
     gives = (-100.0, *(-100.0,) * 3, *(-350.0,) * (len(made.starts) - 4))
     found = without_started(replace(made, power_kw={**made.power_kw, "gas": gives}), site)
     assert found.import_kw[:4] == (1200.0,) * 4 and set(found.import_kw[4:]) == {1450.0}
+
+
+def test_an_event_that_only_a_started_generator_would_meet_is_not_taken_for_deliverable():
+    made, site = plan(energy_kwh=BATTERY.min_energy_kwh, import_kw=1200.0), site_with(gas=GAS)
+    starts = (0.0, *(-400.0,) * (len(made.starts) - 1))
+    helped = replace(made, power_kw={**made.power_kw, "gas": starts}, import_kw=(1200.0, *(800.0,) * (len(made.starts) - 1)))
+    asked = GridEvent("e", "pge-bip", 0, ObligationKind.REDUCE_BY, (EventInterval(NOW + 2 * HOUR, NOW + 4 * HOUR, 700.0),))
+    barred, allowed = (
+        judge_event(asked, terms(allows_generators=leave), None, 1200.0, site, helped, RESERVE, Ledger(), NOW) for leave in (False, True)
+    )
+    assert allowed.kw_p90 >= barred.kw_p90 + 250.0 and barred.chance < allowed.chance == 1.0
 
 
 def test_a_machine_that_a_programme_may_order_needs_its_leave():
