@@ -3,7 +3,7 @@
 Every policy asks the same forecasts once per settlement and decides by the marginal value of stored energy; the battery is 10 % off what
 the policy believes, as in results_battery, and every decision comes 20 s late. Policies: results_battery_policies.
 
-    python -m tests.campaign.results_battery_offline [--tests] [--policies mean,chain] [--known start,end] [--programme]    (12 min of a core)
+    python -m tests.campaign.results_battery_offline [--tests] [--policies mean,chain] [--known start,end] [--programme]   (12 min of CPU)
 """
 
 from __future__ import annotations
