@@ -14,8 +14,7 @@ from ems.assets.fixed_load.block import FixedLoadBlock
 from ems.assets.generator.block import GeneratorBlock, UnitBlock, generator_block
 from ems.assets.renewable.block import RenewableBlock
 from ems.assets.ups.block import UpsBlock
-from ems.assets.workload.block import ClusterBlock
-from ems.assets.workload.slowing import SlowedWork
+from ems.assets.workload.block import ClusterBlock, SlowedWork
 from ems.site.model import Site
 from ems.timegrid import FINE_STEPS, MEDIUM_STEPS, TimeGrid
 

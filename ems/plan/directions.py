@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ems.assets.cooling.block import ColdStore
-from ems.assets.workload.slowing import SlowedWork
+from ems.assets.workload.block import SlowedWork
 from ems.plan.blocks import StoreBlock
 
 Array = NDArray[np.float64]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ems.assets.battery.block import BatteryBlock
 from ems.assets.generator.block import EmergencyBlock, UnitBlock
 from ems.assets.grid_connection.block import RAMP_PRICE_PER_KW
-from ems.assets.workload.slowing import SlowedWork
+from ems.assets.workload.block import SlowedWork
 from ems.errors import PlanInfeasible
 from ems.plan.branches import Branch
 from ems.plan.building import no_collection

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ems.assets.workload.block import SlowedWork
 from ems.assets.workload.curve import cut_pieces, is_throughput, lost_kw
-from ems.assets.workload.slowing import SlowedWork
 from ems.errors import ConfigError
 from ems.plan.bound import BoundInputs, solve_bound
 from ems.plan.inputs import PlanInputs

@@ -13,8 +13,8 @@ import cvxpy as cp
 import numpy as np
 from numpy.typing import NDArray
 
+from ems.assets.workload.curve import Point, cut_pieces
 from ems.assets.workload.model import DUE_HOURS, NO_PAST, ClassState, Cluster, TierPast, WorkloadClass
-from ems.assets.workload.slowing import SlowedWork
 
 Array = NDArray[np.float64]
 MOST_BACKLOG_KWH = 1e7  # no bound
@@ -240,3 +240,29 @@ class ClusterBlock:
             block.update(share_kw, backlog.get(name), boundaries_h, recovery_price_per_kwh, waiting_price_per_kwh, settle_h)
         for name, rule in self.tiers.items():
             rule.update(self.cluster.classes[name].share * dynamic_kw, boundaries_h, (tier_past or {}).get(name, NO_PAST))
+
+
+class SlowedWork:
+    """The work lost by a cut of some power, in kW at full speed: convex in the cut, so that a plan takes the cheap parts first.
+
+    One variable per part, N values. Where losing work would pay (prices far below zero), parts may be taken out of order; the planner
+    closes those (plan/directions.py).
+    """
+
+    def __init__(self, points: Sequence[Point], cut_kw: cp.Variable) -> None:
+        n, pieces = cut_kw.size, cut_pieces(points)
+        self.widths = [width for width, _ in pieces]
+        self.slopes = [slope for _, slope in pieces]
+        self.part_kw = [cp.Variable(n, nonneg=True) for _ in pieces]
+        self.most_kw = [cp.Parameter(n, nonneg=True) for _ in pieces]
+        self.lost_kw: cp.Expression = sum(
+            (slope * part for slope, part in zip(self.slopes[1:], self.part_kw[1:], strict=True)), start=self.slopes[0] * self.part_kw[0]
+        )
+        self.constraints: dict[str, cp.Constraint] = {"is cut in parts": cut_kw == sum(self.part_kw[1:], start=self.part_kw[0])}
+        for k, (part, most) in enumerate(zip(self.part_kw, self.most_kw, strict=True)):
+            self.constraints[f"slows along its curve ({k})"] = part <= most
+
+    def update(self, arriving_kw: Array) -> None:
+        """Sets how much of what arrives each part may take."""
+        for width, most in zip(self.widths, self.most_kw, strict=True):
+            most.value = width * np.maximum(arriving_kw, 0.0)
