@@ -100,7 +100,9 @@ class CommandBook:
         """The command is on its way, or has arrived."""
         name = write.command.name
         if is_acknowledged:
-            self._taken.setdefault(name, deque()).append((at, write.value_kw))
+            taken = self._taken.setdefault(name, deque())
+            taken.append((at, write.value_kw))
+            _forget_before(taken, at - self._settle)
         before = self._sent.get(name)
         if before is None or before.write.registers != write.registers:
             self._mismatch.pop(name, None)
@@ -136,8 +138,7 @@ class CommandBook:
         """True when it shows nothing of what it acknowledged within the time it has to follow, nor the last value before that: a wish that
         changes every second must not hide that none of them is done. A hundredth is no evidence (a torn float is so far off)."""
         taken = self._taken.get(command.name, deque())
-        while len(taken) > 1 and taken[1][0] <= shown.at - self._settle:
-            taken.popleft()
+        _forget_before(taken, shown.at - self._settle)
         if not taken or taken[0][0] > shown.at - self._settle:
             return False
         near = [self._tolerance_kw(command, kw, words) + NEAR * abs(kw) for _, kw in taken]
@@ -196,6 +197,12 @@ class CommandBook:
     def _tolerance_kw(self, command: Command, value_kw: float, words: Words) -> float:
         exponent = exponent_of(self._page, command.point, words) or 0
         return command.tolerance_kw + 0.51 * step_kw(command.point, exponent) + 1e-6 * abs(value_kw)
+
+
+def _forget_before(taken: deque[tuple[datetime, float]], at: datetime) -> None:
+    """Keeps of the values before an instant the last one only."""
+    while len(taken) > 1 and taken[1][0] <= at:
+        taken.popleft()
 
 
 def _shown(reading: Reading) -> str:
