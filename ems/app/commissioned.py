@@ -22,6 +22,7 @@ from ems.site.model import Site
 
 FILE_NAME = "commissioned.json"
 MOST_HISTORY = 1000
+LIMITS = "point_of_connection.limits."  # a limit that is new tightens: taking it away again goes back to what was commissioned
 
 
 def hold_commissioned(run_file: RunFile, state: StateDir, now: datetime) -> None:
@@ -36,7 +37,7 @@ def hold_commissioned(run_file: RunFile, state: StateDir, now: datetime) -> None
     found = loosened(known, run_file.site, now)
     if found:
         raise ConfigError([_complaint(run_file.source, x, record) for x in found])
-    new = {key: bound for key, bound in bounds_of(run_file.site).items() if key not in known}
+    new = {key: bound for key, bound in bounds_of(run_file.site).items() if key not in known and not key.startswith(LIMITS)}
     if new:
         added = {"at": now.isoformat(), "by": "start", "why": f"new: {', '.join(sorted(new))}"[:500], "loosened": []}
         _write(state, run_file.site, {**known, **new}, added, record["history"])
@@ -46,7 +47,11 @@ def commission(site: Site, state: StateDir, by: str, why: str, now: datetime) ->
     """Writes the site's bounds as commissioned by a named person; what that loosens. EmsError without name or reason."""
     if not by.strip() or not why.strip():
         raise EmsError("a commissioning needs the name of a person and a reason")
-    record = _read(state)
+    try:
+        record = _read(state)
+    except EmsError as unread:  # a named person looked: what cannot be read is kept beside it, and said
+        _path(state).replace(_path(state).with_suffix(".unread"))
+        record, why = None, f"{why} ({unread})"
     found = [] if record is None else loosened(decode(record["bounds"]), site, now)
     said = {"at": now.isoformat(), "by": by, "why": why, "loosened": [f"{x.key}: {x.commissioned} -> {x.found}" for x in found]}
     _write(state, site, bounds_of(site), said, [] if record is None else record["history"])

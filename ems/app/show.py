@@ -126,6 +126,8 @@ def image_lines(image: dict[str, Any]) -> Iterator[str]:
 
 def _value(command: str, value: float) -> str:
     """A command's value; a request is yes or no."""
+    if command.endswith("_c"):
+        return f"{value:.1f} °C"
     return f"{value:.1f} kW" if command.endswith("_kw") else ("yes" if value else "no")
 
 

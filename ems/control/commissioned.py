@@ -36,7 +36,7 @@ AT_MOST: Mapping[type, Sequence[str]] = {
     Battery: (*POWERS, "energy_kwh", "soc_max", "discharge_efficiency", "warranty_kwh_per_day"),
     Ups: (
         "rating_kw", "ramp_kw_per_s", "energy_kwh", "charge_kw", "discharge_efficiency", "aged_capacity", "is_bidirectional",
-        "is_grid_interactive", "cell_kwh_per_day",
+        "is_grid_interactive", "cell_kwh_per_day", "blocks",
     ),
     Cluster: ("contract_cap_kw", "rating_kw", "peak_kw", "ramp_kw_per_s"),
     Cooling: ("rating_kw",),
@@ -51,7 +51,8 @@ AT_LEAST: Mapping[type, Sequence[str]] = {
     Generator: ("min_power_kw", "start_s"),
     FixedLoad: ("power_kw",),
 }
-PLANT_AT_MOST, PLANT_AT_LEAST = ("capacity_kw", "supply_temp_c", "supply_limit_c", "supply_rate_k_per_min", "loop_m3"), ("redundant_units",)
+PLANT_AT_MOST = ("capacity_kw", "units", "supply_temp_c", "supply_limit_c", "supply_rate_k_per_min", "loop_m3", "cop_reference")
+PLANT_AT_LEAST = ("redundant_units", "restart_s", "humidity", "pump_fan_kw", "tower_approach_k", "exchanger_approach_k")
 
 
 @dataclass(frozen=True)
@@ -130,14 +131,17 @@ def _asset(key: str, asset: Asset) -> Iterator[tuple[str, Bound]]:
     if isinstance(asset, Battery):
         for name in ("charge_limit_by_soc", "discharge_limit_by_soc", "limit_by_ambient_c"):
             yield f"{key}.{name}", Bound(SHARE, _points(getattr(asset, name)))
+        yield f"{key}.droop", Bound(LEAST, None if asset.droop is None else asset.droop.most_kw)
     elif isinstance(asset, Ups):
         yield f"{key}.recharge_kw", Bound(MOST, asset.charge_kw if asset.recharge_kw is None else asset.recharge_kw)
         yield f"{key}.carries", Bound(ALL_OF, sorted(asset.carries))
     elif isinstance(asset, Generator):
         yield f"{key}.duty", Bound(NONE_BUT, [asset.duty.value])
         yield f"{key}.ordered_by", Bound(NONE_BUT, sorted(asset.ordered_by))
-    elif isinstance(asset, Cooling) and asset.plant is not None:
-        plant = asset.plant
+    elif isinstance(asset, Cooling):
+        yield f"{key}.cools", Bound(ALL_OF, sorted(asset.cools))
+        if (plant := asset.plant) is None:
+            return
         yield from ((f"{key}.{name}", Bound(MOST, float(getattr(plant, name)))) for name in PLANT_AT_MOST)
         yield from ((f"{key}.{name}", Bound(LEAST, float(getattr(plant, name)))) for name in PLANT_AT_LEAST)
         lowest_c = plant.supply_temp_c if plant.supply_lowest_c is None else plant.supply_lowest_c

@@ -280,11 +280,15 @@ class SelfTest:
 def testable(site: Site, asset_id: str) -> Testable:
     """The asset, when a step can prove it. Raises EmsError in one line when not."""
     asset = site.assets.get(asset_id)
+    if asset is None:
+        raise EmsError(f"no asset {asset_id}; there are {', '.join(site.assets)}")
     if isinstance(asset, Generator) and not asset.is_baseload:
         why = "runs in emergencies only" if asset.is_emergency else "runs on request only, and the end of its lease would stop it"
         raise EmsError(f"{asset_id} cannot be tested by a step: it {why}")
     if isinstance(asset, Cooling) and not asset.is_led:
         raise EmsError(f"{asset_id} cannot be tested by a step: its supply may not be led")
+    if isinstance(asset, Cooling) and asset.plant is not None and asset.plant.tank_m3 > 0.0:
+        raise EmsError(f"{asset_id} cannot be tested by a step: its tank moves slower than a test may take")
     if not isinstance(asset, Battery | Ups | Cluster | Generator | Cooling):
         raise EmsError(f"{asset_id} cannot be tested by a step; stores, clusters, baseload generators and led cooling can")
     if asset.link is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from ems.assets.cooling.envelope import CATCH_UP_S
+from ems.assets.cooling.plant import CATCH_UP_S
 from ems.assets.generator.model import Generator
 from ems.assets.workload.model import DEFERRABLE, Cluster
 from ems.dispatch.advice import Advice, SupplyWish, Wish

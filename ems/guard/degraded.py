@@ -87,10 +87,12 @@ def _has_outage(site: Site, state: SiteState) -> bool:
 
 
 def _works_on_nothing(site: Site, state: SiteState) -> bool:
-    """No UPS can be read, the meter and all cooling say that they have no power, and the halls work: a UPS carries them."""
-    are_read = bool(site.upses) and bool(site.coolings) and all(state.coolings[c.id].is_fresh for c in site.coolings)
-    it_kw = sum(c.power_kw for c in state.clusters.values() if c.is_fresh)
-    return are_read and state.connection.is_fresh and it_kw > DEAD_GRID * site.point_of_connection.import_limit_kw
+    """No UPS can be read, the meter and all cooling say that they have no power, and the halls work on more than is generated here."""
+    fresh = [state.connection.is_fresh, *(c.is_fresh for c in state.coolings.values())]
+    fresh += [*(g.is_fresh for g in state.generators.values()), *(r.is_fresh for r in state.renewables.values())]
+    are_read = bool(site.upses) and bool(site.coolings) and all(fresh)
+    it_kw = sum(c.power_kw for c in state.clusters.values() if c.is_fresh) - state.generation_kw
+    return are_read and it_kw > DEAD_GRID * site.point_of_connection.import_limit_kw
 
 
 def _draws_from_the_grid(site: Site, state: SiteState) -> bool:
@@ -102,7 +104,9 @@ def _draws_from_the_grid(site: Site, state: SiteState) -> bool:
 
 
 def _grid_outage(site: Site, facts: Facts) -> Seen | None:
-    return _said("every UPS carries its load from its battery" if _has_outage(site, facts.state) else "")
+    is_told = any(u.is_fresh for u in facts.state.upses.values())
+    why = "every UPS carries its load from its battery" if is_told else "no UPS can be read, and the halls work without power of the grid"
+    return _said(why if _has_outage(site, facts.state) else "")
 
 
 def _feed_lost(site: Site, facts: Facts) -> Seen | None:

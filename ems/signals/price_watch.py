@@ -27,7 +27,7 @@ MEMORY = timedelta(days=8)  # as long as the mailbox keeps prices
 TYPICAL = timedelta(days=7)  # of history before a price can be called stuck: a time-of-use price rests over a weekend
 STUCK_AFTER = timedelta(hours=8)  # at least; ERCOT's hub rested 5.75 h in 2024, Victoria's price less than 2 h
 NEXT_WITHIN = timedelta(hours=1)  # a feed may skip intervals
-AHEAD = timedelta(days=15)  # nobody knows a price further
+AHEAD = timedelta(days=2)  # what is told of later stands beyond any horizon, and must not move the clock of the watch
 STUCK_TIMES = 3.0  # the longest rest of the week
 CAP_TIMES = 5.0  # times the week's upper decile before the rest
 INSTEAD = "withheld, the plan goes on with the day-ahead price or the profile of earlier days"
@@ -67,6 +67,8 @@ class _Source:
         self._last: PriceRow | None = None  # the newest of all
         self._doubted: PriceRow | None = None  # waits for the interval next to it
         self._rest_from: datetime | None = None  # since when the price has been the same
+        self._stuck: dict[datetime, float] = {}  # withheld as stuck, by the instant they begin
+        self._is_held = False  # this rest was found stuck
 
     def passed(self, rows: list[PriceRow]) -> Iterator[PriceRow]:
         """Of rows in the order of time."""
@@ -84,15 +86,18 @@ class _Source:
         known = self._believed.get(row.valid_from)
         if known is not None and known.price_per_kwh == row.price_per_kwh:
             yield row  # told again
+        elif self._stuck.get(row.valid_from) == row.price_per_kwh:
+            return  # told again
         elif self._is_far(row):
             self._follow_rest(row)
             yield from self._far(row)
-        elif (rest := self._follow_rest(row)) > STUCK_AFTER and self._is_stuck(rest):
+        elif (rest := self._follow_rest(row)) > STUCK_AFTER and ((self._is_held and rest <= MEMORY) or self._is_stuck(rest)):
             why = f"has not moved for {rest / timedelta(hours=1):.0f} h"
             if self._is_at_cap(row):
                 yield self._believe(row)
                 self._note(row, f"{why}; a cap? The plan believes it")
             else:
+                self._is_held, self._stuck[row.valid_from] = True, row.price_per_kwh
                 self._withhold(row, why)
         else:
             yield self._believe(row)
@@ -137,7 +142,7 @@ class _Source:
         if last is not None and row.valid_from <= last.valid_from:
             return timedelta(0)
         if last is None or row.price_per_kwh != last.price_per_kwh:
-            self._rest_from = row.valid_from
+            self._rest_from, self._is_held = row.valid_from, False
         self._last = row
         return row.valid_to - (self._rest_from or row.valid_from)
 
@@ -168,6 +173,7 @@ class _Source:
         oldest = self._arrived[-1].valid_from - MEMORY if self._arrived else None
         if oldest is not None and next(iter(self._believed), oldest) < oldest:
             self._believed = {start: row for start, row in self._believed.items() if start >= oldest}
+            self._stuck = {start: price for start, price in self._stuck.items() if start >= oldest}
 
 
 def _can_be_judged(row: PriceRow) -> bool:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from ems.assets.battery.curves import is_concave
+from ems.assets.cooling.plant import most_store_m3
 from ems.assets.workload.curve import is_throughput
 from ems.assets.workload.model import DEFERRABLE
 from ems.site.schema_generation import GeneratorFile, RenewableFile
@@ -302,6 +303,12 @@ class CoolingPlantFile(FileModel):
     def _tank_is_led(cls, value: float, info: Any) -> float:
         if value > 0.0 and info.data.get("supply_lowest_c") is None:
             raise ValueError("0, or supply_lowest_c as well: a tank stores what is made colder than commissioned")
+        d = info.data
+        if value > 0.0 and {"capacity_kw", "units", "redundant_units", "loop_m3"} <= d.keys():
+            firm_kw = d["capacity_kw"] * (d["units"] - d["redundant_units"]) / d["units"]
+            most_m3 = most_store_m3(firm_kw) - d["loop_m3"]
+            if value > most_m3:
+                raise ValueError(f"at most {max(0.0, most_m3):.0f}: a larger one cannot be led by its mean temperature with {firm_kw:g} kW")
         return value
 
     @field_validator("supply_limit_c")

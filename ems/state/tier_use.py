@@ -56,7 +56,8 @@ class TierUse:
             before_kwh = self._backlog_kwh.get(key, work.backlog_kwh)
             self._backlog_kwh[key] = work.backlog_kwh
             served_kwh = max(0.0, seen.power_kw - cluster.idle_kw) * hours
-            return max(work.backlog_kwh - before_kwh, -served_kwh)
+            grown_kwh = min(work.backlog_kwh - before_kwh, max(0.0, work.demand_kw) * hours)  # no more is put off than arrives
+            return max(grown_kwh, -served_kwh)
         cut_kw = max(0.0, work.demand_kw - min(limits_kw.get(key, room_kw), room_kw))
         return hours * lost_kw(cluster.classes[key[1]].throughput_by_power, cut_kw, work.demand_kw)
 

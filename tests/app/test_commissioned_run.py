@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from ems.app import cli, supervisor
-from ems.app.commissioned import FILE_NAME, hold_commissioned
+from ems.app.commissioned import FILE_NAME, commission, hold_commissioned
 from ems.app.prepare import prepared_run
 from ems.app.runfile import RunFile
 from ems.app.statedir import StateDir
 from ems.clock import Clock
 from ems.errors import ConfigError, EmsError
 from ems.resources import bundled
+from ems.site.load import load_site
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 # The battery is not of this machine, so the site is a real one; nothing is ever connected here.
@@ -119,6 +120,18 @@ def test_a_record_that_cannot_be_read_is_no_leave_to_start(desk: Desk):
     (desk.state.path / FILE_NAME).write_text('{"bounds": {"a": ["most"]}}')
     with pytest.raises(EmsError, match="not the record of a commissioning"):
         desk.start()
+    commission(load_site(desk.path), desk.state, "Ada Byron", "looked at it", NOW)
+    assert (desk.state.path / FILE_NAME).with_suffix(".unread").read_text().startswith('{"bounds"')
+    assert desk.start() and "not the record" in json.loads((desk.state.path / FILE_NAME).read_text())["history"][0]["why"]
+
+
+def test_a_limit_that_was_added_may_be_taken_away_again(desk: Desk):
+    line = "import_limit_kw: 1450\n"
+    desk.start()
+    desk.start((line, line + "  limits: [{kw: 1200, kind: connection, window_s: 900}]\n"))
+    desk.start()
+    with pytest.raises(ConfigError):
+        desk.start(("import_limit_kw: 1450", "import_limit_kw: 1500"))
 
 
 def test_a_new_asset_is_added_to_the_record_and_held_from_then_on(desk: Desk):

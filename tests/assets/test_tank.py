@@ -55,7 +55,9 @@ def test_a_tank_stores_its_usable_water_beside_the_loop_and_without_one_nothing_
     assert site_from_json(site_to_json(TANK)) == TANK
 
 
-@pytest.mark.parametrize("keys", [{"tank_m3": 50}, {**LED, "tank_m3": 50, "tank_usable_share": 0}, {**LED, "tank_m3": -1}])
+@pytest.mark.parametrize(
+    "keys", [{"tank_m3": 50}, {**LED, "tank_m3": 50, "tank_usable_share": 0}, {**LED, "tank_m3": -1}, {**LED, "tank_m3": 5000}]
+)
 def test_a_tank_that_cannot_be_is_refused(keys: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as refused:
         site_with(**keys)

@@ -67,7 +67,7 @@ def test_a_device_that_fails_is_refused_control_and_the_report_says_why(fault: s
 def test_a_test_begins_only_with_one_device_out_of_control_at_a_time():
     loop = observed(hall_b=Mode.CONTROL)
     refused = [loop.cycle(CALM, [order(a)]).acknowledged[0] for a in ("hall-b", "cooling-1", "nothing")]
-    assert ["observe` first" in refused[0], "may not be led" in refused[1], "cannot be tested" in refused[2]] == [True] * 3
+    assert ["observe` first" in refused[0], "may not be led" in refused[1], "no asset nothing; there are" in refused[2]] == [True] * 3
     loop.cycle(CALM, [order("bess-1")])
     assert "is running; one device at a time" in loop.cycle(CALM, [order("ups-1")]).acknowledged[0]
 

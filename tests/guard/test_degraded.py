@@ -10,8 +10,9 @@ from itertools import pairwise
 
 import pytest
 
+from ems.assets.generator.model import GeneratorState
 from ems.control.controller import Controller
-from ems.guard.degraded import DIPS, MODES
+from ems.guard.degraded import DIPS, MODES, Facts, _grid_outage
 from ems.guard.guard import Observed, guard_site
 from ems.state.estimate import SiteState
 from simulators.plant import Demand
@@ -172,6 +173,21 @@ def test_an_outage_is_seen_without_the_ups_but_not_without_the_meter_or_the_cool
         loop.plant.devices[name].inject("silent", loop.now.timestamp() + 60.0)
     loop.run(30, busy(rng))
     assert ("grid outage" in names(loop)) == (unread == "ups-1")
+
+
+def test_what_is_generated_here_is_carried_by_no_ups():
+    """The meter near nothing, cooling idle in the cold, the UPS silent: a reactor beside the grid carries the halls."""
+    loop, rng = running()
+    outage(loop, 60.0)
+    loop.plant.devices["ups-1"].inject("silent", loop.now.timestamp() + 60.0)
+    loop.run(30, busy(rng))
+    site, state = loop.site, loop.decisions[-1].state
+    it_kw = sum(c.power_kw for c in state.clusters.values())
+    reactor = GeneratorState(-it_kw, "running", it_kw, True)
+    seen = [
+        _grid_outage(site, Facts(replace(state, generators=g))) for g in ({}, {"smr": reactor}, {"smr": replace(reactor, is_fresh=False)})
+    ]
+    assert [s is not None for s in seen] == [True, False, False] and "no UPS can be read" in seen[0].why
 
 
 def test_a_working_site_whose_ups_is_silent_is_in_no_outage():

@@ -83,6 +83,20 @@ def test_a_stuck_price_is_named_and_withheld_until_it_moves():
     assert one_by_one(watch, [0.0418], WEEK + 80) == [0.0418] and watch.notes() == ()
 
 
+def test_a_stuck_price_stays_withheld_for_days_and_told_again():
+    watch = watching()
+    frozen = [0.0417] * 4 * 72
+    assert len(one_by_one(watch, frozen)) * QUARTER == STUCK_AFTER and "has not moved for 72 h" in watch.notes()[0]
+    assert one_by_one(watch, frozen[:100], WEEK + 100) == [] and watch.notes() != ()
+
+
+def test_one_price_of_far_ahead_does_not_take_the_history_away():
+    watch = watching()
+    far = BEGIN + timedelta(days=24)
+    watch.passed([PriceRow(far, far + QUARTER, BEGIN + timedelta(days=8), 0.03, REAL_TIME)])
+    assert one_by_one(watch, [4.9]) == [] and watch.notes()
+
+
 def test_a_market_at_its_cap_for_days_is_told_and_believed_to_its_end():
     watch = watching()
     scarcity = [0.4, 2.0, *[5.0] * 4 * 80, 3.0, 0.02]

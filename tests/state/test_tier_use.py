@@ -134,10 +134,11 @@ def test_work_that_is_dropped_stays_missing_and_work_made_up_does_not() -> None:
         return use.windows[key]._sums[2]
 
     at(0.0, 100.0)
-    assert at(1.0, 110.0) == pytest.approx(10.0)
-    assert at(2.0, 109.0) == pytest.approx(9.0)  # 60 kW may have made up 1 kWh in a minute
-    assert at(3.0, 50.0) == pytest.approx(8.0)  # but not 59 kWh: they were dropped
-    assert at(60.0, 90.0) == pytest.approx(8.0)  # nobody saw the hour between
+    assert at(1.0, 102.0) == pytest.approx(2.0)
+    assert at(2.0, 101.0) == pytest.approx(1.0)  # 60 kW may have made up 1 kWh in a minute
+    assert at(3.0, 50.0) == pytest.approx(0.0)  # but not 51 kWh: they were dropped
+    assert at(4.0, 450.0) == pytest.approx(2.0)  # of 120 kW no more than 2 kWh arrive in a minute: the reading before was none
+    assert at(60.0, 490.0) == pytest.approx(2.0)  # nobody saw the hour between
 
 
 def test_the_use_survives_a_restart_and_travels_to_the_planner() -> None:

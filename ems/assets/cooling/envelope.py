@@ -9,11 +9,10 @@ import math
 from dataclasses import dataclass
 
 from ems.assets.cooling.model import Cooling, CoolingState
-from ems.assets.cooling.plant import CoolingPlant
+from ems.assets.cooling.plant import CATCH_UP_S, CoolingPlant
 from ems.assets.envelope import Envelope
 from ems.errors import InvariantBroken
 
-CATCH_UP_S = 120.0  # a plant's own control takes out a deviation of its supply no faster; its chillers would hunt
 ASTRAY_K = 1.0  # a supply this far above commissioned is catching up after a trip: it is not led
 FOLLOWS_K = 0.02  # closer than this the supply is where it was sent
 
@@ -100,7 +99,7 @@ def led_power(cooling: Cooling, state: CoolingState, heat_kw: float, sent_c: flo
     if sent_c > supply_c + FOLLOWS_K:
         return max(state.power_kw, steady_kw), 0.0
     gap_k = supply_c - sent_c
-    if gap_k <= FOLLOWS_K:
+    if gap_k * plant.store_kwh_per_k <= FOLLOWS_K * plant.loop_kwh_per_k:
         return state.power_kw, 0.0
     more_heat_kw = gap_k * plant.store_kwh_per_k * 3600.0 / CATCH_UP_S
     ahead_kw = plant.power_kw(heat_kw + more_heat_kw, state.outdoor_temp_c, plant.supply_temp_c - sent_c) - steady_kw

@@ -16,6 +16,13 @@ DEW_MARGIN_K = 2.0  # supply stays this far above the dew point
 LEAST_COP = 1.0
 LEAST_LOAD = 0.2  # of the heat: chillers are not taken below it to let the loop warm
 KWH_PER_M3_K = 4186.0 * 1000.0 / 3.6e6  # water
+CATCH_UP_S = 120.0  # a plant's own control takes out a deviation of its supply no faster; its chillers would hunt
+LEAST_LEAD_K = 0.1  # as device pages scale a supply
+
+
+def most_store_m3(firm_kw: float) -> float:
+    """The most water that can be led by its mean temperature: the plant moves it by LEAST_LEAD_K, a step of its setpoint, in CATCH_UP_S."""
+    return firm_kw * CATCH_UP_S / 3600.0 / LEAST_LEAD_K / KWH_PER_M3_K
 
 
 @dataclass(frozen=True)
