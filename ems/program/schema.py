@@ -129,7 +129,7 @@ class ProgramTestFile(FileModel):
     counts_as_event: bool = True
 
 
-def test_in_words(value: object) -> object:
+def from_words(value: object) -> object:
     """A test rule that is words alone, as programme files once had it, still reads (bundles of evidence hold the file of their day)."""
     return {"says": value} if isinstance(value, str) else value
 
@@ -174,7 +174,7 @@ class RulesFile(FileModel):
     recovery: list[Rule[RecoveryFile]] | None = None
     stacking: list[Rule[StackingFile]] | None = None
     peak: list[Rule[PeakFile]] | None = None
-    test: list[Rule[Annotated[ProgramTestFile, BeforeValidator(test_in_words)]]] | None = None
+    test: list[Rule[Annotated[ProgramTestFile, BeforeValidator(from_words)]]] | None = None
 
     @field_validator("*", mode="before")
     @classmethod
