@@ -15,6 +15,7 @@ from setproctitle import setproctitle
 from ems.app.child import Child, ChildSpec
 from ems.app.commissioned import hold_commissioned
 from ems.app.log import log_line
+from ems.app.ports import refuse_busy_port
 from ems.app.resume import refuse_newer_state
 from ems.app.runfile import RunFile
 from ems.app.statedir import StateDir, hold_lock, prepare, shared_clock, write_whole
@@ -25,18 +26,20 @@ LOOK_EVERY_S = 0.05
 CHECKPOINT_EVERY_S = 5.0
 END_WITHIN_S = 9.5  # of wall time, from SIGTERM to the last child gone
 PLANNER_LOOK_S = 60.0  # a planner that has not come back from planning for so long hangs
+OFFICE_ENDS_WITHIN_S = 3.0  # the office of a killed run sees that its supervisor is gone, and gives its port free
 NO_CYCLE_S = 5.0  # a control without a finished cycle for so long is replaced
 
 
 def supervise(state: StateDir, resolve_run: Callable[[], RunFile], clock: Clock | None, log_file: Path | None = None) -> int:
     """Runs a site until SIGTERM or SIGINT; exit status. `clock` None keeps the clock of an earlier run of this state directory.
 
-    Raises EmsError or ConfigError when the site or the state directory cannot be used, or another instance runs on it.
+    Raises EmsError or ConfigError when the site, the state directory or the port cannot be used, or another instance runs on it.
     """
     run_file = resolve_run()
     prepare(state)
     hold_lock(state, "run")
     refuse_newer_state(state)
+    refuse_busy_port(run_file.port, OFFICE_ENDS_WITHIN_S if state.pids.exists() else 0.0)
     hold_commissioned(run_file, state, Clock.real().now())
     setproctitle("ems supervisor")
     run_file.save(state.site)

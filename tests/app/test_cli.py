@@ -201,6 +201,23 @@ def test_a_busy_dashboard_port_stops_the_demo_with_one_line(run_ems):
     assert (status, err.splitlines()) == (1, [f"ems: port {port} of 127.0.0.1 is in use; --port names another"])
 
 
+@pytest.mark.parametrize("is_second_run", [False, True])
+def test_a_busy_dashboard_port_stops_the_daemon_before_control_starts(
+    run_ems, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_second_run: bool
+):
+    monkeypatch.setattr("ems.app.supervisor.OFFICE_ENDS_WITHIN_S", 0.1)
+    monkeypatch.setattr("ems.app.supervisor.Supervisor.run", lambda _: pytest.fail("control was started"))
+    if is_second_run:
+        StateDir(tmp_path).pids.write_text("{}")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        status, _, err = run_ems("run", str(DEMO_SITE), "--state-dir", str(tmp_path), "--port", str(port))
+    assert (status, err.splitlines()) == (1, [f"ems: port {port} of 127.0.0.1 is in use; --port names another"])
+    assert not StateDir(tmp_path).site.exists()
+
+
 def test_verify_journal_prints_the_first_break(run_ems, tmp_path: Path):
     journal = Journal(StateDir(tmp_path).journal, lambda: 0.0)
     for n in range(3):

@@ -46,7 +46,7 @@ class Desk:
             assert old in text
             text = text.replace(old, new, 1)
         self.path.write_text(text)
-        supervisor.supervise(self.state, lambda: prepared_run(str(self.path), self.state, None, None, 8080, None), Clock.real())
+        supervisor.supervise(self.state, lambda: prepared_run(str(self.path), self.state, None, None, 0, None), Clock.real())
         return RunFile.load(self.state.site)
 
 
