@@ -52,7 +52,7 @@ def events_add(
     program: Annotated[str, typer.Option("--program", help="The programme it belongs to.")] = "manual",
     event_id: Annotated[str | None, typer.Option("--id", help="Its id; default from programme and start.", show_default=False)] = None,
     modification: Annotated[int, typer.Option("--modification", min=0, help="Higher for a newer version of a known event.")] = 0,
-    cancel: Annotated[bool, typer.Option("--cancel", help="Cancels the event of that id.")] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Cancels the known event of that id.")] = False,
     state_dir: StateOption = None,
 ) -> None:
     """Enters an event that came by phone, letter or mail. It goes the way of every other event, with your name."""
@@ -222,6 +222,8 @@ def add_lines(programs: Programs, desk: Desk, event: GridEvent, raw: str, by: st
     from ems.errors import DataError
     from ems.program.desk import Message
 
+    if event.is_cancelled:
+        known(desk, event.id)  # by phone nothing is cancelled before it was called: the id is mistyped
     answer = desk.receive(Message(f"manual entry by {by}", raw, event), now)
     if answer.verdict == "refused":
         raise DataError(f"event {event.id} refused: {answer.why}")

@@ -87,6 +87,14 @@ def test_a_cancel_by_phone_withdraws_every_limit(state):
     assert "cancelled" in ems(state, "list").output
 
 
+def test_a_cancel_of_an_event_nobody_knows_is_an_error_and_leaves_no_trace(state):
+    add(state)
+    result = add(state, "--id", "phone-l", "--modification", "1", "--cancel")
+    assert result.exit_code != 0 and "no event phone-l, perhaps `phone-1`" in str(result.exception)
+    assert set(programs_of(state).desk().events) == {"phone-1"}
+    assert limits(state, shared_clock(state).now())["phone-1/hold-0"] == 900.0
+
+
 def test_the_office_goes_on_with_what_a_person_entered_and_the_person_with_what_the_office_did(state):
     programs = programs_of(state)
     programs.desk()
