@@ -10,6 +10,8 @@ from ems.app.wrong_usage import WrongUsage
 from ems.errors import DataError
 from ems.program.meter import MeterSeries, on_grid
 
+NO_HISTORY = "unknown: the history holds no minute of the point of connection; --meter names a table instead"
+
 
 def table_meter(path: Path, time_zone: str | None) -> MeterSeries:
     """The meter in a table with a time column and one of power: `kw`, `poc_kw`, `import_kw` or `power_kw`. DataError when there is none."""
@@ -31,9 +33,12 @@ def history_meter(state_dir: Path | None, db: str | None, start: datetime | None
     from sqlalchemy import inspect
 
     from ems.app.cli_tools import db_url
+    from ems.app.statedir import find_state_dir
     from ems.history.engine import open_engine
     from ems.history.read import HistoryReader
 
+    if not db and not find_state_dir(state_dir).has_history:
+        raise DataError(NO_HISTORY)  # and no empty one is made by asking
     engine = open_engine(db_url(db, state_dir))
     try:
         first, last = start or datetime(2000, 1, 1, tzinfo=UTC), end or datetime(2200, 1, 1, tzinfo=UTC)
@@ -42,7 +47,7 @@ def history_meter(state_dir: Path | None, db: str | None, start: datetime | None
     finally:
         engine.dispose()
     if all(r["poc_kw"] is None for r in rows):
-        raise DataError("the history holds no minute of the point of connection; --meter names a table instead")
+        raise DataError(NO_HISTORY)
     seconds = [datetime.fromisoformat(r["start"]).timestamp() for r in rows]
     return on_grid(seconds, [r["poc_kw"] for r in rows], 60.0, 15)
 

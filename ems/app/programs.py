@@ -141,15 +141,15 @@ def programs_risk(
 def risk_lines(meter: MeterSeries, reduce_kw: float | None, on: str | None) -> Iterator[str]:
     """One line per programme under a heading that says what was judged."""
     from ems.program.library import load_program, program_paths
-    from ems.program.risk import assess
+    from ems.program.risk import assess, mean_kw
     from ems.program.terms import terms_on
 
-    known = [kw for kw in meter.kw if kw is not None]
-    mean_kw = sum(known) / max(1, len(known))
-    reduction_kw = reduce_kw if reduce_kw is not None else 0.2 * mean_kw
-    missing = 1.0 - len(known) / max(1, len(meter.kw))
+    mean = mean_kw(meter)
+    reduction_kw = reduce_kw if reduce_kw is not None or mean is None else 0.2 * mean
+    missing = sum(kw is None for kw in meter.kw) / max(1, len(meter.kw))
     span = f"{meter.start:%Y-%m-%d} to {meter.end:%Y-%m-%d}, {meter.interval_min} min, {missing:.1%} missing"
-    yield f"{span}; mean {mean_kw:.0f} kW, reduction {reduction_kw:.0f} kW"
+    shown, sold = (f"{kw:.0f} kW" if kw is not None else "unknown" for kw in (mean, reduction_kw))
+    yield f"{span}; mean {shown}, reduction {sold}"
     yield f"{'programme':<20} {'verdict':<9} {'baseline':<15} {'rrmse':>7} {'bias':>7} {'short':>6}  why"
     for path in program_paths():
         risk = assess(terms_on(load_program(path), day_of(on)), meter, reduction_kw)

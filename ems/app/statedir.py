@@ -14,6 +14,7 @@ from ems.errors import EmsError
 from ems.journal.file import FILE_NAME as JOURNAL
 
 DEFAULT = "var/ems"
+HISTORY = "history.sqlite"
 LOCK_POLL_S = 0.05
 
 
@@ -56,7 +57,12 @@ class StateDir:
     @property
     def history_url(self) -> str:
         """Where history goes when nobody says otherwise."""
-        return f"sqlite:///{self.path / 'history.sqlite'}"
+        return f"sqlite:///{self.path / HISTORY}"
+
+    @property
+    def has_history(self) -> bool:
+        """True once a run has written there."""
+        return (self.path / HISTORY).exists()
 
 
 def find_state_dir(given: Path | None) -> StateDir:

@@ -1,4 +1,4 @@
-"""Whether a site may join a programme at all: its telemetry against what the programme asks, and its generators against its rules."""
+"""Whether a site may join a programme at all: its size and telemetry against what is asked for, its generators against the rules."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ems.program.channel import ChannelFile
+from ems.program.risk import LIMITING
 from ems.program.terms import Terms
 from ems.site.model import Site
 
@@ -24,7 +25,17 @@ class Told:
 
 def unqualified(terms: Terms, site: Site, channels: Iterable[ChannelFile] = ()) -> str:
     """Why the site does not qualify for a programme, "" when nothing speaks against it."""
-    return _telemetry_fault(terms, site, channels) or _generator_fault(terms, site)
+    return _size_fault(terms, site) or _telemetry_fault(terms, site, channels) or _generator_fault(terms, site)
+
+
+def most_reduction_kw(site: Site, allows_generators: bool) -> float:
+    """What a site could take off its import at the very most: everything it can move, moved at once, within what the connection carries."""
+    stores_kw = sum(b.power_kw for b in site.batteries) + sum(u.rating_kw for u in site.upses if u.is_grid_interactive)
+    work_kw = sum((c.peak_kw - c.idle_kw) * (1.0 + _cooling_share(site, c.id)) for c in site.clusters)
+    machines_kw = sum(g.power_kw for g in site.generators) if allows_generators else 0.0
+    connection = site.point_of_connection
+    carried_kw = connection.import_limit_kw + connection.export_limit_kw
+    return min(carried_kw, (stores_kw + work_kw + machines_kw) * (1.0 + site.worst_loss))
 
 
 def telemetry_of(terms: Terms, site: Site, channels: Iterable[ChannelFile]) -> tuple[Told, ...]:
@@ -42,6 +53,19 @@ def _by_channel(channel: ChannelFile, cycle_s: float) -> Told:
         lag_s = LIVE_LAG_S if channel.telemetry_s < MINUTE_S else MINUTES_LAG_S
         return Told(max(channel.telemetry_s, cycle_s), lag_s, f"channel {channel.id}")
     return Told(max(MINUTE_S, cycle_s), MINUTES_LAG_S + channel.poll_s, f"channel {channel.id}")
+
+
+def _size_fault(terms: Terms, site: Site) -> str:
+    """An order or a connection is for loads from some size on, anything else for reductions."""
+    if terms.kind in LIMITING:
+        kw, found = site.point_of_connection.import_limit_kw, "is for loads from {:.10g} kW, the connection carries {:.0f} kW"
+    else:
+        kw, found = most_reduction_kw(site, terms.allows_generators), "takes {:.10g} kW at least, the site could reduce {:.0f} kW at most"
+    return found.format(terms.min_kw, kw) if kw < terms.min_kw else ""
+
+
+def _cooling_share(site: Site, cluster: str) -> float:
+    return sum(max(c.fraction_at_10c, c.fraction_at_40c) for c in site.coolings if cluster in c.cools)
 
 
 def _telemetry_fault(terms: Terms, site: Site, channels: Iterable[ChannelFile]) -> str:

@@ -22,6 +22,9 @@ USUAL_HOURS = (16.0, 20.0)  # where programmes without a window call most
 SAFE_SHORT = 0.05  # of days measured short although all was delivered
 DOUBTFUL_SHORT = 0.20
 BIAS_LARGEST = 0.04  # the threshold of AEMO's predictability test, where a programme states none
+LEAST_HISTORY_MIN = 24 * 60.0  # of known intervals: a part of a day says nothing of a load's mean
+NO_HISTORY = "there is less than a day of history to judge by"
+LIMITING = ("order", "connection")  # kinds that limit a load and buy nothing: their smallest size is the load's
 
 Verdict = Literal["safe", "doubtful", "unsafe", "unknown"]
 
@@ -38,12 +41,12 @@ class Risk:
     chance_short: float | None = None
 
 
-def assess(terms: Terms, meter: MeterSeries, reduction_kw: float, events: Sequence[Period] = ()) -> Risk:
-    """The risk of one programme for a load whose reduction would be `reduction_kw`."""
+def assess(terms: Terms, meter: MeterSeries, reduction_kw: float | None, events: Sequence[Period] = ()) -> Risk:
+    """The risk of one programme for a load whose reduction would be `reduction_kw`; None: not known either."""
     if terms.kind == "peak_tag":
         return Risk(terms.program, "safe", "nothing is promised and no baseline is used: it pays to be low in the peaks")
-    if terms.min_kw > reduction_kw and terms.kind not in ("order", "connection"):
-        return Risk(terms.program, "unsafe", f"takes {terms.min_kw:g} kW at least; {reduction_kw:.0f} kW could be reduced")
+    if (small := too_small(terms, meter, reduction_kw)) is not None:
+        return small
     if terms.baseline is None:
         return Risk(terms.program, "unknown", "the programme names no baseline")
     method = method_of(terms.baseline.method, terms.baseline.with_)
@@ -51,7 +54,38 @@ def assess(terms: Terms, meter: MeterSeries, reduction_kw: float, events: Sequen
         return Risk(terms.program, "safe", "drop to a level: no day is matched, only the level must be held", method.id)
     if method.form == "nominated":
         return Risk(terms.program, "unknown", "the baseline is the site's own nomination", method.id)
+    if reduction_kw is None:
+        return Risk(terms.program, "unknown", NO_HISTORY, method.id)
     return _measured(terms, method, meter, reduction_kw, events)
+
+
+def too_small(terms: Terms, meter: MeterSeries, reduction_kw: float | None) -> Risk | None:
+    """What speaks against joining where the programme has a smallest size, of the load or of its reduction; None where nothing does."""
+    if terms.min_kw <= 0.0:
+        return None
+    if terms.kind in LIMITING:
+        asked, kw, found = f"is for loads from {terms.min_kw:g} kW", highest_kw(meter), "{:.0f} kW is the most this one drew"
+    else:
+        asked, kw, found = f"takes {terms.min_kw:g} kW at least", reduction_kw, "{:.0f} kW could be reduced"
+    if kw is None:
+        return Risk(terms.program, "unknown", f"{asked}; {NO_HISTORY}")
+    return Risk(terms.program, "unsafe", f"{asked}; {found.format(kw)}") if kw < terms.min_kw else None
+
+
+def mean_kw(meter: MeterSeries) -> float | None:
+    """The mean of what is known; None with less than a day of it."""
+    known = _known(meter)
+    return sum(known) / len(known) if known else None
+
+
+def highest_kw(meter: MeterSeries) -> float | None:
+    """The highest interval; None with less than a day of them."""
+    return max(_known(meter), default=None)
+
+
+def _known(meter: MeterSeries) -> list[float]:
+    known = [kw for kw in meter.kw if kw is not None]
+    return known if len(known) * meter.interval_min >= LEAST_HISTORY_MIN else []
 
 
 def usual_event(terms: Terms, day: date, events: Sequence[Period] = ()) -> EventDay:

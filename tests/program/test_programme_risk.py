@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ems.app.cli import app
+from ems.app.programs import risk_lines
 from ems.program.library import find_program
 from ems.program.meter import MeterSeries
 from ems.program.risk import Risk, assess
@@ -74,6 +75,21 @@ def test_too_short_a_history_is_unknown_not_safe():
     assert risk("caiso-pdr", inference_load(5.0)[: 24 * 12]).verdict == "unknown"
 
 
+def test_an_order_for_large_loads_does_not_bind_a_small_one():
+    found = risk("texas-sb6", inference_load(5.0))
+    assert found.verdict == "unsafe" and "is for loads from 75000 kW" in found.why
+    assert risk("texas-sb6", 100.0 * inference_load(5.0)).verdict == "safe"
+
+
+@pytest.mark.parametrize("values", [np.full(23, 1000.0), np.full(0, 1000.0)], ids=["23 h", "nothing"])
+def test_without_a_day_of_history_no_number_is_made_up(values: np.ndarray):
+    lines = list(risk_lines(meter(values), None, "2026-07-01"))
+    assert "mean unknown, reduction unknown" in lines[0]
+    whys = {line.split()[0]: line for line in lines[2:]}
+    for name in ("neso-dfs", "pge-bip", "caiso-pdr", "texas-sb6"):
+        assert " unknown " in whys[name] and "less than a day of history" in whys[name]
+
+
 def test_noise_makes_a_safe_programme_doubtful_before_it_makes_it_unsafe():
     order = {"safe": 0, "doubtful": 1, "unsafe": 2}
     verdicts = [order[risk("caiso-pdr", inference_load(noise), 100.0).verdict] for noise in (1.0, 12.0, 60.0)]
@@ -109,9 +125,10 @@ def test_nothing_to_judge_is_one_clear_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "words.csv").write_text("time,kw\n2024-01-01T00:00:00Z,much\n2024-01-01T00:15:00Z,more\n")
     for more, says in (
-        (["--state-dir", str(tmp_path / "none")], "no minute"),
+        (["--state-dir", str(tmp_path / "none")], "unknown: the history holds no minute"),
         (["--meter", "words.csv"], "no row holds a power"),
         (["--meter", "words.csv", "--time-zone", "Foo/Bar"], "expected a zone"),
     ):
         result = CliRunner().invoke(app, ["programs", "risk", *more])
         assert result.exit_code != 0 and says in str(result.exception)
+    assert not (tmp_path / "none").exists(), "asking makes no history"

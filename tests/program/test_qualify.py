@@ -23,7 +23,7 @@ from ems.program.measure import MeasureInputs, measure_event
 from ems.program.meter import MeterSeries
 from ems.program.months import month_statement
 from ems.program.offer import offer
-from ems.program.qualify import telemetry_of, unqualified
+from ems.program.qualify import most_reduction_kw, telemetry_of, unqualified
 from ems.program.schema import ProgramFile, ProgramTestFile
 from ems.program.states import State
 from ems.program.status import EventStatus
@@ -99,6 +99,22 @@ def test_lint_tells_a_site_for_which_programmes_it_does_not_qualify(tmp_path):
     lines.write_text("channels:\n  - {id: agg, profile: aggregator, url: 'https://h.example/', programs: {x: pge-bip}}\n")
     said = CliRunner().invoke(app, ["programs", "lint", str(path), "--site", "demo-2mw", "--channels", str(lines)])
     assert "nothing speaks against joining any of them" in said.output
+
+
+def test_a_site_under_a_programmes_smallest_size_does_not_qualify():
+    most_kw, drawn_kw = most_reduction_kw(SITE, False), SITE.point_of_connection.import_limit_kw
+    open_to_all = {"telemetry_interval_s": None, "telemetry_latency_s": None}
+    assert unqualified(terms(min_kw=most_kw, **open_to_all), SITE) == ""
+    assert "takes 1000000 kW at least, the site could reduce" in unqualified(terms(min_kw=1e6, **open_to_all), SITE)
+    order = terms(kind="order", min_kw=drawn_kw + 1.0, **open_to_all)
+    assert "the connection carries" in unqualified(order, SITE) and unqualified(replace(order, min_kw=drawn_kw), SITE) == ""
+
+
+def test_a_site_reduces_no_more_than_it_can_move_nor_than_its_connection_carries():
+    small = replace(SITE, assets={name: a for name, a in SITE.assets.items() if name == BATTERY.id})
+    assert most_reduction_kw(small, False) == BATTERY.power_kw
+    connection = replace(SITE.point_of_connection, export_limit_kw=0.0)
+    assert most_reduction_kw(replace(SITE, point_of_connection=connection), True) <= connection.import_limit_kw
 
 
 def test_what_a_started_generator_gives_is_no_part_of_what_a_load_delivers():
