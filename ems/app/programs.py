@@ -62,18 +62,33 @@ programs_app.command("channels")(programs_channels)
 
 def list_lines(files: list[ProgramFile], on: str | None) -> Iterator[str]:
     """One line per programme under a heading."""
-    from ems.program.terms import terms_on
-
     day = day_of(on)
     columns = ("programme", "kind", "notice min", "min kW", "hours/year", "baseline", "must")
     yield "{:<20} {:<11} {:>10} {:>8} {:>10}  {:<15} {:<5} rules to be checked".format(*columns)
-    for file in files:
-        t = terms_on(file, day)
-        baseline = t.baseline.method if t.baseline else "-"
-        hours = f"{t.max_hours_per_year:g}" if t.max_hours_per_year is not None else "-"
-        must = "yes" if t.is_mandatory else "no"
-        head = f"{t.program:<20} {t.kind:<11} {t.notice_min:>10g} {t.min_kw:>8g} {hours:>10}  {baseline:<15} {must:<5} "
-        yield head + (f"{len(t.general)}: {', '.join(t.general)}" if t.general else "0")
+    yield from (list_line(file, day) for file in files)
+
+
+def list_line(file: ProgramFile, day: date) -> str:
+    """A programme's rules on a day; `-` where it says nothing."""
+    from ems.program.terms import is_ruled, terms_on
+
+    head = f"{file.name:<20} {file.kind:<11} "
+    if words := not_ruled(file, day):
+        return head + words
+    t = terms_on(file, day)
+    baseline = t.baseline.method if t.baseline else "-"
+    numbers = {"notice_min": (t.notice_min, 10), "min_kw": (t.min_kw, 8), "max_hours_per_year": (t.max_hours_per_year, 10)}
+    shown = " ".join(f"{f'{value:g}' if is_ruled(file, name, day) else '-':>{width}}" for name, (value, width) in numbers.items())
+    head += f"{shown}  {baseline:<15} {'yes' if t.is_mandatory else 'no':<5} "
+    return head + (f"{len(t.general)}: {', '.join(t.general)}" if t.general else "0")
+
+
+def not_ruled(file: ProgramFile, day: date) -> str:
+    """That the programme has no rules yet on a day, "" when it has some."""
+    from ems.program.terms import first_day
+
+    first = first_day(file)
+    return f"no rules on {day}: its first hold from {first}" if first is not None and day < first else ""
 
 
 def count_line(files: list[ProgramFile]) -> str:
@@ -141,9 +156,10 @@ def programs_risk(
 def risk_lines(meter: MeterSeries, reduce_kw: float | None, on: str | None) -> Iterator[str]:
     """One line per programme under a heading that says what was judged."""
     from ems.program.library import load_program, program_paths
-    from ems.program.risk import assess, mean_kw
+    from ems.program.risk import Risk, assess, mean_kw
     from ems.program.terms import terms_on
 
+    day = day_of(on)
     mean = mean_kw(meter)
     reduction_kw = reduce_kw if reduce_kw is not None or mean is None else 0.2 * mean
     missing = sum(kw is None for kw in meter.kw) / max(1, len(meter.kw))
@@ -151,8 +167,9 @@ def risk_lines(meter: MeterSeries, reduce_kw: float | None, on: str | None) -> I
     shown, sold = (f"{kw:.0f} kW" if kw is not None else "unknown" for kw in (mean, reduction_kw))
     yield f"{span}; mean {shown}, reduction {sold}"
     yield f"{'programme':<20} {'verdict':<9} {'baseline':<15} {'rrmse':>7} {'bias':>7} {'short':>6}  why"
-    for path in program_paths():
-        risk = assess(terms_on(load_program(path), day_of(on)), meter, reduction_kw)
+    for file in map(load_program, program_paths()):
+        words = not_ruled(file, day)
+        risk = Risk(file.name, "unknown", words) if words else assess(terms_on(file, day), meter, reduction_kw)
         a = risk.accuracy
         numbers = f"{a.rrmse:>7.1%} {a.bias:>+7.1%} {risk.chance_short or 0.0:>6.0%}" if a else f"{'-':>7} {'-':>7} {'-':>6}"
         yield f"{risk.program:<20} {risk.verdict:<9} {risk.method or '-':<15} {numbers}  {risk.why}"

@@ -118,6 +118,16 @@ def terms_on(file: ProgramFile, day: date) -> Terms:
     )
 
 
+def first_day(file: ProgramFile) -> date | None:
+    """The first day on which any rule of the programme holds; None for one without rules."""
+    return min((rule.effective for _, versions in _versions(file) for rule in versions), default=None)
+
+
+def is_ruled(file: ProgramFile, name: str, day: date) -> bool:
+    """True when the programme rules on something on a day."""
+    return _in_force(getattr(file.rules, name) or [], day) is not None
+
+
 def _versions(file: ProgramFile) -> list[tuple[str, list[Rule[Any]]]]:
     names = type(file.rules).model_fields
     return [(name, versions) for name in names if (versions := getattr(file.rules, name)) is not None]

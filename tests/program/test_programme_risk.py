@@ -1,6 +1,6 @@
 """Which programme a load can safely join: a steady load may, a training cluster that jumps may not, and each is told why."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ems.app.cli import app
-from ems.app.programs import risk_lines
+from ems.app.programs import list_line, risk_lines
 from ems.program.library import find_program
 from ems.program.meter import MeterSeries
 from ems.program.risk import Risk, assess
@@ -113,6 +113,15 @@ def test_a_table_without_power_is_one_clear_line(tmp_path):
     path.write_text("time,volts\n2026-03-01T00:00Z,230\n")
     result = CliRunner().invoke(app, ["programs", "risk", "--meter", str(path)])
     assert "expected a time column" in str(result.exception)
+
+
+def test_before_its_first_rules_a_programme_has_none_instead_of_a_minimum_of_zero():
+    file, first = find_program("neso-dfs", Path("x.yaml")), date(2022, 11, 1)  # the minimum came two years later
+    before, after, now = (list_line(file, day) for day in (first - timedelta(days=1), first, date(2026, 7, 1)))
+    assert "no rules on 2022-10-31: its first hold from 2022-11-01" in before
+    assert after.split()[2:4] == ["-", "-"] and now.split()[2:4] == ["360", "1000"]
+    [line] = [x for x in risk_lines(meter(inference_load(5.0)), 200.0, "2022-10-31") if x.startswith("neso-dfs")]
+    assert " unknown " in line and "no rules on 2022-10-31" in line
 
 
 @pytest.mark.parametrize("text", ["tomorrow", "2026-13-01"])
