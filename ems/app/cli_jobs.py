@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from ems.site.model import Site
 
 KEPT = timedelta(days=1)  # after its end: a planner that starts anew still takes it out of what it learns
+BEGAN_WITHIN = timedelta(days=7)  # load that already runs may be told; what began earlier has long been learnt
+FURTHEST = timedelta(days=366)
 
 
 def announce(
@@ -31,26 +33,35 @@ def announce(
     from ems.mailbox import Mailbox
 
     state = running_state_dir(state_dir)
-    body, until = announcement(RunFile.load(state.site).site, cluster, finite(kw), start, end, by, confidence)
     now = shared_clock(state).now()
+    body, until = announcement(RunFile.load(state.site).site, cluster, finite(kw), start, end, by, confidence, now)
     mailbox = Mailbox(state.mailbox, busy_ms=3000)
     if mailbox.post("jobs", {"loads": [{**body, "announced_at": now.isoformat()}]}, now, max(now, until) + KEPT) is None:
         raise EmsError(f"the announcement could not be sent: {mailbox.notes[-1]}")
     show([f"announced: {kw:,.0f} kW on {cluster} from {body['start']} to {body['end']}"])
 
 
-def announcement(site: Site, cluster: str, kw: float, start: str, end: str, by: str, confidence: float) -> tuple[dict[str, Any], datetime]:
+def announcement(
+    site: Site, cluster: str, kw: float, start: str, end: str, by: str, confidence: float, now: datetime
+) -> tuple[dict[str, Any], datetime]:
     """The announcement as plain data, and when it ends. WrongUsage names what is wrong."""
     from ems.app.wrong_usage import WrongUsage
+    from ems.site.checks import near_miss
 
     clusters = {c.id: c for c in site.clusters}
     if cluster not in clusters:
-        raise WrongUsage(f"{cluster}: expected one of the site's clusters, {', '.join(clusters) or 'of which it has none'}")
+        raise WrongUsage(f"{cluster}: expected a cluster of this site" + (near_miss(cluster, clusters) or ", which has none"))
     if not 0.0 <= kw <= clusters[cluster].rating_kw:
         raise WrongUsage(f"--kw {kw:g}: expected 0 to {clusters[cluster].rating_kw:g}, the rating of {cluster}")
-    begins, ends = instant_of(start), instant_of(end)
+    begins, ends = instant_of(start, "--start"), instant_of(end, "--end")
     if ends <= begins:
         raise WrongUsage(f"--end {end}: expected an instant after --start {start}")
+    if ends <= now:
+        raise WrongUsage(f"--end {end}: expected an instant still to come; it is {now:%Y-%m-%dT%H:%M:%SZ} at the site")
+    if begins < now - BEGAN_WITHIN:
+        raise WrongUsage(f"--start {start}: expected an instant to come, or of the last {BEGAN_WITHIN.days} days")
+    if ends > now + FURTHEST:
+        raise WrongUsage(f"--end {end}: expected an instant of the next {FURTHEST.days} days")
     if not by.strip():
         raise WrongUsage("--by: expected a name")
     return {

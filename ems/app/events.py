@@ -200,7 +200,7 @@ def entered(written: dict[str, Any]) -> GridEvent:
     kinds = [k.value for k in ObligationKind]
     if written["kind"] not in kinds:
         raise WrongUsage(f"--kind {written['kind']}: expected {', '.join(kinds)}")
-    start, end = instant_of(written["start"]), instant_of(written["end"])
+    start, end = (instant_of(written[name], f"--{name}") for name in ("start", "end"))
     name = written["id"] or f"{written['program']}-{start:%Y%m%dT%H%M%SZ}"
     if not name.isprintable() or len(name) > 120 or "/" in name:
         raise WrongUsage("--id: expected at most 120 letters that can be shown, without /")

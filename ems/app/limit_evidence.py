@@ -38,7 +38,7 @@ def limit_bundle(
     connection = told[0].body["connection"]
     capacity, program = agreed[connection]
     first, last = span_of(told if name != connection else [], now)
-    first, last = instant_of(start) if start else first, min(now, instant_of(end) if end else last)
+    first, last = instant_of(start, "--start") if start else first, min(now, instant_of(end, "--end") if end else last)
     if not first < last <= first + LONGEST:
         raise DataError(f"{name}: {first.isoformat()} to {last.isoformat()}: expected some of the past, at most {LONGEST.days} days")
     terms = terms_on(desk.programs[program], first.date())

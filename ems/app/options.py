@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MOST_KW = 1e6
 LONGEST_WORDS = 200
+FIRST_YEAR, LAST_YEAR = 1970, 2200  # a slip otherwise, and no sum with a few days leaves the calendar
 
 StateOption = Annotated[
     Path | None,
@@ -65,14 +66,16 @@ def words(by: str, why: str) -> tuple[str, str]:
     return by, why
 
 
-def instant_of(text: str) -> datetime:
-    """An aware instant."""
+def instant_of(text: str, option: str = "--at") -> datetime:
+    """The aware instant given to an option; WrongUsage names the option."""
     from ems.app.wrong_usage import WrongUsage
 
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise WrongUsage(f"--at {text}: expected an instant such as 2026-01-31T12:00:00Z") from None
+        raise WrongUsage(f"{option} {text}: expected an instant such as 2026-01-31T12:00:00Z") from None
     if at.tzinfo is None:
-        raise WrongUsage(f"--at {text}: expected an offset too, as {text}Z")
+        raise WrongUsage(f"{option} {text}: expected an offset too, as {text}Z")
+    if not FIRST_YEAR <= at.year <= LAST_YEAR:
+        raise WrongUsage(f"{option} {text}: expected an instant of the years {FIRST_YEAR} to {LAST_YEAR}")
     return at

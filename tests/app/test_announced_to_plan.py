@@ -9,10 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from ems.app.cli import app
+from ems.app.cli_jobs import announcement
 from ems.app.inbox import MailboxInbox
 from ems.app.planner import PlannerProcess
 from ems.app.runfile import RunFile
 from ems.app.statedir import StateDir
+from ems.app.wrong_usage import WrongUsage
 from ems.clock import Clock
 from ems.control.decision import Decision
 from ems.control.plan_state import plan_state
@@ -85,11 +87,28 @@ def test_load_announced_to_the_running_site_is_in_the_next_plan(running: Running
     assert len(running.mailbox.since("plan", 0)) == 2, "an announcement asks for a plan at once"
 
 
-@pytest.mark.parametrize("wrong", [["--kw", "99999"], ["--end", "2024-08-19T10:00:00Z"], ["--kw", "nan"], ["--start", "soon"]])
-def test_an_announcement_that_cannot_be_is_refused_in_one_line(running: Running, wrong: list[str]):
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (["--kw", "99999"], "--kw 99999: expected 0 to"),
+        (["--kw", "nan"], "finite"),
+        (["--end", "2024-08-19T10:00:00Z"], "--end 2024-08-19T10:00:00Z: expected an instant after --start"),
+        (["--start", "soon"], "--start soon: expected an instant such as"),
+        (["--end", "2224-08-19T10:00:00Z"], "--end 2224-08-19T10:00:00Z: expected an instant of the years"),
+        (["--end", "2026-08-19T10:00:00Z"], "--end 2026-08-19T10:00:00Z: expected an instant of the next 366 days"),
+        (["--start", "2024-08-01T10:00:00Z"], "--start 2024-08-01T10:00:00Z: expected an instant to come"),
+        (["--start", "2024-08-19T10:00:00Z", "--end", "2024-08-19T17:00:00Z"], "it is 2024-08-19T17:00:0"),
+    ],
+)
+def test_an_announcement_that_cannot_be_is_refused_in_one_line(running: Running, wrong: list[str], says: str):
     result = announce(running, *wrong)
-    assert result.exit_code != 0
+    assert result.exit_code != 0 and says in str(result.exception)
     assert running.mailbox.since("jobs", 0) == []
+
+
+def test_a_mistyped_cluster_is_told_with_the_near_name(running: Running):
+    with pytest.raises(WrongUsage, match="hall-c: expected a cluster of this site, perhaps `hall-b`"):
+        announcement(running.site, "hall-c", 1.0, "2024-08-20T10:00:00Z", "2024-08-20T11:00:00Z", "queue", 1.0, NOON)
 
 
 def test_peaks_foreseen_by_the_planner_raise_the_guards_holds_and_never_lower_them(running: Running):
