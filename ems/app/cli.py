@@ -164,12 +164,12 @@ def status(
     import json
 
     from ems.app.feeds import feed_lines
-    from ems.app.show import fresh_snapshot, status_lines
+    from ems.app.show import fresh_snapshot, last_tests, status_lines
     from ems.app.statedir import running_state_dir
 
     state = running_state_dir(state_dir)
     snapshot = fresh_snapshot(state)
-    show([json.dumps(snapshot)] if as_json else [*status_lines(snapshot), *feed_lines(state)])
+    show([json.dumps(snapshot)] if as_json else [*status_lines(snapshot, last_tests(state)), *feed_lines(state)])
 
 
 @app.command()

@@ -69,7 +69,7 @@ def run_self_test(given: str, device: str, by: str, why: str, state_dir: Path | 
     finally:
         mailbox.close()
     kept = _keep(state, {**report, "page": asset.link.page, "address": f"{asset.link.host}:{asset.link.port} unit {asset.link.unit_id}"})
-    return bool(report["is_passed"]), [*_lines(report), f"report: {kept}"]
+    return bool(report["is_passed"]), [*report_lines(report), f"report: {kept}"]
 
 
 def _lasts_s(asset: Testable) -> float:
@@ -105,9 +105,11 @@ def _keep(state: StateDir, report: dict[str, Any]) -> Path:
     return path
 
 
-def _lines(report: dict[str, Any]) -> Iterator[str]:
-    step = f"{report['step_k']:g} K" if "step_k" in report else f"{report['step_kw']:g} kW"
-    yield f"{report['asset']}: step of {step}, by {report['by']}, ended {report['at']}"
+def report_lines(report: dict[str, Any]) -> Iterator[str]:
+    """A report in words: the step, what was proven, and what may follow."""
+    step, unit = (report["step_k"], "K") if "step_k" in report else (report["step_kw"], "kW")
+    begun = f"step of {step:g} {unit}" if step else "ended before any step was told"
+    yield f"{report['asset']}: {begun}, by {report['by']}, ended {report['at']}"
     for what, is_proven, detail in report["findings"]:
         yield f"    {what:<10} {'proven' if is_proven else 'not told' if is_proven is None else 'FAILED':<9} {detail}"
     if report["is_passed"]:

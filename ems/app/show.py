@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -27,14 +27,23 @@ def fresh_snapshot(state: StateDir) -> dict[str, Any]:
     raise EmsError(f"{state.path}: control is not running ({said})")
 
 
+def last_tests(state: StateDir) -> dict[str, dict[str, Any]]:
+    """The newest report of a self-test per asset, with a verdict or without one."""
+    mailbox = Mailbox(state.mailbox, busy_ms=1000)
+    try:
+        return {m.body["asset"]: m.body for m in mailbox.since("self_test", 0)}
+    finally:
+        mailbox.close()
+
+
 def imported(snapshot: dict[str, Any]) -> str:
     """The import in kW, or the most it can be when nobody measures it."""
     assumed = "" if snapshot.get("is_metered", True) else "at most "
     return f"import {assumed}{snapshot['import_kw']:5.0f}"
 
 
-def status_lines(snapshot: dict[str, Any]) -> Iterator[str]:
-    """The site on one screen."""
+def status_lines(snapshot: dict[str, Any], tests: Mapping[str, dict[str, Any]] | None = None) -> Iterator[str]:
+    """The site on one screen; `tests` are the newest reports of self-tests by asset."""
     yield f"{snapshot['at']}  {snapshot['level']} {snapshot['level_name']} ({snapshot['cause']}) since {snapshot['since']}"
     limit = f"{snapshot['limit_kw']:.0f} kW ({snapshot['limit_source']})"
     yield f"{imported(snapshot)} kW of {limit}, adviser {snapshot['adviser']}"
@@ -45,7 +54,7 @@ def status_lines(snapshot: dict[str, Any]) -> Iterator[str]:
     trust = snapshot.get("trust", {})
     for asset in snapshot["assets"]:
         yield from asset_lines(asset)
-        yield from trust_lines(trust.get(asset["id"]))
+        yield from trust_lines(trust.get(asset["id"]), (tests or {}).get(asset["id"]))
     if snapshot.get("self_test"):
         yield f"self-test of {snapshot['self_test']} running"
     yield from (f"order: {o['kind']} {o['asset']} by {o['by']}: {o['why']}" for o in snapshot["orders"])
@@ -73,13 +82,20 @@ def asset_lines(asset: dict[str, Any]) -> Iterator[str]:
         yield f"{'':<10} problem: {asset['problem']}"
 
 
-def trust_lines(trust: dict[str, Any] | None) -> Iterator[str]:
-    """How far a device is trusted, and whether it was ever proven."""
+def trust_lines(trust: dict[str, Any] | None, test: dict[str, Any] | None = None) -> Iterator[str]:
+    """How far a device is trusted, and whether it was ever proven; `test` is the report of its newest self-test."""
     if trust is None:
         return
-    proof = trust["proof"]
-    tested = "no self-test" if proof is None else f"self-test {'passed' if proof['is_passed'] else 'failed'} {proof['at']} by {proof['by']}"
-    yield f"{'':<10} trust: {trust['state']} ({trust['cause']}; {tested})"
+    yield f"{'':<10} trust: {trust['state']} ({trust['cause']}; {tested_words(trust['proof'], test)})"
+
+
+def tested_words(proof: dict[str, Any] | None, test: dict[str, Any] | None) -> str:
+    """The last verdict of a self-test; without any, that one ended before it could give one."""
+    if proof is not None:
+        return f"self-test {'passed' if proof['is_passed'] else 'failed'} {proof['at']} by {proof['by']}"
+    if test is not None:
+        return f"self-test without a verdict {test['at']} by {test['by']}: {test['why']}"
+    return "no self-test"
 
 
 def why_lines(state: StateDir, asset_id: str, at: datetime | None) -> Iterator[str]:
