@@ -122,15 +122,14 @@ def commission(
     why: Annotated[str, typer.Option("--why", help="The reason.", show_default=False)],
     state_dir: StateOption = None,
 ) -> None:
-    """Takes the limits and ratings of a site file as commissioned: `ems run` refuses a file that loosens any of them until this is said."""
+    """Takes the limits and ratings of a real site's file as commissioned: `ems run` refuses a file that loosens any of them until this."""
     from ems.app.commissioned import commission as commission_site
     from ems.app.prepare import find_file
-    from ems.app.statedir import find_state_dir, prepare
+    from ems.app.statedir import find_state_dir
     from ems.clock import Clock
     from ems.site.load import load_site
 
     state, found = find_state_dir(state_dir), load_site(find_file("sites", site))
-    prepare(state)
     looser = commission_site(found, state, by, why, Clock.real().now())
     show([*(f"loosened {x.key}: {x.commissioned}, now {x.found}" for x in looser), f"{found.name} commissioned by {by}: {why}"])
 

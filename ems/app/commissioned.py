@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ems.app.runfile import RunFile
-from ems.app.statedir import StateDir, write_whole
+from ems.app.statedir import StateDir, prepare, write_whole
 from ems.control.commissioned import Bound, Loosened, bounds_of, decode, encode, loosened
 from ems.errors import Complaint, ConfigError, EmsError
 from ems.site.model import Site
@@ -44,9 +44,13 @@ def hold_commissioned(run_file: RunFile, state: StateDir, now: datetime) -> None
 
 
 def commission(site: Site, state: StateDir, by: str, why: str, now: datetime) -> list[Loosened]:
-    """Writes the site's bounds as commissioned by a named person; what that loosens. EmsError without name or reason."""
+    """Writes the site's bounds as commissioned by a named person; what that loosens. EmsError without name or reason, and of a site of
+    simulated equipment alone: nothing reads its record."""
+    if site.is_loopback:
+        raise EmsError(f"{site.name} is simulated (every device is on this machine): only real equipment is held to what was commissioned")
     if not by.strip() or not why.strip():
         raise EmsError("a commissioning needs the name of a person and a reason")
+    prepare(state)
     try:
         record = _read(state)
     except EmsError as unread:  # a named person looked: what cannot be read is kept beside it, and said

@@ -218,6 +218,14 @@ def test_a_busy_dashboard_port_stops_the_daemon_before_control_starts(
     assert not StateDir(tmp_path).site.exists()
 
 
+def test_a_simulated_site_is_not_commissioned_into_a_record_nobody_reads(run_ems, tmp_path: Path):
+    state = tmp_path / "state"
+    words = ["commission", str(DEMO_SITE), "--by", "Ada Byron", "--why", "a look", "--state-dir", str(state)]
+    status, _, err = run_ems(*words)
+    assert status == 1 and "demo-2mw is simulated" in err and len(err.splitlines()) == 1
+    assert not state.exists()
+
+
 def test_verify_journal_prints_the_first_break(run_ems, tmp_path: Path):
     journal = Journal(StateDir(tmp_path).journal, lambda: 0.0)
     for n in range(3):
