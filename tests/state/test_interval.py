@@ -27,10 +27,17 @@ def test_the_peak_equals_an_independent_recomputation(powers: list[float], step_
     meter = IntervalMeter(5, "UTC")
     for k, kw in enumerate(powers):
         meter.update(START + timedelta(seconds=k * step_s), kw)
-    seconds = [kw for kw in powers[:-1] for _ in range(step_s)]
+    seconds = [kw for kw in powers[1:] for _ in range(step_s)]  # of two readings the later one says what flowed between them
     means = [sum(seconds[i : i + 300]) / 300 for i in range(0, len(seconds) - 299, 300)]
-    closed = len(powers[:-1]) * step_s // 300
+    closed = len(powers[1:]) * step_s // 300
     assert meter.peak_kw == pytest.approx(max(means[:closed], default=0.0), abs=1e-6)
+
+
+def test_storage_that_turns_round_at_the_start_of_an_interval_is_counted_from_its_start() -> None:
+    meter = IntervalMeter(15, "UTC")
+    for minute in range(31):
+        meter.update(START + timedelta(minutes=minute), 650.0 if minute <= 15 else 1250.0)  # ordered right after the reading at 15
+    assert meter.peak_kw == pytest.approx(1250.0)
 
 
 def test_what_may_still_flow_is_the_energy_left_in_the_interval() -> None:
