@@ -16,6 +16,7 @@ from ems.site.model import Site
 from ems.state.estimate import SiteState
 
 NEGLIGIBLE_KW = 0.5
+GROWTH = 0.1  # of what a class asks for: how far fresh work of a dearer tier may rise within a cycle before a limit on its backlog cuts it
 SWING_SHARE = 0.1  # of the clusters' rating, by which their load may change from one cycle to the next
 
 
@@ -127,5 +128,6 @@ def _class_limits(cluster: Cluster, plan: Plan, k: int, state: SiteState, trend:
         if cut_kw > NEGLIGIBLE_KW:
             limits[name] = Wish(max(0.0, foreseen_kw - cut_kw) + recover_kw, f"cut by {why}")
         elif name in DEFERRABLE and state.clusters[cluster.id].classes[name].backlog_kwh > NEGLIGIBLE_KW:
-            limits[name] = Wish(trend.class_held_kw[name] + recover_kw, f"recovery by {why}")
+            rise_kw = 0.0 if name == DEFERRABLE[0] else GROWTH * trend.class_held_kw[name]
+            limits[name] = Wish(trend.class_held_kw[name] + rise_kw + recover_kw, f"recovery by {why}")
     return limits

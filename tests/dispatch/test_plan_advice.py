@@ -29,3 +29,20 @@ def test_the_goal_keeps_what_the_last_cycle_of_an_interval_may_add():
     assert every_second.goal_kw == pytest.approx(0.996 * peak_kw, abs=0.5)
     assert every_second.goal_kw - every_minute.goal_kw == pytest.approx(168.0 * 59.0 / 900.0, abs=0.01)
     assert every_second.free_goal_kw - every_minute.free_goal_kw == pytest.approx(168.0 * 59.0 / 900.0, abs=0.01)
+
+
+def test_a_limit_on_backlog_leaves_fresh_work_of_the_dearer_class_room_to_rise():
+    site = demo_site()
+    plan = Planner(site).plan(plan_inputs(site, now=START, peak_so_far_kw=1400.0))
+    loop = Loop(site)
+    loop.run(1, lambda _k: {"hall-a": even(300.0), "hall-b": even(150.0)})
+    state = replace(loop.decisions[-1].state, now=START)
+    hall = state.clusters["hall-a"]
+    waiting = {name: replace(work, backlog_kwh=20.0) for name, work in hall.classes.items()}
+    state = replace(state, clusters={**state.clusters, "hall-a": replace(hall, classes=waiting)})
+    trend = loop.controller.trend.update(state)["hall-a"]
+    limits = advise_from_plan(site, plan, "L0", state, loop.controller.trend.update(state), 1400.0).limits["hall-a"]
+    for name, growth in (("batch", 1.0), ("training", 1.1)):
+        planned = plan.classes["hall-a"][name]
+        assert planned.defer_kw[0] < 0.5, "else the limit is a cut"
+        assert limits[name].kw == pytest.approx(growth * trend.class_held_kw[name] + planned.recover_kw[0], abs=0.1)
