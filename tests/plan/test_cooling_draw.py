@@ -49,7 +49,7 @@ def test_a_trip_a_meter_gone_mad_or_a_missing_reading_teaches_nothing(broken: di
 def test_a_new_draw_replaces_the_old_one_within_a_day() -> None:
     learner = taught(SITE, 0.9, hours=24)
     rng, cooling = np.random.default_rng(1), SITE.coolings[0]
-    for minute in range(24 * 60):
+    for _ in range(24 * 60):
         it_kw = {c.id: float(rng.uniform(c.idle_kw, c.peak_kw)) for c in SITE.clusters}
         draws_kw = 1.2 * cooling.steady(sum(it_kw.values()), 25.0)[0]
         learner.observe(MinuteFrame(MONDAY, None, {**it_kw, cooling.id: draws_kw}, {}, {}, {}, 25.0), 60.0)
