@@ -15,5 +15,7 @@ def no_collection() -> Iterator[None]:
     try:
         yield
     finally:
+        gc.freeze()  # what was made stays: with both calls it grows old unseen, a young collection would walk through all of it once
+        gc.unfreeze()
         if was_on:
             gc.enable()

@@ -9,6 +9,7 @@ cvxpy writes every bound as a row and every two-sided limit as two. Here
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -152,16 +153,28 @@ def _substituted(program: Program, value: Array, held: Index, held_at: sp.csr_ar
 def _sided(program: Program, value: Array, left: Mask, b: sp.csr_array) -> tuple[Sides, Sides]:
     """Lower and upper sides of the rows that stay; a row with the coefficients of an earlier one gives that one a side and goes."""
     stands_for, factor = np.arange(program.rows_count), np.ones(program.rows_count)
-    seen: dict[tuple[bytes, bytes], tuple[int, float]] = {}
-    by_row = np.flatnonzero(left)[np.argsort(program.row[left], kind="stable")]
-    for one in np.split(by_row, np.flatnonzero(np.diff(program.row[by_row])) + 1):
-        if not len(one) or program.row[one[0]] < program.equalities or not np.isfinite(value[one]).all() or value[one[0]] == 0.0:
-            continue
-        row, lead = int(program.row[one[0]]), float(value[one[0]])
-        key = (program.column[one].tobytes(), (np.round(value[one] / lead, 12) + 0.0).tobytes())
-        stands_for[row], earlier = seen.setdefault(key, (row, lead))
-        factor[row] = lead / earlier
+    for rows, like, by in _alike(program, value, left):
+        stands_for[rows], factor[rows] = like, by
     rows = np.unique(program.row[left])
     sides = Sides(stands_for[rows], rows, factor[rows], _divided(b[rows], factor[rows]))
     is_equality = rows < program.equalities
     return sides.only(is_equality | (factor[rows] < 0)), sides.only(is_equality | (factor[rows] > 0))
+
+
+def _alike(program: Program, value: Array, left: Mask) -> Iterator[tuple[Index, Index, Array]]:
+    """Inequalities whose coefficients no Parameter moves, by their number of coefficients: rows, for each the first one with its
+    coefficients up to a factor, and that factor."""
+    entries = np.flatnonzero(left & (program.row >= program.equalities))
+    entries = entries[np.argsort(program.row[entries], kind="stable")]
+    rows, starts, counts = np.unique(program.row[entries], return_index=True, return_counts=True)
+    for count in np.unique(counts).tolist():
+        of = counts == count
+        table = entries[starts[of][:, None] + np.arange(count)]
+        values = value[table]
+        fixed = np.isfinite(values).all(axis=1) & (values[:, 0] != 0.0)
+        row, table, values = rows[of][fixed], table[fixed], values[fixed]
+        if len(row):
+            shape = np.c_[program.column[table], np.round(values / values[:, :1], 12) + 0.0]
+            first, which = np.unique(shape, axis=0, return_index=True, return_inverse=True)[1:]
+            like = first[which.ravel()]
+            yield row, row[like], values[:, 0] / values[like, 0]
