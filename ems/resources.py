@@ -35,6 +35,12 @@ def resolve(kind: str, name: str, beside: Path) -> Path:
     raise FileNotFoundError("no such file: " + ", ".join(str(path) for path in searched))
 
 
+def known_names(kind: str, beside: Path) -> list[str]:
+    """The bare names that `resolve` finds."""
+    folders = [folder / "config" / kind for folder in beside.resolve().parents] + [bundled(f"config/{kind}")]
+    return sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
+
+
 def candidates(kind: str, name: str, beside: Path) -> list[Path]:
     """Where `resolve` looks, in order."""
     if not is_bare(name):

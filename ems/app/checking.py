@@ -65,10 +65,10 @@ def _checker(data: Any) -> Callable[[Path], object] | None:
 
 
 def _check_site(path: Path) -> None:
-    from ems.app.prepare import load_pages
-    from ems.site.load import load_site
+    from ems.app.prepare import refusals
 
-    load_pages(load_site(path), path)
+    if complaints := refusals(path):
+        raise ConfigError(complaints)
 
 
 def _check_enrolments(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from adapters.field import refuse_assumed_commands
@@ -15,11 +15,12 @@ from ems.assets.catalogue import KINDS
 from ems.errors import Complaint, ConfigError, EmsError
 from ems.messages import Mode
 from ems.resources import bundled, is_bare, resolve
-from ems.site.load import load_site
+from ems.site.checks import sound_links
+from ems.site.load import load_site, site_of, site_source
 from ems.site.model import Site
-from ems.site.source import read_source
+from ems.site.source import in_order, read_source
 
-METER = "grid_connection"
+METER, SUPPLY = "grid_connection", "supply_setpoint_c"
 
 
 def find_file(kind: str, given: str) -> Path:
@@ -37,19 +38,47 @@ def find_file(kind: str, given: str) -> Path:
 
 def load_pages(site: Site, path: Path) -> dict[str, Page]:
     """The pages of the site's devices, by the names its links use. ConfigError with the complaints of every page at once."""
+    pages, complaints = _read_pages((link.page for link in site.links.values()), path)
+    complaints += [*_of_another_kind(site, pages, path), *_not_led(site, pages, path)]
+    if complaints:
+        raise ConfigError(in_order(complaints))
+    return pages
+
+
+def refusals(path: Path) -> list[Complaint]:
+    """Everything for which `ems run` would refuse a site file: of the file, of its pages, and of commands nobody has a document for."""
+    source = site_source(path)
+    try:
+        site = site_of(source)
+    except ConfigError as error:
+        there = (link.page for _, link in sound_links(source) if _is_there(link.page, path))
+        return in_order([*error.complaints, *_read_pages(there, path)[1]])
+    try:
+        refuse_assumed_commands(site.links, load_pages(site, path))
+    except ConfigError as error:
+        return error.complaints
+    return []
+
+
+def _read_pages(names: Iterable[str], path: Path) -> tuple[dict[str, Page], list[Complaint]]:
+    """The pages that can be read, and the complaints about the others. EmsError where there is none of a name."""
     pages: dict[str, Page] = {}
     complaints = []
-    for name in dict.fromkeys(link.page for link in site.links.values()):
+    for name in dict.fromkeys(names):
         try:
             pages[name] = load_page(name, path)
         except ConfigError as error:
             complaints += error.complaints
         except FileNotFoundError as error:
             raise EmsError(f"{path}: no device page {name!r} ({error})") from None
-    complaints = complaints or list(_of_another_kind(site, pages, path))
-    if complaints:
-        raise ConfigError(complaints)
-    return pages
+    return pages, complaints
+
+
+def _is_there(name: str, path: Path) -> bool:
+    try:
+        return resolve("devices", name, path).is_file()
+    except FileNotFoundError:
+        return False  # the site's own check tells it
 
 
 def _of_another_kind(site: Site, pages: Mapping[str, Page], path: Path) -> Iterator[Complaint]:
@@ -58,9 +87,18 @@ def _of_another_kind(site: Site, pages: Mapping[str, Page], path: Path) -> Itera
     for asset, link in site.links.items():
         is_meter = asset == site.point_of_connection.id
         kind = METER if is_meter else names[type(site.assets[asset])]
-        if pages[link.page].asset_kind != kind:
+        if link.page in pages and pages[link.page].asset_kind != kind:
             where = ("point_of_connection", "meter", "page") if is_meter else ("assets", asset, "link", "page")
             yield read_source(path).complaint(where, f"a page for a {kind}; this one is for a {pages[link.page].asset_kind}", link.page)
+
+
+def _not_led(site: Site, pages: Mapping[str, Page], path: Path) -> Iterator[Complaint]:
+    """Plants that the controller may lead by a command their page does not have."""
+    for asset in site.coolings:
+        page = pages.get(asset.link.page) if asset.link is not None else None
+        if asset.is_led and page is not None and page.asset_kind == "cooling" and SUPPLY not in (c.name for c in page.commands):
+            where = ("assets", asset.id, "plant", "supply_lowest_c")
+            yield read_source(path).complaint(where, f"a page with the command {SUPPLY}, or no such key: {page.name} cannot be led")
 
 
 def prepared_run(given: str, state: StateDir, loopback: int | None, mode: Mode | None, port: int, db_url: str | None) -> RunFile:

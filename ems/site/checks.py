@@ -16,10 +16,12 @@ from ems.site.schema import FeederFile, PointOfConnectionFile
 from ems.site.schema_assets import AssetFile, BatteryFile, ClusterFile, CoolingFile, LinkFile, UpsFile
 from ems.site.schema_generation import GeneratorFile, RenewableFile
 from ems.site.source import Source
+from ems.site.wording import near_file
 from ems.site.yaml_reader import KeyPath
 
 T = TypeVar("T")
 _ASSET: TypeAdapter[AssetFile] = TypeAdapter(AssetFile)
+_LINK: TypeAdapter[LinkFile] = TypeAdapter(LinkFile)
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def reference_complaints(source: Source, parts: Parts) -> list[Complaint]:
         *feeder_complaints(source, parts),
         *address_complaints(source, parts),
         *lease_complaints(source, parts),
-        *page_complaints(source, parts),
+        *page_complaints(source),
     ]
 
 
@@ -213,14 +215,25 @@ def lease_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:
             yield source.complaint(("assets", name, "link", "lease_s"), expected, asset.link.lease_s)
 
 
-def page_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:
+def page_complaints(source: Source) -> Iterator[Complaint]:
     """Every device page can be found."""
-    for where, link in links_of(parts):
+    for where, link in sound_links(source):
         place = (*where, "page")
         try:
             resolve("devices", link.page, source.origin(place))
         except FileNotFoundError as error:
-            yield source.complaint(place, f"a device page ({error})")
+            yield source.complaint(place, f"a device page ({error})" + near_file("devices", link.page, source.origin(place)))
+
+
+def sound_links(source: Source) -> Iterator[tuple[KeyPath, LinkFile]]:
+    """Every device link that is sound by itself, whatever is wrong with its asset."""
+    assets = source.at(("assets",))
+    places: list[KeyPath] = [("point_of_connection", "meter")]
+    places += [("assets", name, "link") for name in assets] if isinstance(assets, Mapping) else []
+    for where in places:
+        link = sound(_LINK, source.at(where))
+        if link is not None:
+            yield where, link
 
 
 def near_miss(name: str, known: Iterable[str]) -> str:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ems.errors import ConfigError
+from pydantic import TypeAdapter
+
+from ems.errors import Complaint, ConfigError
 from ems.resources import bundled, is_bare, resolve
 from ems.site.build import build_site
-from ems.site.checks import reference_complaints, sound_parts
+from ems.site.checks import reference_complaints, sound, sound_parts
 from ems.site.feasibility import impossibilities
 from ems.site.model import Site
 from ems.site.schema import SiteFile
 from ems.site.schema_assets import LinkFile
-from ems.site.schema_feeds import feed_complaints, with_feed_pages
-from ems.site.source import Source, in_order, overrides_source, read_source, validated
+from ems.site.schema_feeds import FeedFile, feed_complaints, with_feed_pages
+from ems.site.source import Source, in_order, overrides_source, put, read_source, validated
+from ems.site.tariff_build import build_tariff
 from ems.site.tariff_checks import tariff_complaints
+from ems.site.tariff_schema import TariffFile
+from ems.site.wording import near_file
 from ems.site.yaml_reader import KeyPath
+
+FEED: TypeAdapter[FeedFile] = TypeAdapter(FeedFile)
 
 
 def load_site(path: Path | str, overrides: Mapping[str, Any] | Source | None = None) -> Site:
@@ -37,31 +45,50 @@ def site_source(path: Path, overrides: Mapping[str, Any] | Source | None = None)
 
 def site_of(source: Source) -> Site:
     """The site of a source. Raises ConfigError with every complaint at once: of the schema, and between the parts that are sound."""
+    file, complaints = _model(source)
+    complaints += [*reference_complaints(source, sound_parts(source)), *_price_complaints(source)]
+    if file is not None:
+        complaints += impossibilities(source, file)
+    if file is None or complaints:
+        raise ConfigError(in_order(complaints))
+    return build_site(with_own_pages(source, file))
+
+
+def _model(source: Source) -> tuple[SiteFile | None, list[Complaint]]:
+    """The file where its schema is met, and every complaint about its text, the names in it and its schema."""
     try:
-        file = validated(source, SiteFile)
+        return validated(replace(source, complaints=()), SiteFile), list(source.complaints)
     except ConfigError as error:
-        raise ConfigError(in_order([*error.complaints, *reference_complaints(source, sound_parts(source))])) from None
-    complaints = [*reference_complaints(source, sound_parts(source)), *impossibilities(source, file)]
-    complaints += tariff_complaints(source, file.tariff, ("tariff",))
-    if complaints:
-        raise ConfigError(in_order(complaints))
-    site = build_site(with_own_pages(source, file))
-    complaints += feed_complaints(source, file.feeds, site.currency, site.tariff)
-    if complaints:
-        raise ConfigError(in_order(complaints))
-    return site
+        return None, [*source.complaints, *error.complaints]
+
+
+def _price_complaints(source: Source) -> Iterator[Complaint]:
+    """Every fault between the keys of the tariff and of the feeds that are sound by themselves."""
+    tariff, currency = sound(TypeAdapter(TariffFile), source.at(("tariff",))), source.at(("currency",))
+    if tariff is None:
+        return
+    yield from tariff_complaints(source, tariff, ("tariff",))
+    raw = source.at(("feeds",))
+    feeds = {n: feed for n, data in raw.items() if (feed := sound(FEED, data)) is not None} if isinstance(raw, Mapping) else {}
+    named = {path[1] for path in source.marks if path[:1] == ("feeds",) and len(path) > 1}
+    if isinstance(currency, str):
+        yield from feed_complaints(source, feeds, currency, build_tariff(tariff), is_whole=len(feeds) == len(named))
 
 
 def with_tariff(source: Source) -> Source:
-    """The source with a tariff given by name replaced by the tariff file's content."""
+    """The source with a tariff given by name replaced by the tariff file's content; with a complaint where there is none."""
     named = source.at(("tariff",))
     if not isinstance(named, str):
         return source
+    beside = source.origin(("tariff",))
     try:
-        file = resolve("tariffs", named, source.origin(("tariff",)))
+        return source.overlaid(read_source(resolve("tariffs", named, beside)), ("tariff",))
     except FileNotFoundError as error:
-        raise ConfigError([source.complaint(("tariff",), f"the name of a tariff ({error})")]) from None
-    return source.overlaid(read_source(file), ("tariff",))
+        complaints = [source.complaint(("tariff",), f"the name of a tariff ({error})" + near_file("tariffs", named, beside))]
+    except ConfigError as error:
+        complaints = error.complaints
+    stand_in = put(source.data, ("tariff",), {"name": "unknown"})  # so that nothing else is hidden behind it
+    return replace(source, data=stand_in, complaints=(*source.complaints, *complaints))
 
 
 def with_own_pages(source: Source, file: SiteFile) -> SiteFile:

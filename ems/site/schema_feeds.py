@@ -16,6 +16,7 @@ from ems.resources import resolve
 from ems.site.feed import CARBON, DAY_AHEAD_PRICE, FETCHED, INTERVAL_END, PRICES, PUBLISHED, REAL_TIME_PRICE, Feed, FeedColumns
 from ems.site.source import FileModel, Source, in_order, put, read_source, validated
 from ems.site.tariff import Tariff
+from ems.site.wording import near_file
 from ems.site.yaml_reader import KeyPath
 
 UNITS = {
@@ -118,8 +119,11 @@ def build_feed(name: str, file: FeedFile) -> Feed:
     return Feed(name=name, columns=FeedColumns(**file.columns.model_dump()), **given)
 
 
-def feed_complaints(source: Source, feeds: Mapping[str, FeedFile], currency: str, tariff: Tariff) -> Iterator[Complaint]:
-    """Prices in another currency than the site's, carbon of another kind than the tariff prices, two feeds for one signal."""
+def feed_complaints(
+    source: Source, feeds: Mapping[str, FeedFile], currency: str, tariff: Tariff, is_whole: bool = True
+) -> Iterator[Complaint]:
+    """Prices in another currency than the site's, carbon of another kind than the tariff prices, two feeds for one signal. `is_whole`: none
+    is left out for faults of its own, so that one which is missing is missing."""
     seen: dict[str, str] = {}
     for name, feed in feeds.items():
         where: KeyPath = ("feeds", name)
@@ -130,28 +134,35 @@ def feed_complaints(source: Source, feeds: Mapping[str, FeedFile], currency: str
         if feed.kind in seen:
             yield source.complaint((*where, "kind"), f"a kind no other feed has ({seen[feed.kind]} has {feed.kind})")
         seen.setdefault(feed.kind, name)
-    if tariff.energy == "day_ahead" and REAL_TIME_PRICE in seen and DAY_AHEAD_PRICE not in seen:
+    if is_whole and tariff.energy == "day_ahead" and REAL_TIME_PRICE in seen and DAY_AHEAD_PRICE not in seen:
         where = ("feeds", seen[REAL_TIME_PRICE], "kind")
         yield source.complaint(where, "day_ahead_price: the tariff's energy follows the day-ahead market")
 
 
 def with_feed_pages(source: Source) -> Source:
-    """The source with every feed given by the name of a page, or with `page: NAME`, filled with that page's content."""
+    """The source with every feed given by the name of a page, or with `page: NAME`, filled with that page's content. A feed whose page is
+    not there or cannot be read is left out, with a complaint."""
     feeds = source.at(("feeds",))
     for name, raw in feeds.items() if isinstance(feeds, Mapping) else ():
         where: KeyPath = ("feeds", name)
         given = raw if isinstance(raw, str) else raw.get("page") if isinstance(raw, Mapping) else None
-        if isinstance(given, str):
-            source = _over_page(source, where, given)
-        source = _with_whole_folder(source, (*where, "folder"))
+        try:
+            if isinstance(given, str):
+                source = _over_page(source, where, given)
+            source = _with_whole_folder(source, (*where, "folder"))
+        except ConfigError as error:
+            rest = {key: feed for key, feed in source.at(("feeds",)).items() if key != name}
+            source = Source(source.path, put(source.data, ("feeds",), rest), source.marks, (*source.complaints, *error.complaints))
     return source
 
 
 def _over_page(source: Source, where: KeyPath, given: str) -> Source:
+    beside = source.origin(where)
     try:
-        page = read_source(resolve("feeds", given, source.origin(where)))
+        page = read_source(resolve("feeds", given, beside))
     except FileNotFoundError as error:
-        raise ConfigError([source.complaint(where, f"the name of a feed page ({error})", given)]) from None
+        expected = f"the name of a feed page ({error})" + near_file("feeds", given, beside)
+        raise ConfigError([source.complaint(where, expected, given)]) from None
     own = source.part(*where)
     source = source.overlaid(page, where)
     return source.overlaid(own, where) if isinstance(own.data, Mapping) else source

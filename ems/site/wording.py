@@ -5,9 +5,12 @@ from __future__ import annotations
 import difflib
 import types
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
+
+from ems.resources import known_names
 
 _WORDS = {
     "float_type": "a number",
@@ -68,6 +71,12 @@ def known_key(key: str, known: Iterable[str]) -> str:
     if near:
         return f"a known key, perhaps `{near[0]}`"
     return "one of the keys " + ", ".join(names) if names else "no such key"
+
+
+def near_file(kind: str, name: str, beside: Path) -> str:
+    """`, perhaps ...` when a file of that kind (see `ems.resources.resolve`) has a close name."""
+    near = difflib.get_close_matches(name, known_names(kind, beside), n=1, cutoff=0.6)
+    return f", perhaps `{near[0]}`" if near else ""
 
 
 def keys_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> set[str]:
