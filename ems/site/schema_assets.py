@@ -311,6 +311,13 @@ class CoolingPlantFile(FileModel):
                 raise ValueError(f"at most {max(0.0, most_m3):.0f}: a larger one cannot be led by its mean temperature with {firm_kw:g} kW")
         return value
 
+    @model_validator(mode="after")
+    def _tank_has_a_size(self) -> CoolingPlantFile:
+        idle = sorted({"tank_usable_share", "tank_loss_per_day"} & self.model_fields_set)
+        if idle and "tank_m3" not in self.model_fields_set:
+            raise ValueError(f"tank_m3 as well: without it {' and '.join(idle)} would be of no tank")
+        return self
+
     @field_validator("supply_limit_c")
     @classmethod
     def _limit_above_supply(cls, value: float, info: Any) -> float:

@@ -75,3 +75,12 @@ def test_what_a_run_would_refuse_is_told_beforehand(tmp_path: Path, changes: lis
 
 def test_a_plant_that_its_page_can_lead_is_sound(tmp_path: Path):
     assert complaints_of(str(site(tmp_path, (SHARES, PLANT), ("page: generic-cooling", "page: generic-led-chilled-water-plant")))) == []
+
+
+@pytest.mark.parametrize("key", ["tank_usable_share: 0.9", "tank_loss_per_day: 0.02"])
+def test_a_key_of_a_tank_without_a_tank_is_not_passed_over(tmp_path: Path, key: str):
+    led = ("page: generic-cooling", "page: generic-led-chilled-water-plant")
+    alone, whole = (PLANT.replace("supply_lowest_c: 14", f"supply_lowest_c: 14, {more}") for more in (key, f"{key}, tank_m3: 0"))
+    [said] = complaints_of(str(site(tmp_path, (SHARES, alone), led)))
+    assert "cooling-1.plant" in said and "expected tank_m3 as well" in said
+    assert complaints_of(str(site(tmp_path, (SHARES, whole), led))) == []
