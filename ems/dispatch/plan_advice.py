@@ -16,7 +16,7 @@ from ems.site.model import Site
 from ems.state.estimate import SiteState
 
 NEGLIGIBLE_KW = 0.5
-GROWTH = 0.1  # of what a class asks for: how far fresh work of a dearer tier may rise within a cycle before a limit on its backlog cuts it
+GROWTH = 0.25  # of what training asks for: it swings by a fifth between its steps, longer than a peak hold; a limit on backlog is no cut
 SWING_SHARE = 0.1  # of the clusters' rating, by which their load may change from one cycle to the next
 
 
