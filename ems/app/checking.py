@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ems.app.wrong_usage import perhaps
 from ems.errors import ConfigError
-from ems.resources import is_bare, resolve
+from ems.resources import is_bare, known_names, resolve
 from ems.site.source import read_source
 
 KINDS = ("site", "scenario", "device", "tariff", "feed", "programme", "enrolments", "channels")
@@ -20,7 +21,7 @@ def complaints_of(file: str) -> list[str]:
     if not path.is_file():
         named = shipped(file) if is_bare(file) else None
         if named is None:
-            return [f"{file}: no such file" + (", and nothing shipped has this name" if is_bare(file) else "")]
+            return [f"{file}: no such file" + (f", and nothing shipped has this name{_near(file)}" if is_bare(file) else "")]
         path = named
     try:
         source = read_source(path)
@@ -33,6 +34,11 @@ def complaints_of(file: str) -> list[str]:
     except FileNotFoundError as error:
         return [f"{file}: {error}"]
     return []
+
+
+def _near(name: str) -> str:
+    here = Path.cwd() / "config" / "any" / "any.yaml"
+    return perhaps(name, [known for kind in FOLDERS for known in known_names(kind, here)])
 
 
 def shipped(name: str) -> Path | None:

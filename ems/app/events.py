@@ -193,13 +193,13 @@ def money(text: str) -> Decimal:
 def entered(written: dict[str, Any]) -> GridEvent:
     """The event a person means; WrongUsage where the words mean none."""
     from ems.app.options import finite, instant_of
-    from ems.app.wrong_usage import WrongUsage
+    from ems.app.wrong_usage import WrongUsage, perhaps
     from ems.obligation import ObligationKind
     from ems.program.event import EventInterval, GridEvent, normalised_priority
 
     kinds = [k.value for k in ObligationKind]
     if written["kind"] not in kinds:
-        raise WrongUsage(f"--kind {written['kind']}: expected {', '.join(kinds)}")
+        raise WrongUsage(f"--kind {written['kind']}: expected {', '.join(kinds)}{perhaps(written['kind'], kinds)}")
     start, end = (instant_of(written[name], f"--{name}") for name in ("start", "end"))
     name = written["id"] or f"{written['program']}-{start:%Y%m%dT%H%M%SZ}"
     if not name.isprintable() or len(name) > 120 or "/" in name:

@@ -102,13 +102,13 @@ def _hourly(steps: Steps) -> np.ndarray:
 
 
 def _names(forecasters: str) -> list[str]:
-    from ems.app.wrong_usage import WrongUsage
+    from ems.app.wrong_usage import WrongUsage, perhaps
     from ems.forecast.catalogue import NAMES
 
     names = list(NAMES) if forecasters == "all" else [name.strip() for name in forecasters.split(",")]
     unknown = [name for name in names if name not in NAMES]
     if unknown:
-        raise WrongUsage(f"--forecasters {unknown[0]}: expected some of {', '.join(NAMES)}, or all")
+        raise WrongUsage(f"--forecasters {unknown[0]}: expected some of {', '.join(NAMES)}, or all{perhaps(unknown[0], NAMES)}")
     return list(dict.fromkeys(names))
 
 

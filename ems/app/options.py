@@ -36,13 +36,13 @@ def show(lines: Iterable[str]) -> None:
 
 def mode_of(text: str) -> Mode:
     """The mode of that name."""
-    from ems.app.wrong_usage import WrongUsage
+    from ems.app.wrong_usage import WrongUsage, perhaps
     from ems.messages import Mode
 
     try:
         return Mode(text)
     except ValueError:
-        raise WrongUsage(f"{text}: expected observe, advise or control") from None
+        raise WrongUsage(f"{text}: expected observe, advise or control" + perhaps(text, [m.value for m in Mode])) from None
 
 
 def finite(number: float) -> float:

@@ -6,8 +6,9 @@ import re
 import time
 from datetime import timedelta
 
+from ems.app.runfile import RunFile
 from ems.app.statedir import StateDir, shared_clock
-from ems.app.wrong_usage import WrongUsage
+from ems.app.wrong_usage import WrongUsage, perhaps
 from ems.errors import EmsError
 from ems.mailbox import Mailbox
 from ems.messages import Mode, Order, OrderKind
@@ -42,12 +43,21 @@ def give_order(
         for message in mailbox.since("order_ack", sequence):
             if message.body["sequence"] == sequence:
                 if not message.body["is_done"]:
-                    raise EmsError(message.body["text"])
+                    raise EmsError(message.body["text"] + _near(state, asset))
                 return str(message.body["text"])
         time.sleep(LOOK_EVERY_S)
     raise EmsError(
         f"no answer within {ANSWER_WITHIN_S:.0f} s: is the site running? The order stands until {now + ORDER_VALID:%H:%M:%S} UTC"
     )
+
+
+def _near(state: StateDir, asset: str) -> str:
+    """`, perhaps ...` for an asset that the site does not have."""
+    try:
+        known = RunFile.load(state.site).site.assets
+    except EmsError:
+        return ""
+    return perhaps(asset, (*known, "all")) if asset not in (*known, "all") else ""
 
 
 def duration(text: str) -> timedelta:

@@ -19,6 +19,7 @@ from ems.site.checks import sound_links
 from ems.site.load import load_site, site_of, site_source
 from ems.site.model import Site
 from ems.site.source import in_order, read_source
+from ems.site.wording import near_file
 
 METER, SUPPLY = "grid_connection", "supply_setpoint_c"
 
@@ -33,7 +34,7 @@ def find_file(kind: str, given: str) -> Path:
     try:
         return resolve(kind, given, bundled(f"config/{kind}/any.yaml"))
     except FileNotFoundError as error:
-        raise WrongUsage(f"{given}: {error}") from None
+        raise WrongUsage(f"{given}: {error}{near_file(kind, given, Path.cwd() / 'config' / 'any' / 'any.yaml')}") from None
 
 
 def load_pages(site: Site, path: Path) -> dict[str, Page]:

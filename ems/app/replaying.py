@@ -13,7 +13,7 @@ from rich.progress import Progress, TaskID
 
 from ems.app.prepare import find_file
 from ems.app.rerun import rerun_journal
-from ems.app.wrong_usage import WrongUsage
+from ems.app.wrong_usage import WrongUsage, perhaps
 from ems.errors import EmsError
 
 MOST_SEED = 2**63 - 1
@@ -38,7 +38,7 @@ def replay_scenario(given: str, out: Path, policy: str, seeds: str | None, jobs:
     policies = [name.strip() for name in policy.split(",")]
     unknown = [name for name in policies if name not in (*ALL, "all")]
     if unknown:
-        raise WrongUsage(f"--policy {unknown[0]}: expected some of {', '.join(ALL)}, or all")
+        raise WrongUsage(f"--policy {unknown[0]}: expected some of {', '.join(ALL)}, or all{perhaps(unknown[0], ALL)}")
     path, numbers = find_file("scenarios", given), _seeds(seeds)
     signal.signal(signal.SIGTERM, _interrupt)
     try:

@@ -13,6 +13,7 @@ from ems.app.prepare import find_file, load_pages
 from ems.app.runfile import RunFile
 from ems.app.show import fresh_snapshot
 from ems.app.statedir import StateDir, find_state_dir, prepare, running_state_dir, shared_clock, write_whole
+from ems.app.wrong_usage import perhaps
 from ems.assets.cooling.model import Cooling
 from ems.control.selftest import BASE_S, LAPSE_SLACK_S, STEP_SHARE, Testable, lasts_s, rating_kw, testable
 from ems.control.selftest_supply import STEP_K, SUPPLY_LASTS_S
@@ -58,6 +59,8 @@ def run_self_test(given: str, device: str, by: str, why: str, state_dir: Path | 
     if run_file.source != str(path.resolve()):
         raise EmsError(f"{state.path}: runs {run_file.source}, not {path}")
     fresh_snapshot(state)
+    if device not in run_file.site.assets and (near := perhaps(device, run_file.site.assets)):
+        raise EmsError(f"no asset {device}{near}")
     asset = testable(run_file.site, device)
     assert asset.link is not None
     mailbox = Mailbox(state.mailbox, busy_ms=1000)

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from ems.app.statedir import StateDir, is_stopped, shared_clock
+from ems.app.wrong_usage import perhaps
 from ems.errors import EmsError
 from ems.journal.read import last_entry
 from ems.mailbox import Mailbox
@@ -107,7 +108,8 @@ def why_lines(state: StateDir, asset_id: str, at: datetime | None) -> Iterator[s
     yield f"{snapshot['at']}  {snapshot['level']} {snapshot['level_name']} ({snapshot['cause']})"
     found = [asset for asset in snapshot["assets"] if asset["id"] == asset_id]
     if not found:
-        raise EmsError(f"no asset {asset_id}; there are {', '.join(a['id'] for a in snapshot['assets'])}")
+        known = [a["id"] for a in snapshot["assets"]]
+        raise EmsError(f"no asset {asset_id}; there are {', '.join(known)}{perhaps(asset_id, known)}")
     yield from asset_lines(found[0])
     limits = (snapshot["plan"] or {}).get("limits", {})
     yield from (f"plan: {line}" for part in (asset_id, *SITE_PARTS) for line in limits.get(part, ()))

@@ -29,6 +29,7 @@ from ems.office.orders import OrderForm, answer, give, order_from
 from ems.office.render import Renderer
 from ems.office.stream import STREAMS_LIMIT, Feed
 from ems.program.envelope import FlexibilityEnvelope, envelope_schema
+from ems.site.checks import near_miss
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 LONGEST = timedelta(days=31)
@@ -135,8 +136,9 @@ def _add_data(app: FastAPI, office: Office) -> None:
         if not timedelta(0) < until - since <= LONGEST:
             return _no(f"from, to: expected from before to, at most {LONGEST.days} days apart", 422)
         poc = office.live.site.point_of_connection.id
-        if asset not in (*office.live.site.assets, poc):
-            return _no(f"asset = {asset}: expected one of {', '.join((poc, *office.live.site.assets))}", 404)
+        known = (*office.live.site.assets, poc)
+        if asset not in known:
+            return _no(f"asset = {asset}: expected an asset, or the meter{near_miss(asset, known)}", 404)
         try:
             rows = office.history.site_minutes(since, until) if asset == poc else office.history.asset_minutes(asset, since, until)
         except SQLAlchemyError as error:

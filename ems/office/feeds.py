@@ -25,6 +25,7 @@ from ems.mailbox import Mailbox
 from ems.office.fetching import files_in, stamp_of
 from ems.office.outbox import MEMORY, Outbox
 from ems.signals.prices import DAY_AHEAD
+from ems.site.checks import near_miss
 
 FILE_LIMIT_BYTES = 20_000_000
 NOTES_KEPT = 20
@@ -179,7 +180,7 @@ def row_from(data: Mapping[str, Any], kind: Kind) -> FeedRow:
     expected = {"valid_from", "valid_to", "available_at", "source", *kind.columns}
     unknown = sorted(set(data) - expected)
     if unknown:
-        raise DataError(f"{unknown[0]} = {data[unknown[0]]}: expected only {', '.join(sorted(expected))}")
+        raise DataError(f"{unknown[0]} = {data[unknown[0]]}: expected a known key{near_miss(unknown[0], expected)}")
     start, end = _instant(data, "valid_from"), _instant(data, "valid_to")
     if end <= start:
         raise DataError(f"valid_to = {data['valid_to']}: expected later than valid_from")

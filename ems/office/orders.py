@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from ems.errors import DataError
 from ems.mailbox import Mailbox
 from ems.messages import Mode, Order, OrderKind
+from ems.site.checks import near_miss
 from ems.site.model import Site
 
 ORDER_VALID = timedelta(minutes=10)  # of site time: an order nobody took by then is void
@@ -57,7 +58,7 @@ def order_from(form: OrderForm, site: Site, now: datetime) -> Order:
     """The order a form means; DataError when it names no asset of the site that can be commanded."""
     known = commandable(site)
     if form.asset not in (*known, "all"):
-        raise DataError(f"asset = {form.asset}: expected all or one of {', '.join(known)}")
+        raise DataError(f"asset = {form.asset}: expected all, or an asset that takes orders{near_miss(form.asset, ('all', *known))}")
     until = now + timedelta(minutes=form.for_minutes) if form.for_minutes else None
     return Order(form.kind, form.asset, form.by, form.why, now, form.mode, form.kw, until)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from ems.errors import DataError
+from ems.site.checks import near_miss
 
 Form = Literal["like_days", "near_event", "constant", "nominated"]
 Pick = Literal["all", "highest", "middle", "closest"]
@@ -85,11 +86,11 @@ METHODS: Mapping[str, BaselineMethod] = {
 def method_of(name: str, changes: Mapping[str, Any] | None = None) -> BaselineMethod:
     """A published method with a programme's own values laid over it. DataError names what does not exist."""
     if name not in METHODS:
-        raise DataError(f"baseline: no method {name}; there are {', '.join(METHODS)}")
+        raise DataError(f"baseline: no method {name}{near_miss(name, METHODS)}")
     known = {f.name for f in fields(BaselineMethod)} - {"id", "form"}
     unknown = sorted(set(changes or {}) - known)
     if unknown:
-        raise DataError(f"baseline: {name} has no {unknown[0]}; there are {', '.join(sorted(known))}")
+        raise DataError(f"baseline: {name} has no {unknown[0]}{near_miss(unknown[0], known)}")
     values = {k: _frozen(v) for k, v in (changes or {}).items()}
     try:
         return checked(replace(METHODS[name], **values))

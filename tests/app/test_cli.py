@@ -11,14 +11,18 @@ from pathlib import Path
 import pytest
 
 from ems.app import cli
-from ems.app.ordering import duration
+from ems.app.ordering import duration, give_order
 from ems.app.ports import PortRow
+from ems.app.runfile import RunFile
 from ems.app.statedir import StateDir, hold_lock
 from ems.app.wrong_usage import WrongUsage
 from ems.clock import Clock
+from ems.errors import EmsError
 from ems.journal.journal import Journal
 from ems.mailbox import Mailbox
+from ems.messages import Mode, OrderKind
 from ems.resources import bundled
+from ems.site.load import load_site
 from tests.app.rig import PATIENT_S, until
 
 NOON = datetime(2024, 8, 19, 12, tzinfo=UTC)
@@ -102,6 +106,40 @@ def test_a_wrong_command_is_one_clear_line(run_ems, tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     code, _, err = run_ems(*words)
     assert code == status and says in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        (["run", "demo-2nw"], "demo-2mw"),
+        (["replay", "generated-dya", "--out", "o"], "generated-day"),
+        (["replay", "generated-day", "--out", "o", "--policy", "caped"], "capped"),
+        (["mode", "bess-1", "obserb", "--by", "A", "--why", "x"], "observe"),
+        (["events", "add", "--kind", "reduceby", "--kw", "1", "--start", "s", "--end", "e", "--by", "A", "--why", "x"], "reduce_by"),
+        (["check", "generic-coling"], "generic-cooling"),
+    ],
+)
+def test_a_mistyped_word_is_told_with_the_near_one(run_ems, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], near: str):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = run_ems(*words)
+    assert status == 2 and err.endswith(f", perhaps `{near}`\n") and len(err.splitlines()) == 1
+
+
+def test_a_mistyped_asset_of_an_order_is_told_with_the_near_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    state = StateDir(tmp_path)
+    RunFile(load_site(DEMO_SITE), {}, Mode.CONTROL, "demo", 0, state.history_url).save(state.site)
+    Clock.starting_at(NOON, 1.0).save(state.clock)
+    mailbox, post = Mailbox(state.mailbox), Mailbox.post
+
+    def refused(self: Mailbox, topic: str, body: dict[str, object], now: datetime, until: datetime) -> int | None:
+        sequence = post(self, topic, body, now, until)
+        post(self, "order_ack", {"sequence": sequence, "is_done": False, "text": "no asset bess-l"}, now, until)
+        return sequence
+
+    monkeypatch.setattr(Mailbox, "post", refused)
+    with pytest.raises(EmsError, match="no asset bess-l, perhaps `bess-1`"):
+        give_order(state, OrderKind.HOLD, "bess-l", "Ada", "a look")
+    mailbox.close()
 
 
 def test_check_gives_every_error_of_a_site_with_its_place(run_ems, tmp_path: Path):

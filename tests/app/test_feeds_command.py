@@ -94,7 +94,7 @@ def test_a_shipped_file_is_checked_by_its_name(run_ems, tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     assert run_ems("check", "demo-2mw", "uk-half-hourly", "awattar-day-ahead", "generic-cooling") == (0, "", "")
     code, _, err = run_ems("check", "demo-3mw")
-    assert code == 2 and err == "demo-3mw: no such file, and nothing shipped has this name\n"
+    assert code == 2 and err == "demo-3mw: no such file, and nothing shipped has this name, perhaps `demo-2mw`\n"
     code, _, err = run_ems("check", "demo-3mw.yaml")
     assert err == "demo-3mw.yaml: no such file\n"
 
