@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import socket
-import time
 
 from ems.errors import EmsError
 
 FIRST_PORT, PORT_STEP, LAST_PORT = 15020, 20, 25000
-LOOK_EVERY_S = 0.05
 
 
-def refuse_busy_port(port: int, wait_s: float = 0.0) -> None:
-    """EmsError when something still listens on the dashboard's port after `wait_s` wall seconds."""
-    give_up_at = time.monotonic() + wait_s
-    while not is_free(port):
-        if time.monotonic() >= give_up_at:
-            raise EmsError(f"port {port} of 127.0.0.1 is in use; --port names another")
-        time.sleep(LOOK_EVERY_S)
+def refuse_busy_port(port: int) -> None:
+    """EmsError when something listens on the dashboard's port."""
+    if not is_free(port):
+        raise EmsError(f"port {port} of 127.0.0.1 is in use; --port names another")
 
 
 class PortRow:

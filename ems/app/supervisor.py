@@ -26,20 +26,21 @@ LOOK_EVERY_S = 0.05
 CHECKPOINT_EVERY_S = 5.0
 END_WITHIN_S = 9.5  # of wall time, from SIGTERM to the last child gone
 PLANNER_LOOK_S = 60.0  # a planner that has not come back from planning for so long hangs
-OFFICE_ENDS_WITHIN_S = 10.0  # the office of a killed run sees that its supervisor is gone, and gives its port free
 NO_CYCLE_S = 5.0  # a control without a finished cycle for so long is replaced
 
 
 def supervise(state: StateDir, resolve_run: Callable[[], RunFile], clock: Clock | None, log_file: Path | None = None) -> int:
     """Runs a site until SIGTERM or SIGINT; exit status. `clock` None keeps the clock of an earlier run of this state directory.
 
-    Raises EmsError or ConfigError when the site, the state directory or the port cannot be used, or another instance runs on it.
+    Raises EmsError or ConfigError when the site or the state directory cannot be used, another instance runs on it, or at the first start
+    its port is in use.
     """
     run_file = resolve_run()
     prepare(state)
     hold_lock(state, "run")
     refuse_newer_state(state)
-    refuse_busy_port(run_file.port, OFFICE_ENDS_WITHIN_S if is_office_left(state) else 0.0)
+    if not state.site.exists():  # somebody starts a site here for the first time and reads; later control comes before the dashboard
+        refuse_busy_port(run_file.port)
     hold_commissioned(run_file, state, Clock.real().now())
     setproctitle("ems supervisor")
     run_file.save(state.site)
@@ -47,15 +48,6 @@ def supervise(state: StateDir, resolve_run: Callable[[], RunFile], clock: Clock 
     with open(log_file or os.devnull, "ab") as log:
         Supervisor(state, run_file, log if log_file else None).run()
     return 0
-
-
-def is_office_left(state: StateDir) -> bool:
-    """True while the office of an earlier run of this state directory has not ended."""
-    try:
-        os.kill(int(json.loads(state.pids.read_text())["office"]), 0)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return True
 
 
 def end_this_process() -> None:

@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,10 +12,9 @@ import pytest
 
 from ems.app import cli
 from ems.app.ordering import duration, give_order
-from ems.app.ports import PortRow, refuse_busy_port
+from ems.app.ports import PortRow
 from ems.app.runfile import RunFile
 from ems.app.statedir import StateDir, hold_lock
-from ems.app.supervisor import is_office_left
 from ems.app.wrong_usage import WrongUsage
 from ems.clock import Clock
 from ems.errors import EmsError
@@ -241,35 +239,23 @@ def test_a_busy_dashboard_port_stops_the_demo_with_one_line(run_ems):
     assert (status, err.splitlines()) == (1, [f"ems: port {port} of 127.0.0.1 is in use; --port names another"])
 
 
-@pytest.mark.parametrize("is_second_run", [False, True])
-def test_a_busy_dashboard_port_stops_the_daemon_before_control_starts(
-    run_ems, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_second_run: bool
+@pytest.mark.parametrize("ran_before", [False, True])
+def test_a_busy_dashboard_port_stops_the_first_start_of_a_site_and_no_later_one(
+    run_ems, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ran_before: bool
 ):
-    monkeypatch.setattr("ems.app.supervisor.OFFICE_ENDS_WITHIN_S", 0.1)
-    monkeypatch.setattr("ems.app.supervisor.Supervisor.run", lambda _: pytest.fail("control was started"))
-    if is_second_run:  # its office seems to live on
-        StateDir(tmp_path).pids.write_text(f'{{"office": {os.getpid()}}}')
+    started: list[bool] = []
+    monkeypatch.setattr("ems.app.supervisor.Supervisor.run", lambda _: started.append(True))
+    if ran_before:
+        RunFile(load_site(DEMO_SITE), {}, Mode.CONTROL, "demo", 0, StateDir(tmp_path).history_url).save(StateDir(tmp_path).site)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         status, _, err = run_ems("run", str(DEMO_SITE), "--state-dir", str(tmp_path), "--port", str(port))
-    assert (status, err.splitlines()) == (1, [f"ems: port {port} of 127.0.0.1 is in use; --port names another"])
-    assert not StateDir(tmp_path).site.exists()
-
-
-def test_a_port_that_the_office_of_a_killed_run_gives_free_is_waited_for(tmp_path: Path):
-    state, taken = StateDir(tmp_path), socket.socket()
-    assert not is_office_left(state)
-    state.pids.write_text(f'{{"office": {os.getpid()}}}')
-    assert is_office_left(state)
-    taken.bind(("127.0.0.1", 0))
-    taken.listen()
-    port = taken.getsockname()[1]
-    giving = threading.Timer(0.3, taken.close)
-    giving.start()
-    refuse_busy_port(port, 60.0)
-    giving.join()
+    assert started == [True] * ran_before
+    if not ran_before:
+        assert (status, err.splitlines()) == (1, [f"ems: port {port} of 127.0.0.1 is in use; --port names another"])
+        assert not StateDir(tmp_path).site.exists()
 
 
 def test_a_simulated_site_is_not_commissioned_into_a_record_nobody_reads(run_ems, tmp_path: Path):
