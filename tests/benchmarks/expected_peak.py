@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks.expected_peak [--weeks april,june] [--set FACTOR=1.12,FIRST_GUESS=0.86]
 
-Two minutes a week; the data folder is EMS_DATA_DIR. Nothing else is chosen here: the weeks of `make results` are others. Control every 60 s, a plan every 300 s, plant 5 s and 10 % off.
+Two minutes a week; the data folder is EMS_DATA_DIR. The weeks of `make results` are others. Control every 60 s, a plan every 300 s, the
+plant 5 s and 10 % off.
 """
 
 from __future__ import annotations
