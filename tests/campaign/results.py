@@ -26,7 +26,7 @@ from tests.campaign.watch import Watch
 CACHE = Path(__file__).with_name(".results")
 TABLE = Path(__file__).with_name("results.md")
 INPUTS = ("ems/**/*.py", "simulators/**/*.py", "config/sites/*.yaml", "config/tariffs/*.yaml", "config/scenarios/*.yaml")
-NOT_REPLAYED = ("app", "office", "history", "journal", "program", "state")
+NOT_REPLAYED = ("app", "office", "history", "journal", "program")
 
 
 def main() -> int:
