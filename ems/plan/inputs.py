@@ -77,7 +77,6 @@ class PlanInputs:
     backlog: Mapping[str, Mapping[str, ClassState]]
     meter: DemandMeter
     cooling_kw: float | None = None
-    cooling_factor: Mapping[str, float] = field(default_factory=dict)  # per cooling, what it draws of what its file says
     it_now_kw: float | None = None
     import_now_kw: float | None = None  # measured at the meter; None where it is unknown
     supply_temp_c: Mapping[str, float] = field(default_factory=dict)  # measured, per plant whose supply may be led

@@ -22,7 +22,6 @@ from ems.forecast.served import load_source
 from ems.horizon import Horizon
 from ems.messages import MinuteFrame
 from ems.obligation import Obligation
-from ems.plan.cooling_draw import CoolingDraw, as_drawn
 from ems.plan.envelope import import_envelope
 from ems.plan.generation import GenerationInputs, ordered_shares
 from ems.plan.inputs import DemandMeter, LoadBranch, PlanInputs, is_worn_out, stores_of
@@ -88,7 +87,6 @@ class PlanLoop:
         self.book = TariffBook(site, system_peaks)
         self.money = MonthMoney(site) if is_weighed(site.tariff) else None
         self.peak = PeakExpectation(site)
-        self.draw = CoolingDraw(site)
         self.events: dict[str, Obligation] = {}
         self.resources: dict[str, LoadSource] = {r.id: LoadForecaster(r.power_kw, 0.0) for r in site.renewables}
         self.forecasts: dict[str, Quantiles] = {}  # of the last plan, per cluster
@@ -107,7 +105,6 @@ class PlanLoop:
         for renewable, source in self.resources.items():
             source.observe(frame.start, FRAME_S, frame.available_kw.get(renewable))
         self.peak.observe(frame.start, FRAME_S, frame.demand_kw)
-        self.draw.observe(frame, FRAME_S)
         self.book.observe(frame.start, FRAME_S, frame.poc_kw)
         if self.money is not None:
             minute = Horizon((frame.start,), (FRAME_S / 3600.0,))
@@ -168,8 +165,6 @@ class PlanLoop:
 
     def make_inputs(self, now: datetime, state: PlanState) -> PlanInputs:
         """Everything the plan looks at, as known at `now`."""
-        factor = self.draw.factors
-        self.peak.site = as_drawn(self.site, factor)
         horizon = self.grid.at(now)
         starts, hours = horizon.starts, horizon.duration_h
         self.forecasts = {name: source.forecast(now, starts, hours) for name, source in self.loads.items()}
@@ -198,7 +193,6 @@ class PlanLoop:
             tier_past=state.tier_past,
             meter=self._meter(now, state),
             cooling_kw=state.cooling_kw,
-            cooling_factor=factor,
             supply_temp_c=state.supply_temp_c,
             import_now_kw=state.poc_kw,
             given_kwh=self._given_kwh(state),

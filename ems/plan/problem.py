@@ -16,7 +16,6 @@ from ems.plan.blocks import build_blocks, checkpoints
 from ems.plan.branch_values import branch_values
 from ems.plan.branches import Branch
 from ems.plan.commitments import BillingIntervals, Levelling, PeakTerm, StepTerm
-from ems.plan.cooling_draw import as_drawn
 from ems.plan.generation import TripReserve, update_generators
 from ems.plan.headroom import Headroom, kept_kwh
 from ems.plan.inputs import PlanInputs
@@ -107,8 +106,7 @@ class PlanProblem:
 
     def update(self, inputs: PlanInputs) -> PlanValues:
         """Sets every Parameter from the inputs; returns the derived numbers they were set from."""
-        site = as_drawn(self.site, inputs.cooling_factor)
-        v = plan_values(site, inputs)
+        v = plan_values(self.site, inputs)
         self.duration_h.value = v.duration_h
         self.connection.update(inputs.envelope.kw, self.site.point_of_connection.export_limit_kw)
         if self.connection.ramp is not None:
@@ -117,11 +115,11 @@ class PlanProblem:
             if feeder.id in self.feeder_limit_kw:
                 self.feeder_limit_kw[feeder.id].value = np.array([feeder.allowed_kw(float(t)) for t in inputs.outdoor_temp_c])
         self._update_stores(inputs, v)
-        self._update_loads(site, inputs, v)
+        self._update_loads(inputs, v)
         self._update_generation(inputs, v)
         self._update_commitments(inputs, v)
         self.headroom.update(v.extra_kw, lowest_gain(self.site) * v.deferrable_kw, kept_kwh(self.blocks), v.duration_h)
-        self._update_branches(site, inputs, v)
+        self._update_branches(inputs, v)
         return v
 
     def _update_stores(self, inputs: PlanInputs, v: PlanValues) -> None:
@@ -147,14 +145,13 @@ class PlanProblem:
             if ups.budget is not None:
                 ups.budget.update(*v.local_days, inputs.store_energy_kwh[name], ups.ups.discharge_efficiency, inputs.given_kwh.get(name))
 
-    def _update_loads(self, site: Site, inputs: PlanInputs, v: PlanValues) -> None:
+    def _update_loads(self, inputs: PlanInputs, v: PlanValues) -> None:
         at_h = boundaries_h(inputs.horizon)
         for name, cluster in self.blocks.clusters.items():
             backlog = inputs.backlog.get(name, {})
             past = inputs.tier_past.get(name)
             cluster.update(inputs.load_q50_kw[name], backlog, at_h, v.recovery_price, v.waiting_price, v.settle_h, past)
-        for name, cooling in self.blocks.coolings.items():
-            cooling.cooling = next(c for c in site.coolings if c.id == name)
+        for cooling in self.blocks.coolings.values():
             it_now_kw = v.it_now_kw if inputs.it_now_kw is None else inputs.it_now_kw
             share = cooling_share(self.site, inputs, cooling.cooling)
             measured_kw = None if inputs.cooling_kw is None else share * inputs.cooling_kw
@@ -186,9 +183,9 @@ class PlanProblem:
         self.peak.update(demand, averaged == 1, direct == 1, probability)
         self.next_peak.update(next_demand, averaged == 2, direct == 2, probability)
 
-    def _update_branches(self, site: Site, inputs: PlanInputs, v: PlanValues) -> None:
+    def _update_branches(self, inputs: PlanInputs, v: PlanValues) -> None:
         """After everything else: branches stand on the Parameters of blocks and peaks."""
         if len(inputs.branches) != len(self.branches):
             raise InvariantBroken(f"{len(inputs.branches)} branches of the load for a problem with {len(self.branches)}")
         for branch, course in zip(self.branches, inputs.branches, strict=True):
-            branch.update(branch_values(site, inputs, v, course, branch.deadline_h, kept_kwh(self.blocks)))
+            branch.update(branch_values(self.site, inputs, v, course, branch.deadline_h, kept_kwh(self.blocks)))

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from ems.assets.battery.model import Battery
 from ems.assets.cooling.model import Cooling
 from ems.assets.ups.model import Ups
-from ems.plan.cooling_draw import as_drawn
 from ems.plan.inputs import PlanInputs, stores_of
 from ems.plan.plan import Plan
 from ems.plan.tariff_verify import charge_faults, minimum_faults
@@ -42,7 +41,7 @@ def verify(site: Site, inputs: PlanInputs, plan: Plan) -> list[str]:
         faults += _ups(ups, inputs, plan, ZoneInfo(site.time_zone))
     faults += generation_faults(site, inputs, plan)
     faults += cooling_faults(site, inputs, plan)
-    faults += _balance(as_drawn(site, inputs.cooling_factor), inputs, plan)
+    faults += _balance(site, inputs, plan)
     faults += inside_faults(site, inputs, plan)
     faults += _limits(site, inputs, plan)
     faults += charge_faults(inputs, plan)

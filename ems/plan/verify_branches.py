@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from ems.assets.battery.model import Battery
 from ems.assets.ups.model import Ups
-from ems.plan.cooling_draw import as_drawn
 from ems.plan.inputs import LoadBranch, PlanInputs, stores_of
 from ems.plan.plan import BranchPlan, Plan
 from ems.plan.verify_workload import arriving_kw, work_not_done
@@ -56,8 +55,7 @@ def _import(site: Site, inputs: PlanInputs, plan: Plan, course: LoadBranch, answ
         median_kw = median_kw - least_gain * (np.array(planned.defer_kw) - np.array(planned.recover_kw))
     waited_kw = least_gain * (np.array(answer.defer_kw) - np.array(answer.recover_kw))
     own_kw = np.array(answer.charge_kw) - np.array(answer.discharge_kw) - waited_kw
-    drawn = as_drawn(site, inputs.cooling_factor)
-    gains = np.array([_gain(drawn, float(t), counts_plants=True) for t in inputs.outdoor_temp_c])
+    gains = np.array([_gain(site, float(t), counts_plants=True) for t in inputs.outdoor_temp_c])
     due_kw = (np.array(plan.import_kw) + gains * extra_kw - median_kw)[first:] + own_kw
     yield from _worst("import is not the sum of its parts", np.abs(np.array(answer.import_kw) - due_kw))
 
