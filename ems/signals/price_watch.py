@@ -3,11 +3,9 @@ rows as they came.
 
 - A price far beyond the week before has to be confirmed by the interval next to it; until then, and for ever when that is an ordinary
   one, it is withheld.
-- A level about a thousand times the week's for UNIT_ROWS rows, the low ones as well, is another unit: withheld while it lasts. A single
-  price so far off is withheld too, until it repeats itself as only a cap does: 17.5 per kWh (Australia) after a week of 0.02.
-- A price that repeats itself much longer than the week ever saw is stuck: withheld until it moves. Far above the week, a rounder figure
-  than its prices are, or after a week far above it, it is told all the same and believed: a market at its cap rests for days (ERCOT,
-  February 2021: 80 hours), and so does a price that is administered after a crisis; then the price counts most.
+- A price no market reaches, or a level about a thousand times the week's for UNIT_ROWS rows, is another unit: withheld while it lasts.
+- A price that repeats itself much longer than the week ever saw is stuck: withheld until it moves. Far above the week it is told all the
+  same and believed: a market at its cap rests for days (ERCOT, February 2021: 80 hours), and then the price counts most.
 
 What is withheld longer than the memory becomes the history, and is believed again: a market may change for good.
 """
@@ -15,12 +13,12 @@ What is withheld longer than the memory becomes the history, and is believed aga
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 import numpy as np
 
-from ems.signals.another_unit import UNIT_FACTOR, UNIT_ROWS, is_another_unit, is_rest
+from ems.signals.another_unit import UNIT_FACTOR, UNIT_ROWS, is_another_unit
 from ems.signals.prices import PriceRow
 
 FAR = 20.0  # times the week's upper decile; ERCOT's hub of 2024 goes there 12 times a year, Victoria's dispatch price once in six months
@@ -32,7 +30,6 @@ NEXT_WITHIN = timedelta(hours=1)  # a feed may skip intervals
 AHEAD = timedelta(days=2)  # what is told of later stands beyond any horizon, and must not move the clock of the watch
 STUCK_TIMES = 3.0  # the longest rest of the week
 CAP_TIMES = 5.0  # times the week's upper decile before the rest
-ROUND_DIGITS, ROUND_SHARE = 2, 0.05  # digits of a figure that somebody set, where fewer of the week's figures are as round as that
 INSTEAD = "withheld, the plan goes on with the day-ahead price or the profile of earlier days"
 
 
@@ -69,7 +66,6 @@ class _Source:
         self._arrived: list[PriceRow] = []  # the last UNIT_ROWS, or those of the last message, believed or not
         self._last: PriceRow | None = None  # the newest of all
         self._doubted: PriceRow | None = None  # waits for the interval next to it
-        self._repeats: list[PriceRow] = []  # one after the other, a thousandfold of the week, at one figure
         self._rest_from: datetime | None = None  # since when the price has been the same
         self._stuck: dict[datetime, float] = {}  # withheld as stuck, by the instant they begin
         self._is_held = False  # this rest was found stuck
@@ -97,9 +93,9 @@ class _Source:
             yield from self._far(row)
         elif (rest := self._follow_rest(row)) > STUCK_AFTER and ((self._is_held and rest <= MEMORY) or self._is_stuck(rest)):
             why = f"has not moved for {rest / timedelta(hours=1):.0f} h"
-            if self._is_administered(row):
+            if self._is_at_cap(row):
                 yield self._believe(row)
-                self._note(row, f"{why}; a cap? An administered price? The plan believes it")
+                self._note(row, f"{why}; a cap? The plan believes it")
             else:
                 self._is_held, self._stuck[row.valid_from] = True, row.price_per_kwh
                 self._withhold(row, why)
@@ -114,7 +110,7 @@ class _Source:
     def _far(self, row: PriceRow) -> Iterator[PriceRow]:
         times = self._times(row)
         if times > UNIT_FACTOR[0]:
-            yield from self._thousandfold(row, times)
+            self._withhold(row, f"{times:.0f} times what the week before held")
         elif self._doubted is not None and _are_neighbours(self._doubted, row):
             yield self._believe(self._doubted)
             yield self._believe(row)
@@ -123,20 +119,6 @@ class _Source:
         else:
             self._doubted = row
             self._withhold(row, f"{times:.0f} times what the week before held, to be confirmed by the interval next to it")
-
-    def _thousandfold(self, row: PriceRow, times: float) -> Iterator[PriceRow]:
-        """As far off as another unit: believed where it repeats itself as the week never did."""
-        beside = self._before(row)
-        if beside is not None and beside.price_per_kwh == row.price_per_kwh:
-            yield self._believe(row)
-            return
-        last = self._repeats[-1] if self._repeats else None
-        is_again = last is not None and _are_neighbours(last, row) and last.price_per_kwh == row.price_per_kwh
-        self._repeats = [*self._repeats, row] if is_again else [row]
-        if is_rest(len(self._repeats), self._level()):
-            yield from [self._believe(r) for r in self._repeats]
-        else:
-            self._withhold(row, f"{times:.0f} times what the week before held")
 
     def _before(self, row: PriceRow) -> PriceRow | None:
         """The believed price next before this one."""
@@ -169,13 +151,10 @@ class _Source:
         past = sorted((r for r in self._believed.values() if since is None or r.valid_from < since), key=lambda r: r.valid_from)
         return bool(past) and past[-1].valid_to - past[0].valid_from >= TYPICAL and rest > STUCK_TIMES * _longest_rest(past)
 
-    def _is_administered(self, row: PriceRow) -> bool:
-        """Where no feed freezes by itself: far above the market before it came to rest, far below it, or at a figure much rounder."""
-        before, price = np.abs(self._level(before=self._rest_from)), abs(row.price_per_kwh)
-        if price == 0.0:
-            return False  # what a broken feed says first
-        level = max(np.quantile(before, 0.9), LEAST_LEVEL_PER_KWH)
-        return price > CAP_TIMES * level or level > FAR * max(price, LEAST_LEVEL_PER_KWH) or _is_set(price, set(before.tolist()))
+    def _is_at_cap(self, row: PriceRow) -> bool:
+        """Far above what the market held before it came to rest: no feed freezes there by itself."""
+        before = np.abs(self._level(before=self._rest_from))
+        return abs(row.price_per_kwh) > CAP_TIMES * max(np.quantile(before, 0.9), LEAST_LEVEL_PER_KWH)
 
     # -- memory -------------------------------------------------------------------------------------------------------------------------
 
@@ -200,17 +179,6 @@ class _Source:
 def _can_be_judged(row: PriceRow) -> bool:
     """A finite price over an interval that stands within reach of when it became known."""
     return math.isfinite(row.price_per_kwh) and row.valid_from < row.valid_to and row.valid_from - row.available_at <= AHEAD
-
-
-def _is_set(price: float, figures: Collection[float]) -> bool:
-    """A round figure among others that are not, each counted once."""
-    rounder = sum(_digits(figure) <= ROUND_DIGITS for figure in figures)
-    return _digits(price) <= ROUND_DIGITS and rounder < ROUND_SHARE * len(figures)
-
-
-def _digits(price: float) -> int:
-    """Significant digits: 1 of 0.3, 3 of 17.5."""
-    return len(f"{price:.6e}".partition("e")[0].replace(".", "").rstrip("0"))
 
 
 def _are_neighbours(before: PriceRow, row: PriceRow) -> bool:

@@ -6,10 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from ems.signals.another_unit import is_another_unit
 from ems.signals.price_watch import FAR, STUCK_AFTER, PriceWatch
 from ems.signals.prices import DAY_AHEAD, REAL_TIME, PriceRow
 
@@ -70,50 +67,6 @@ def test_another_unit_is_named_and_withheld_while_it_lasts(factor: float):
     assert len(taken) <= 11 and watch.notes() and (factor < 1.0 or taken == [])
     back = ordinary(24, seed=5)
     assert one_by_one(watch, back, WEEK + 96)[-12:] == list(back[-12:]) and watch.notes() == ()
-
-
-def market(rng: np.random.Generator, n: int) -> np.ndarray:
-    """A week of prices that never repeat: most about 0.02, some near nothing, some below it."""
-    return rng.lognormal(np.log(0.02), 0.4, n) * np.where(rng.random(n) < 0.08, rng.uniform(-0.5, 0.1, n), 1.0)
-
-
-@given(st.integers(0, 10_000), st.sampled_from([700.0, 1000.0, 1400.0]), st.booleans())
-@settings(max_examples=40, deadline=None)
-def test_a_change_of_unit_moves_every_value_and_is_told_from_a_spike_of_some(seed: int, factor: float, is_down: bool):
-    rng = np.random.default_rng(seed)
-    week, day = market(rng, 4 * 96), market(rng, 96)
-    assert is_another_unit(day / factor if is_down else day * factor, week)
-    high = rng.random(96) < rng.uniform(0.55, 0.75)
-    assert not is_another_unit(np.where(high, day * factor, day), week), "the low ones stayed"
-    assert not is_another_unit(np.full(96, 0.02 * factor), week), "one figure over and over is a cap"
-
-
-@given(st.integers(0, 10_000), st.floats(12.0, 30.0), st.integers(2, 40))
-@settings(max_examples=12, deadline=None)
-def test_a_market_at_a_cap_a_thousandfold_of_its_week_is_believed_and_nothing_after_it_is_lost(seed: int, cap: float, lasts: int):
-    rng = np.random.default_rng(seed)
-    watch, after = PriceWatch(), market(rng, 14)
-    watch.passed(rows(market(rng, 192)))
-    spike = [*market(rng, 3), *[cap] * lasts, *after]
-    assert one_by_one(watch, spike, 192) == spike and watch.notes() == ()
-
-
-def test_a_cap_a_thousandfold_of_the_week_is_believed_in_one_message_too():
-    watch = watching()
-    told = rows([0.02, *[17.5] * 20, 0.03], WEEK)
-    assert watch.passed(told) == told
-
-
-def test_the_price_administered_after_a_crisis_is_told_and_believed_however_long_it_rests():
-    rng = np.random.default_rng(5)
-    for crisis, price in ((rng.uniform(4.0, 17.5, WEEK), 0.0317), (rng.uniform(0.2, 1.4, WEEK), 0.3)):
-        watch = PriceWatch()
-        watch.passed(rows(crisis))
-        assert len(one_by_one(watch, [price] * 4 * 20)) == 4 * 20
-        assert "has not moved for 20 h" in watch.notes()[0] and "withheld" not in watch.notes()[0]
-        stuck = PriceWatch()
-        stuck.passed(rows(crisis))
-        assert len(one_by_one(stuck, [0.0] * 4 * 20)) * QUARTER == STUCK_AFTER, "nothing at all is what a broken feed says"
 
 
 def test_a_market_that_changed_for_good_is_believed_after_the_memory():
