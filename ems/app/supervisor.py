@@ -15,7 +15,7 @@ from setproctitle import setproctitle
 from ems.app.child import Child, ChildSpec
 from ems.app.commissioned import hold_commissioned
 from ems.app.log import log_line
-from ems.app.ports import refuse_busy_port
+from ems.app.ports import is_free, refuse_busy_port
 from ems.app.resume import refuse_newer_state
 from ems.app.runfile import RunFile
 from ems.app.statedir import StateDir, hold_lock, prepare, shared_clock, write_whole
@@ -41,6 +41,8 @@ def supervise(state: StateDir, resolve_run: Callable[[], RunFile], clock: Clock 
     refuse_newer_state(state)
     if not state.site.exists():  # somebody starts a site here for the first time and reads; later control comes before the dashboard
         refuse_busy_port(run_file.port)
+    elif not is_free(run_file.port):
+        log_line("office", f"port {run_file.port} of 127.0.0.1 is in use: control runs, the dashboard waits for it")
     hold_commissioned(run_file, state, Clock.real().now())
     setproctitle("ems supervisor")
     run_file.save(state.site)

@@ -297,9 +297,8 @@ class Controller:
         if residual is not None:
             self.residuals.append(residual)
         import_kw = max(0.0, state.poc_kw)
-        self.billing.update(state.now, import_kw, self._counted_kwh)
-        for meter in self.windows.values():
-            meter.update(state.now, import_kw, self._counted_kwh)
+        for meter in (self.billing, *self.windows.values()):
+            meter.update(state.now, import_kw, self._counted_kwh, state.connection.is_fresh)
         self.import_hold.update(state.now, import_kw)
         self.critical.update(state.now, state.it_kw)
         self.tiers.update(state, self.last_limits)

@@ -121,13 +121,13 @@ def _stores(site: Site) -> set[str]:
 
 
 def _class_limits(cluster: Cluster, plan: Plan, k: int, state: SiteState, trend: ClusterTrend, why: str) -> dict[str, Wish]:
-    limits = {}
+    limits, holds_peak = {}, "demand" in plan.binding[k]  # where a peak is defended, backlog may not run beside the plan
     for name, planned in plan.classes[cluster.id].items():
         cut_kw, recover_kw = planned.defer_kw[k] + planned.throttle_kw[k], planned.recover_kw[k]
         foreseen_kw = cluster.classes[name].share * max(0.0, plan.load_q50_kw[cluster.id][k] - cluster.idle_kw)
         if cut_kw > NEGLIGIBLE_KW:
             limits[name] = Wish(max(0.0, foreseen_kw - cut_kw) + recover_kw, f"cut by {why}")
         elif name in DEFERRABLE and state.clusters[cluster.id].classes[name].backlog_kwh > NEGLIGIBLE_KW:
-            rise_kw = 0.0 if name == DEFERRABLE[0] else GROWTH * trend.class_held_kw[name]
+            rise_kw = 0.0 if name == DEFERRABLE[0] or holds_peak else GROWTH * trend.class_held_kw[name]
             limits[name] = Wish(trend.class_held_kw[name] + rise_kw + recover_kw, f"recovery by {why}")
     return limits

@@ -30,11 +30,11 @@ class IntervalMeter:
         self._counted_kwh: float | None = None  # by the meter, at the last reading
         self._highest_kw = 0.0  # import ever held
 
-    def update(self, now: datetime, import_kw: float, counted_kwh: float | None = None) -> None:
+    def update(self, now: datetime, import_kw: float, counted_kwh: float | None = None, is_metered: bool = True) -> None:
         """Takes the import in kW (never negative) at `now`, and the meter's own count of imported energy, where it has one.
 
         A gap that is too long to be bridged by a reading is filled from the count, evenly; without one the last power holds for as long as
-        a reading bridges.
+        a reading bridges. So it does before an import that is not `is_metered`: a worst case assumed now says nothing of what was before.
         """
         if self._last is not None:
             begin, kw = self._last
@@ -43,7 +43,7 @@ class IntervalMeter:
             if gap_kw is not None:
                 self._add(begin, now, gap_kw)
             else:
-                self._add(begin, min(now, bridged), import_kw if now <= bridged else kw)
+                self._add(begin, min(now, bridged), import_kw if is_metered and now <= bridged else kw)
         self._enter(now)
         self._last = (now, import_kw)
         self._counted_kwh = counted_kwh if counted_kwh is not None else self._counted_kwh

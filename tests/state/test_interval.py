@@ -40,6 +40,13 @@ def test_storage_that_turns_round_at_the_start_of_an_interval_is_counted_from_it
     assert meter.peak_kw == pytest.approx(1250.0)
 
 
+def test_a_worst_case_assumed_after_some_silence_is_not_put_on_the_seconds_before() -> None:
+    meter = IntervalMeter(15, "UTC")
+    for second in (*range(0, 500), *range(550, 902)):
+        meter.update(START + timedelta(seconds=second), 2000.0 if second == 550 else 1000.0, is_metered=second != 550)
+    assert meter.peak_kw == pytest.approx(1000.0, abs=2.0)
+
+
 def test_what_may_still_flow_is_the_energy_left_in_the_interval() -> None:
     meter = IntervalMeter(15, "UTC")
     for k in range(11):
