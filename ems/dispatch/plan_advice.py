@@ -121,13 +121,21 @@ def _stores(site: Site) -> set[str]:
 
 
 def _class_limits(cluster: Cluster, plan: Plan, k: int, state: SiteState, trend: ClusterTrend, why: str) -> dict[str, Wish]:
-    limits, holds_peak = {}, "demand" in plan.binding[k]  # where a peak is defended, backlog may not run beside the plan
+    limits = {}
     for name, planned in plan.classes[cluster.id].items():
         cut_kw, recover_kw = planned.defer_kw[k] + planned.throttle_kw[k], planned.recover_kw[k]
         foreseen_kw = cluster.classes[name].share * max(0.0, plan.load_q50_kw[cluster.id][k] - cluster.idle_kw)
         if cut_kw > NEGLIGIBLE_KW:
             limits[name] = Wish(max(0.0, foreseen_kw - cut_kw) + recover_kw, f"cut by {why}")
         elif name in DEFERRABLE and state.clusters[cluster.id].classes[name].backlog_kwh > NEGLIGIBLE_KW:
-            rise_kw = 0.0 if name == DEFERRABLE[0] or holds_peak else GROWTH * trend.class_held_kw[name]
+            rise_kw = trend.class_held_kw[name] * _growth(cluster, name, plan, k)
             limits[name] = Wish(trend.class_held_kw[name] + rise_kw + recover_kw, f"recovery by {why}")
     return limits
+
+
+def _growth(cluster: Cluster, name: str, plan: Plan, k: int) -> float:
+    """The share by which a class may rise above what it asked for: backlog may use it beside the plan, so only of the dearer class, and
+    only while a kWh is worth less than putting it off costs and no peak is defended."""
+    put_off = cluster.classes[name].defer_price_per_kwh or 0.0
+    is_cheap = plan.marginal_price_per_kwh[k] < put_off and "demand" not in plan.binding[k]
+    return GROWTH if is_cheap and name != DEFERRABLE[0] else 0.0

@@ -31,9 +31,11 @@ def test_the_goal_keeps_what_the_last_cycle_of_an_interval_may_add():
     assert every_second.free_goal_kw - every_minute.free_goal_kw == pytest.approx(168.0 * 59.0 / 900.0, abs=0.01)
 
 
-def test_a_limit_on_backlog_leaves_fresh_work_of_the_dearer_class_room_to_rise():
+@pytest.mark.parametrize(("worth", "growth"), [(0.03, 1.25), (9.0, 1.0)])
+def test_a_limit_on_backlog_leaves_the_dearer_class_room_to_rise_while_power_is_cheap(worth: float, growth: float):
     site = demo_site()
     plan = Planner(site).plan(plan_inputs(site, now=START, peak_so_far_kw=1400.0))
+    plan = replace(plan, marginal_price_per_kwh=(worth,) * len(plan.starts))
     loop = Loop(site)
     loop.run(1, lambda _k: {"hall-a": even(300.0), "hall-b": even(150.0)})
     state = replace(loop.decisions[-1].state, now=START)
@@ -42,7 +44,7 @@ def test_a_limit_on_backlog_leaves_fresh_work_of_the_dearer_class_room_to_rise()
     state = replace(state, clusters={**state.clusters, "hall-a": replace(hall, classes=waiting)})
     trend = loop.controller.trend.update(state)["hall-a"]
     limits = advise_from_plan(site, plan, "L0", state, loop.controller.trend.update(state), 1400.0).limits["hall-a"]
-    for name, growth in (("batch", 1.0), ("training", 1.25)):
+    for name, share in (("batch", 1.0), ("training", growth)):
         planned = plan.classes["hall-a"][name]
         assert planned.defer_kw[0] < 0.5, "else the limit is a cut"
-        assert limits[name].kw == pytest.approx(growth * trend.class_held_kw[name] + planned.recover_kw[0], abs=0.1)
+        assert limits[name].kw == pytest.approx(share * trend.class_held_kw[name] + planned.recover_kw[0], abs=0.1)
