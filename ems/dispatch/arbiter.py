@@ -92,7 +92,7 @@ def _hold_interval(
 ) -> tuple[dict[str, Wish], dict[str, dict[str, Wish]]]:
     """Answers an interval that would end above its goal, with the cheapest means first; relieves discharge that is not needed."""
     need = _need(site, state, trends, limits)
-    per_it = 1.0 + verdict.room.loss_fraction + verdict.room.cooling_fraction
+    per_it = (1.0 + verdict.room.loss_fraction) * (1.0 + site.worst_loss)  # cooling, counted as it is now, follows in the next cycles
     load_kw = need.mean_kw * (1.0 + verdict.room.loss_fraction) + state.cooling_kw + state.fixed_kw - state.generation_kw
     over_kw = (load_kw + sum(w.kw for w in wishes.values())) * (1.0 + site.worst_loss) - allowed_kw
     why = f"hold the billing mean at {advice.goal_kw:.0f} kW"
@@ -151,12 +151,13 @@ def _cut(
     for cluster, name in sorted(in_turn, key=lambda turn: (turn[0].id, turn[1]) in spent):
         if over_kw <= 0.0 or name not in cluster.classes:
             continue
-        draw_kw = _draws_kw(cluster, state, trends[cluster.id].mean_kw, out[cluster.id])[name]
-        floor_kw = min(draw_kw, trends[cluster.id].mean_kw[name]) if recovery_only else 0.0
-        kw = max(floor_kw, draw_kw - over_kw / per_it)
-        if kw < draw_kw:
-            over_kw -= (draw_kw - kw) * per_it
+        draws = _draws_kw(cluster, state, trends[cluster.id].mean_kw, out[cluster.id])
+        floor_kw = min(draws[name], trends[cluster.id].mean_kw[name]) if recovery_only else 0.0
+        kw = max(floor_kw, draws[name] - over_kw / per_it)
+        if kw < draws[name]:
             out[cluster.id][name] = Wish(kw, f"{'no recovery' if recovery_only else 'deferred'}: {why}")
+            left = _draws_kw(cluster, state, trends[cluster.id].mean_kw, out[cluster.id])  # another class may recover in its place
+            over_kw -= (sum(draws.values()) - sum(left.values())) * per_it
     return out, over_kw
 
 

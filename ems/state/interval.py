@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 LONGEST_BRIDGE_S = 60.0  # a gap longer than this is not bridged by holding the last power
 LONGEST_GAP_S = 7 * 86400.0  # nor one longer than this by the meter's count
+MAKE_UP_S, ANSWER_S = 60.0, 15.0  # what flowed too little, and too much, is made good over at least so long
 MOST_OF_PEAK = 2.0  # times the highest import seen: a count that says more was reset or belongs to another meter
 
 
@@ -89,15 +90,16 @@ class IntervalMeter:
         return self.interval_s if self.start is None else self.interval_s - (now - self.start).total_seconds()
 
     def allowed_kw(self, now: datetime, mean_kw: float) -> float:
-        """The mean power in kW that may still flow in the rest of the interval so that its mean stays at `mean_kw`.
+        """The mean power in kW that may still flow in the rest of the interval so that its mean stays at `mean_kw`; unseen seconds count as
+        that mean.
 
-        The last minute is treated as a minute, so that a few kWh of error do not become a huge power.
+        What flowed too much or too little is made good over the rest, at the end over no less than some seconds: a few kWh must not become
+        a huge power. The mean itself may always flow.
         """
         if self.start is None:
             return mean_kw
-        seen_s = (now - self.start).total_seconds()
-        energy_kwh = self.energy_kwh + (seen_s - self.covered_s) * mean_kw / 3600  # unseen seconds count as the allowed mean
-        return (mean_kw * self.interval_s / 3600 - energy_kwh) * 3600 / max(60.0, self.remaining_s(now))
+        left_kwh = mean_kw * self.covered_s / 3600 - self.energy_kwh
+        return mean_kw + left_kwh * 3600 / max(MAKE_UP_S if left_kwh > 0.0 else ANSWER_S, self.remaining_s(now))
 
     def encode(self) -> dict[str, Any]:
         """Plain data that survives a restart."""

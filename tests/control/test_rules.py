@@ -53,3 +53,16 @@ def test_backlog_recovers_below_the_hold_only() -> None:
     hold_kw = max(interval_means(loop, 900)[0], FIRST_HOLD * LIMIT_KW)
     loop.run(1800, lambda k: CALM)
     assert hold_kw - 60.0 < max(interval_means(loop, 1800)) <= hold_kw, "the backlog recovers, up to the hold"
+    kw = [d.state.poc_kw for d in loop.decisions[-1620:-900]]
+    minutes = [sum(kw[i : i + 60]) / 60 for i in range(0, 720, 60)]
+    assert max(minutes) < 1.05 * hold_kw, "what one class leaves no other takes instead"
+    assert min(minutes) > 0.85 * hold_kw, "and no minute makes good for the others"
+
+
+def test_storage_holds_the_mean_evenly_to_the_end_of_the_interval() -> None:
+    loop = by_day()
+    loop.run(900, lambda k: CALM)
+    loop.run(1800, lambda k: SURGE)
+    kw = [d.state.batteries["bess-1"].power_kw for d in loop.decisions[-900:]]
+    assert max(kw[-60:]) < 0.8 * min(kw[-180:-120]) < 0.0
+    assert min(kw[-60:]) > 1.25 * max(kw[-180:-120]), "it is not emptied into the last minute"

@@ -55,6 +55,27 @@ def test_what_may_still_flow_is_the_energy_left_in_the_interval() -> None:
     assert meter.allowed_kw(START + timedelta(minutes=10), 1200.0) == pytest.approx(1200.0)
 
 
+@pytest.mark.parametrize("seconds", [60, 839, 870, 899])
+def test_an_interval_on_its_way_to_the_goal_may_go_on_to_its_last_second(seconds: int) -> None:
+    """Once the last minute counted as a whole one: half of the goal was allowed with half a minute left, and storage was emptied for it."""
+    meter = IntervalMeter(15, "UTC")
+    for k in range(0, seconds + 1):
+        meter.update(START + timedelta(seconds=k), 1000.0)
+    at = START + timedelta(seconds=seconds)
+    assert meter.allowed_kw(at, 1000.0) == pytest.approx(1000.0)
+    assert meter.allowed_kw(at, 990.0) < 990.0
+    assert meter.allowed_kw(at, 1010.0) > 1010.0
+
+
+def test_what_flowed_too_much_is_answered_within_seconds_and_what_flowed_too_little_over_a_minute() -> None:
+    meter = IntervalMeter(15, "UTC")
+    for k in range(0, 891):
+        meter.update(START + timedelta(seconds=k), 1000.0)
+    at = START + timedelta(seconds=890)
+    assert meter.allowed_kw(at, 999.0) == pytest.approx(999.0 - 890.0 / 15.0)
+    assert meter.allowed_kw(at, 1001.0) == pytest.approx(1001.0 + 890.0 / 60.0)
+
+
 def test_a_month_that_rolls_over_in_local_time_starts_without_a_peak() -> None:
     meter = IntervalMeter(15, "America/Chicago")
     begin = datetime(2024, 9, 1, 4, 0, tzinfo=UTC)  # 23:00 on 31 August in Chicago
