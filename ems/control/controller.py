@@ -29,7 +29,8 @@ from ems.dispatch.advice import Advice
 from ems.dispatch.arbiter import arbitrate
 from ems.dispatch.baseline import leave_baseline
 from ems.dispatch.orders import apply_orders, stopped_setpoints
-from ems.dispatch.plan_advice import advise_from_plan
+from ems.dispatch.plan_advice import SWING_SHARE, advise_from_plan
+from ems.dispatch.rising_peak import RisingPeak
 from ems.dispatch.rules import advise_by_rules, advise_limits_only
 from ems.dispatch.setpoint import Setpoint
 from ems.dispatch.trend import ClusterTrend, DemandTrend
@@ -55,7 +56,7 @@ from ems.site.storage_classes import planned_site, storage_classes
 from ems.state.estimate import SiteState, estimate_state, measured_residual_kw
 from ems.state.hold import DayHold, PeakHold, ValleyHold
 from ems.state.image import SiteImage
-from ems.state.interval import IntervalMeter
+from ems.state.interval import ANSWER_S, IntervalMeter
 from ems.state.run_log import RunLog
 from ems.state.throughput import DayThroughput
 from ems.state.tier_use import TierUse
@@ -116,6 +117,7 @@ class Controller:
         self.last_supply: dict[str, float] = {}
         self.normal_since: dict[str, datetime | None] = {u.id: None for u in site.upses}
         self.plan: Plan | None = None
+        self.rising_peak = RisingPeak()
         self._unbalanced_cycles = 0
         self._ramp_ceiling_kw = 0.0
         self.obligations: dict[str, Obligation] = {}
@@ -266,6 +268,7 @@ class Controller:
     def _take(self, topic: str, body: dict[str, Any], now: datetime, acknowledged: list[str]) -> None:
         if topic == "plan":
             self.plan = checked_plan(decode_plan(body), self.planned, now)
+            self.rising_peak.take(self.plan, now, self.billing.month)
         elif topic == "order":
             order = Order.decode(body)
             acknowledged.append(self.commissioning.take(order, self.orders.modes) or self.orders.take(order))
@@ -425,10 +428,16 @@ class Controller:
     def _interval_limit(self, now: datetime) -> tuple[float, str]:
         limits = interval_limits(self.site.point_of_connection, now)
         bounds = [
-            (self.windows[x.window_s].allowed_kw(now, self._held_kw(x)), f"{x.kind.value} limit over {x.window_s:.0f} s ({x.source})")
+            (self.windows[x.window_s].allowed_kw(now, self._aim_kw(x)), f"{x.kind.value} limit over {x.window_s:.0f} s ({x.source})")
             for x in limits
         ]
         return min(bounds, default=(math.inf, ""))
+
+    def _aim_kw(self, limit: Limit) -> float:
+        """The mean to aim at under a limit over a window: less the margin, which the window gives back where it is taken off the power,
+        and less what a step of the load in its last seconds adds before it is answered."""
+        step_kw = SWING_SHARE * sum(c.rating_kw for c in self.site.clusters) * min(1.0, ANSWER_S / limit.window_s)
+        return self._held_kw(limit) * (1.0 - self.site.control.import_margin) - step_kw
 
     def _held_kw(self, limit: Limit) -> float:
         return self.allowed[limit].kw if limit in self.allowed else limit.kw
@@ -470,7 +479,9 @@ class Controller:
 
     def _advise(self, rung: Rung, state: SiteState, verdict: Verdict, trends: dict[str, ClusterTrend]) -> Advice:
         if rung.level <= Level.L1 and self.plan is not None:
-            advice = advise_from_plan(self.site, self.plan, rung.level.name, state, trends, self.billing.peak_kw, self.classes)
+            believed_kw = self.rising_peak.believed_kw(self.plan, state.now, self.billing.month)
+            peaks_kw = (believed_kw, self.billing.peak_kw)
+            advice = advise_from_plan(self.site, self.plan, rung.level.name, state, trends, peaks_kw, self.classes)
             return leave_baseline(advice, self._in_force(state.now), trends, state.now)
         if rung.level is Level.L2:
             limit_kw = self._momentary_limit_kw(state.now)
@@ -480,14 +491,16 @@ class Controller:
     def _setpoints(self, rung: Rung, state: SiteState, verdict: Verdict, advice: Advice, trends: dict[str, ClusterTrend]) -> list[Setpoint]:
         if rung.level >= Level.L4:
             return stopped_setpoints(self.site, state, list(self.orders.modes), rung.cause)
-        allowed_kw = None
+        allowed_kw, patience_kw = None, 0.0
         if advice.goal_kw is not None:
             free_kw = max(self.billing.allowed_kw(state.now, advice.free_goal_kw), advice.planned_kw)
-            held_kw = min(free_kw, self.billing.allowed_kw(state.now, advice.goal_kw), verdict.room.target_kw)
-            allowed_kw = max(0.0, held_kw)  # what is exported lowers no mean
+            free_kw = min(free_kw, verdict.room.target_kw)
+            allowed_kw = max(0.0, min(free_kw, self.billing.allowed_kw(state.now, advice.goal_kw)))  # what is exported lowers no mean
+            if advice.work_goal_kw is not None:
+                patience_kw = max(0.0, min(free_kw, self.billing.allowed_kw(state.now, advice.work_goal_kw)) - allowed_kw)
         standing = {a: o for a in self.orders.modes if (o := self.orders.order_for(a, state.now)) is not None}
         advice = apply_orders(self.site, state, advice, standing)
-        setpoints = arbitrate(self.site, state, verdict, advice, trends, allowed_kw, self.classes, self.tiers.spent)
+        setpoints = arbitrate(self.site, state, verdict, advice, trends, allowed_kw, self.classes, self.tiers.spent, patience_kw)
         stopped = [a for a, o in standing.items() if o.kind.value == "stop"]
         safe = {(s.asset, s.command): s for s in stopped_setpoints(self.site, state, stopped, "stopped by a person")}
         return [_lower(s, safe.get((s.asset, s.command))) for s in setpoints]

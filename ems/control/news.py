@@ -45,7 +45,7 @@ def checked_plan(plan: Plan, site: Site, now: datetime) -> Plan:
     rows += [r for c in plan.classes.values() for k in c.values() for r in (k.defer_kw, k.recover_kw, k.throttle_kw)]
     if any(len(r) != n for r in rows) or len(plan.binding) != n or not n:
         raise ValueError("plan rows differ in length")
-    single = [v for v in (plan.peak_kw, plan.free_peak_kw, plan.critical_q99_kw) if v is not None]
+    single = [plan.peak_kw, *(v for v in (plan.free_peak_kw, plan.critical_q99_kw) if v is not None)]
     single += [row[-1] for row in plan.supply_temp_c.values()]
     if not all(abs(v) <= ABSURD_KW for r in (*rows, single) for v in r):  # false for NaN too
         raise ValueError("plan holds a number that is not finite, or absurd")

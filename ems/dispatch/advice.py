@@ -38,6 +38,7 @@ class Advice:
     generation: dict[str, Wish] = field(default_factory=dict)  # per generator and renewable, generating negative; absent: by its duty
     supply: dict[str, SupplyWish] = field(default_factory=dict)  # per plant whose supply may be led; absent: as commissioned
     goal_kw: float | None = None
+    work_goal_kw: float | None = None  # the mean for which work is cut, where it may be higher than the goal; None: the goal
     free_goal_kw: float = 0.0
     planned_kw: float = 0.0
     relieve: bool = False

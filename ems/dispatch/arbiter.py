@@ -46,17 +46,18 @@ def arbitrate(
     allowed_kw: float | None,
     classes: Classes = NO_CLASSES,
     spent: Spent = NOTHING_SPENT,
+    patience_kw: float = 0.0,
 ) -> list[Setpoint]:
     """The setpoints of this cycle for every storage and cluster. `allowed_kw` is the import that may still flow in the running billing
     interval if its mean is to stay at the advice's goal; None when there is no goal. `classes` are strings that share one power. `spent`:
-    cluster and class of the work whose tier is used up."""
+    cluster and class of the work whose tier is used up. `patience_kw`: how much more may flow before work is cut for it."""
     spread = balance_strings(classes, state, verdict.storage, advice.storage)
     generation = wanted_generation(site, state, verdict, advice.generation)
     given, verdict = verdict, lean_on(state, verdict, generation)
     wishes = {k: replace(w, kw=verdict.storage[k].clamp(w.kw)) for k, w in spread.items()}
     limits = {c.id: dict(advice.limits.get(c.id, {})) for c in site.clusters}
     if allowed_kw is not None:
-        wishes, limits = _hold_interval(site, state, verdict, advice, trends, allowed_kw, wishes, limits, spent)
+        wishes, limits = _hold_interval(site, state, verdict, advice, trends, allowed_kw, wishes, limits, spent, patience_kw)
     need = _need(site, state, trends, limits)
     wishes = _yield_charging(verdict, need, wishes)
     if advice.spend_storage_at_limit:
@@ -89,6 +90,7 @@ def _hold_interval(
     wishes: dict[str, Wish],
     limits: dict[str, dict[str, Wish]],
     spent: Spent,
+    patience_kw: float,
 ) -> tuple[dict[str, Wish], dict[str, dict[str, Wish]]]:
     """Answers an interval that would end above its goal, with the cheapest means first; relieves discharge that is not needed."""
     need = _need(site, state, trends, limits)
@@ -96,6 +98,8 @@ def _hold_interval(
     load_kw = need.mean_kw * (1.0 + verdict.room.loss_fraction) + state.cooling_kw + state.fixed_kw - state.generation_kw
     over_kw = (load_kw + sum(w.kw for w in wishes.values())) * (1.0 + site.worst_loss) - allowed_kw
     why = f"hold the billing mean at {advice.goal_kw:.0f} kW"
+    if advice.work_goal_kw is not None and advice.work_goal_kw > (advice.goal_kw or 0.0) + 1.0:
+        why += f" (the rise to {advice.work_goal_kw:.0f} kW has not lasted yet)"
     if over_kw < 0.0:
         return (_relieve(wishes, -over_kw, why) if advice.relieve else wishes), limits
     limits, over_kw = _cut(site, state, trends, limits, over_kw, per_it, why, spent, recovery_only=True)
@@ -106,7 +110,7 @@ def _hold_interval(
     wishes = {**wishes, **freed}
     if advice.only_shaves:
         return wishes, limits
-    limits, _ = _cut(site, state, trends, limits, over_kw, per_it, why, spent, recovery_only=False)
+    limits, _ = _cut(site, state, trends, limits, over_kw - patience_kw, per_it, why, spent, recovery_only=False)
     return wishes, limits
 
 
@@ -145,20 +149,35 @@ def _cut(
     spent: Spent,
     recovery_only: bool,
 ) -> tuple[dict[str, dict[str, Wish]], float]:
-    """Lowers class limits, batch in all clusters before training and what has used up its tier last, until `over_kw` is answered."""
+    """Lowers class limits, batch in all clusters before training and what has used up its tier last, until `over_kw` is answered. What one
+    class leaves no other may recover in: then only what a cluster draws less in all would count."""
     out = {c: dict(v) for c, v in limits.items()}
     in_turn = [(cluster, name) for name in DEFERRABLE for cluster in site.clusters]
     for cluster, name in sorted(in_turn, key=lambda turn: (turn[0].id, turn[1]) in spent):
         if over_kw <= 0.0 or name not in cluster.classes:
             continue
-        draws = _draws_kw(cluster, state, trends[cluster.id].mean_kw, out[cluster.id])
-        floor_kw = min(draws[name], trends[cluster.id].mean_kw[name]) if recovery_only else 0.0
+        own, mean_kw = out[cluster.id], trends[cluster.id].mean_kw
+        draws = _draws_kw(cluster, state, mean_kw, own)
+        floor_kw = min(draws[name], mean_kw[name]) if recovery_only else 0.0
         kw = max(floor_kw, draws[name] - over_kw / per_it)
         if kw < draws[name]:
-            out[cluster.id][name] = Wish(kw, f"{'no recovery' if recovery_only else 'deferred'}: {why}")
-            left = _draws_kw(cluster, state, trends[cluster.id].mean_kw, out[cluster.id])  # another class may recover in its place
-            over_kw -= (sum(draws.values()) - sum(left.values())) * per_it
+            if not recovery_only:
+                own |= _at_most_now(cluster, name, state, draws, own, why)
+            own[name] = Wish(kw, f"{'no recovery' if recovery_only else 'deferred'}: {why}")
+            over_kw -= (_drawn_kw(cluster, draws) - _drawn_kw(cluster, _draws_kw(cluster, state, mean_kw, own))) * per_it
     return out, over_kw
+
+
+def _at_most_now(
+    cluster: Cluster, cut: str, state: SiteState, draws: Mapping[str, float], own: Mapping[str, Wish], why: str
+) -> dict[str, Wish]:
+    """Limits that keep the other classes with a backlog from recovering in the room of the one that is cut."""
+    waiting = [k for k in draws if k in DEFERRABLE and k != cut and state.clusters[cluster.id].classes[k].backlog_kwh > 0.5]
+    return {k: Wish(draws[k], f"no more recovery: {why}") for k in waiting if k not in own or own[k].kw > draws[k]}
+
+
+def _drawn_kw(cluster: Cluster, draws: Mapping[str, float]) -> float:
+    return min(cluster.rating_kw, cluster.idle_kw + sum(draws.values()))
 
 
 def _spare_spent(

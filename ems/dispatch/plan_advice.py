@@ -26,10 +26,11 @@ def advise_from_plan(
     level: str,
     state: SiteState,
     trends: Mapping[str, ClusterTrend],
-    month_peak_kw: float,
+    peaks_kw: tuple[float, float],
     classes: Classes = NO_CLASSES,
 ) -> Advice:
-    """What the plan wishes at `state.now`; the plan must hold that instant. Strings planned as `classes` get their share of the class."""
+    """What the plan wishes at `state.now`; the plan must hold that instant. `peaks_kw`: the billing peak believed of the plan's
+    (rising_peak.py), and the month's so far. Strings planned as `classes` get their share of the class."""
     k = plan.horizon.index_at(state.now)
     if k is None:
         raise ValueError("the plan does not hold this instant")
@@ -39,7 +40,9 @@ def advise_from_plan(
     storage = {store: Wish(powers[k], why) for store, powers in plan.power_kw.items() if store in _stores(site)}
     for name, strings in classes.items():
         storage |= spread_class(strings, plan.power_kw[name][k], why)
-    limits = {c.id: _class_limits(c, plan, k, state, trends[c.id], why) for c in site.clusters if c.id in plan.classes}
+    believed_kw, month_peak_kw = peaks_kw
+    is_defended = "demand" in plan.binding[k] or believed_kw < plan.peak_kw
+    limits = {c.id: _class_limits(c, plan, k, state, trends[c.id], is_defended, why) for c in site.clusters if c.id in plan.classes}
     aim = 1.0 - site.control.import_margin  # else each small overshoot raises the next goal
     late_kw = _late_kw(site)
     free_kw = plan.peak_kw if plan.free_peak_kw is None else plan.free_peak_kw
@@ -49,10 +52,11 @@ def advise_from_plan(
         limits=limits,
         generation={name: Wish(kw, why) for name, kw in _generation_kw(site, plan, k).items()},
         supply={name: SupplyWish(_supply_c(course, plan, state.now), why) for name, course in plan.supply_temp_c.items()},
-        goal_kw=_lower(max(plan.peak_kw, month_peak_kw), plan.window_goal_kw, k) * aim - late_kw,
+        goal_kw=_lower(max(believed_kw, month_peak_kw), plan.window_goal_kw, k) * aim - late_kw,
+        work_goal_kw=_lower(max(plan.peak_kw, month_peak_kw), plan.window_goal_kw, k) * aim - late_kw,
         free_goal_kw=_lower(max(free_kw, month_peak_kw), plan.window_free_kw, k) * aim - late_kw,
         planned_kw=_planned_rest_kw(plan, state.now, site.tariff.demand_interval_min * 60),
-        relieve="demand" in plan.binding[k],
+        relieve=is_defended,
         spend_storage_at_limit=True,
     )
 
@@ -120,7 +124,9 @@ def _stores(site: Site) -> set[str]:
     return {b.id for b in site.batteries} | {u.id for u in site.upses}
 
 
-def _class_limits(cluster: Cluster, plan: Plan, k: int, state: SiteState, trend: ClusterTrend, why: str) -> dict[str, Wish]:
+def _class_limits(
+    cluster: Cluster, plan: Plan, k: int, state: SiteState, trend: ClusterTrend, is_defended: bool, why: str
+) -> dict[str, Wish]:
     limits = {}
     for name, planned in plan.classes[cluster.id].items():
         cut_kw, recover_kw = planned.defer_kw[k] + planned.throttle_kw[k], planned.recover_kw[k]
@@ -128,14 +134,13 @@ def _class_limits(cluster: Cluster, plan: Plan, k: int, state: SiteState, trend:
         if cut_kw > NEGLIGIBLE_KW:
             limits[name] = Wish(max(0.0, foreseen_kw - cut_kw) + recover_kw, f"cut by {why}")
         elif name in DEFERRABLE and state.clusters[cluster.id].classes[name].backlog_kwh > NEGLIGIBLE_KW:
-            rise_kw = trend.class_held_kw[name] * _growth(cluster, name, plan, k)
+            rise_kw = trend.class_held_kw[name] * _growth(cluster, name, plan.marginal_price_per_kwh[k], is_defended)
             limits[name] = Wish(trend.class_held_kw[name] + rise_kw + recover_kw, f"recovery by {why}")
     return limits
 
 
-def _growth(cluster: Cluster, name: str, plan: Plan, k: int) -> float:
+def _growth(cluster: Cluster, name: str, worth: float, is_defended: bool) -> float:
     """The share by which a class may rise above what it asked for: backlog may use it beside the plan, so only of the dearer class, and
     only while a kWh is worth less than putting it off costs and no peak is defended."""
     put_off = cluster.classes[name].defer_price_per_kwh or 0.0
-    is_cheap = plan.marginal_price_per_kwh[k] < put_off and "demand" not in plan.binding[k]
-    return GROWTH if is_cheap and name != DEFERRABLE[0] else 0.0
+    return GROWTH if worth < put_off and not is_defended and name != DEFERRABLE[0] else 0.0

@@ -69,6 +69,20 @@ def test_an_interval_limit_is_held_as_energy_and_lets_short_peaks_pass() -> None
     assert max(poc) > 1250.0, "no peak passed: the window was not used"
 
 
+@pytest.mark.parametrize("window_s", [60, 300, 900])
+def test_a_limit_over_a_window_holds_though_a_load_nobody_knows_of_comes_and_stays(window_s: int) -> None:
+    site = with_limits(demo_site(), Limit(1150.0, LimitKind.CONNECTION, window_s=float(window_s), source="utility"))
+    loop = Loop(site, "capped")
+    loop.run(900, lambda k: HEAVY)
+    loop.plant._fixed_kw += 150.0
+    loop.run(900, lambda k: HEAVY)
+    poc = loop.truth.poc_kw
+    means = [sum(poc[i : i + window_s]) / window_s for i in range(0, 1800, window_s)]
+    assert max(means) <= 1150.0
+    assert min(means[: 900 // window_s]) > 0.95 * 1150.0, "what may flow does, while the devices explain the meter"
+    assert min(means) > 0.8 * 1150.0
+
+
 def test_the_import_rises_no_faster_than_the_ramp_limit() -> None:
     site = demo_site()
     site = replace(site, point_of_connection=replace(site.point_of_connection, ramp_limit_kw_per_min=60.0))

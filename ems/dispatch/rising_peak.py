@@ -1,0 +1,36 @@
+"""A billing peak once set is paid for the whole month, a plan is made anew every few minutes: a rise is believed once it has lasted."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from ems.plan.plan import Plan
+
+PATIENCE = timedelta(minutes=30)
+
+
+class RisingPeak:
+    """What the plans of the last half hour wanted the billing peak to be. The lowest of it is believed; meanwhile storage and recovery that
+    waits hold the mean, and work is cut only for the peak that the newest plan wants.
+
+    Without it a forecast that looks high for ten minutes raises the peak at once, for an hour tomorrow that the next forecast no longer
+    holds: in a replayed week by 18 kW with storage half full. Plans rarer than half an hour are believed as they come.
+    """
+
+    def __init__(self) -> None:
+        self._wanted: list[tuple[datetime, str, float]] = []  # when it came, in which billing month, kW
+
+    def take(self, plan: Plan, now: datetime, month: str) -> None:
+        """Remembers what a plan wants that came at `now`."""
+        self._wanted = [w for w in self._wanted if _is_recent(w[0], now)] + [(now, month, plan.peak_kw)]
+
+    def believed_kw(self, plan: Plan, now: datetime, month: str) -> float:
+        """The peak in kW to hold under the plan in force: never below what costs nothing more, nor above what that plan wants."""
+        if plan.free_peak_kw is None:
+            return plan.peak_kw
+        recent = [kw for at, in_month, kw in self._wanted if in_month == month and _is_recent(at, now)]
+        return min(plan.peak_kw, max(plan.free_peak_kw, min(recent, default=plan.peak_kw)))
+
+
+def _is_recent(at: datetime, now: datetime) -> bool:
+    return timedelta(0) <= now - at <= PATIENCE
