@@ -5,7 +5,7 @@ days than those seen, and no plan has hindsight. Measured on ten weeks of real l
 reached 0.73 of the possible saving in the median and 0.64 at worst; 1.05 and 1.15 about 0.05-0.1 less, no floor at all 0.49 and 0.30.
 With the days of the loads permuted, so that the history may already hold the surge, the factor alone fell to 0.39 at worst: see `tempered`.
 In closed loop on four development weeks (tests/benchmarks/uncertainty.md) 1.12 and a first guess of 0.86 of the limit are better than 1.15
-and 0.88 in all four, 1.09 and 0.84 worse than both in three: too low costs more than too high, for storage is then spent below the peak
+and 0.88 in all four, 1.09 and 0.84 worse in the three tried: too low costs more than too high, for storage is then spent below the peak
 that comes.
 
 Tried since and not kept, on three development weeks (tests/benchmarks/uncertainty.md): days seen looked at anew every day, with days left
