@@ -75,7 +75,7 @@ CASES = (
     Case("rescaled", "poc", ("meter-contradiction",), strength=0.1, clears_s=900.0),
     Case("soc_jump", "bess-1", ("gauge-doubt",), strength=0.2),
     Case("wrong_sign", "bess-1", ("wrong-sign",), clears_s=PAUSE_S),
-    Case("deaf", "bess-1", ("not-applied",)),  # its setpoint follows the load, so that the first seconds show it
+    Case("deaf", "bess-1", ("not-applied",), since="turn"),  # deafness shows once it is told something else
     Case("deaf", "hall-a", ("not-applied",), since="turn"),
     Case("reverts", "bess-1", ("reverted",), since="behind", clears_s=PAUSE_S),
     Case("other_master", "bess-1", ("another-master",), since="behind", strength=0.7, clears_s=PAUSE_S),
