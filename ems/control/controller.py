@@ -70,6 +70,7 @@ UNEXPLAINED, UNEXPLAINED_SAMPLES = 0.02, 7  # of the import limit; median of so 
 UNBALANCED_CYCLES = 3  # readings of one cycle are not of one instant: a single contradiction may be a jump of the load
 NOT_HANDED_OVER_MARGIN = 1.05  # on the 24-h peak of a cluster that nobody caps
 NOTHING_OVER = 0.001  # of the limit: no import that counts as over it
+MOST_STEP = 0.05  # of a limit over a window, kept free for a step of the load at its end
 FRESH_PLANS = 2.5  # a plan is fresh for so many planning periods
 STORAGE_COMMANDS = (*BATTERY_COMMANDS, *UPS_COMMANDS)
 RESERVE_PEAK_S = 900.0  # the reserve carries the peak foreseen within a quarter of an hour
@@ -225,6 +226,7 @@ class Controller:
             "overload": self.overload.encode(),
             "sources": self.sources.encode(),
             "turns": self.turns.encode(),
+            "rising_peak": self.rising_peak.encode(),
         }
 
     def _restore(self, memory: Mapping[str, Any]) -> None:
@@ -250,6 +252,7 @@ class Controller:
         self.overload.restore(memory.get("overload", []))
         self.sources.restore(memory.get("sources", {}))
         self.turns.restore(memory.get("turns", []))
+        self.rising_peak.restore(memory.get("rising_peak", []))
 
     # -- what came in ---------------------------------------------------------------------------------------------------------------
 
@@ -427,17 +430,18 @@ class Controller:
 
     def _interval_limit(self, now: datetime) -> tuple[float, str]:
         limits = interval_limits(self.site.point_of_connection, now)
-        bounds = [
-            (self.windows[x.window_s].allowed_kw(now, self._aim_kw(x)), f"{x.kind.value} limit over {x.window_s:.0f} s ({x.source})")
-            for x in limits
-        ]
+        bounds = [(self.windows[x.window_s].allowed_kw(now, self._aim_kw(x)), self._window_words(x)) for x in limits]
         return min(bounds, default=(math.inf, ""))
+
+    def _window_words(self, limit: Limit) -> str:
+        return f"{limit.kind.value} limit over {limit.window_s:.0f} s ({limit.source}), its mean aimed at {self._aim_kw(limit):.0f} kW"
 
     def _aim_kw(self, limit: Limit) -> float:
         """The mean to aim at under a limit over a window: less the margin, which the window gives back where it is taken off the power,
         and less what a step of the load in its last seconds adds before it is answered."""
+        held_kw = self._held_kw(limit)
         step_kw = SWING_SHARE * sum(c.rating_kw for c in self.site.clusters) * min(1.0, ANSWER_S / limit.window_s)
-        return self._held_kw(limit) * (1.0 - self.site.control.import_margin) - step_kw
+        return held_kw * (1.0 - self.site.control.import_margin) - min(step_kw, MOST_STEP * held_kw)
 
     def _held_kw(self, limit: Limit) -> float:
         return self.allowed[limit].kw if limit in self.allowed else limit.kw

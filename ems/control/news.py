@@ -49,6 +49,9 @@ def checked_plan(plan: Plan, site: Site, now: datetime) -> Plan:
     single += [row[-1] for row in plan.supply_temp_c.values()]
     if not all(abs(v) <= ABSURD_KW for r in (*rows, single) for v in r):  # false for NaN too
         raise ValueError("plan holds a number that is not finite, or absurd")
+    goals = (plan.window_goal_kw, plan.window_free_kw)
+    if any(len(row) not in (0, n) for row in goals) or not all(v is None or _is_goal(v) for row in goals for v in row):
+        raise ValueError("plan holds a demand window with a mean that is none")
     if not all(isinstance(name, str) for name in plan.binding):
         raise ValueError("plan names what binds with something that is no word")
     if not set(plan.supply_temp_c) <= {c.id for c in site.coolings if c.is_led}:
@@ -65,6 +68,10 @@ def checked_plan(plan: Plan, site: Site, now: datetime) -> Plan:
     if plan.made_at > now or plan.valid_until <= now:
         raise ValueError("plan is from the future or no longer valid")
     return plan
+
+
+def _is_goal(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0.0 <= value <= ABSURD_KW
 
 
 def decode_obligation(data: Mapping[str, Any]) -> Obligation:

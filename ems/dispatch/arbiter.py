@@ -58,6 +58,7 @@ def arbitrate(
     limits = {c.id: dict(advice.limits.get(c.id, {})) for c in site.clusters}
     if allowed_kw is not None:
         wishes, limits = _hold_interval(site, state, verdict, advice, trends, allowed_kw, wishes, limits, spent, patience_kw)
+    work_kw = None if allowed_kw is None else allowed_kw + patience_kw
     need = _need(site, state, trends, limits)
     wishes = _yield_charging(verdict, need, wishes)
     if advice.spend_storage_at_limit:
@@ -71,7 +72,7 @@ def arbitrate(
         *_limit_setpoints(site, state, _spare_spent(site, state, caps, limits, spent)),
         *_storage_setpoints(state, storage),
         *generation_setpoints(site, state, given, generation),
-        *supply_setpoints(site, state, given, advice, _is_tight(state, verdict, need, wishes, allowed_kw)),
+        *supply_setpoints(site, state, given, advice, _is_tight(state, verdict, need, wishes, work_kw)),
     ]
 
 

@@ -63,5 +63,7 @@ def hostile_plan(site: Site, now: datetime, rng: random.Random) -> Plan:
         load_q50_kw={c.id: row(-extreme, extreme) for c in site.clusters},
         peak_kw=rng.uniform(-extreme, extreme),
         critical_q99_kw=rng.choice([None, -extreme, 0.0, extreme]),
+        free_peak_kw=rng.choice([None, -extreme, extreme]),
+        window_goal_kw=rng.choice([(), row(0.0, extreme), tuple(rng.choice([None, 0.0, extreme]) for _ in range(STEPS))]),
         binding=tuple(rng.choice(["", "demand", "import limit"]) for _ in range(STEPS)),
     )

@@ -58,3 +58,14 @@ def test_neither_a_dead_planner_nor_another_month_holds_a_rise_back():
     assert rising.believed_kw(second, START + STEP, "2024-06") == 1100.0
     assert rising.believed_kw(second, START + STEP, "2024-07") == 1300.0
     assert rising.believed_kw(second, START + PATIENCE + timedelta(seconds=1), "2024-06") == 1300.0
+
+
+def test_plans_in_a_hurry_are_remembered_as_one_and_a_restart_forgets_none():
+    rising = RisingPeak()
+    first, second = plans([1100.0, 1300.0])
+    for k in range(500):
+        rising.take(first if k == 250 else second, START + timedelta(seconds=0.1 * k), "")
+    assert len(rising.encode()) == 1
+    again = RisingPeak()
+    again.restore(rising.encode())
+    assert again.believed_kw(second, START + STEP, "2024-06") == 1100.0
