@@ -43,7 +43,7 @@ def goals(found: Found) -> list[str]:
         if got:
             median, least = statistics.median(got), min(got)
             met = median >= goal and least >= 0.0
-            text = f"median {median:.0%}, least {least:.0%} of {len(got)}"
+            text = f"median {median:.2%}, least {least:.0%} of {len(got)}"
             lines.append(row(f"{name}: median share, none negative", f"{goal:.0%}", text, met))
     over = [most(r, "import_excursion_s") for r in found.values()]
     short = [most(r, "reserve_shortfall_s") for r in found.values()]
