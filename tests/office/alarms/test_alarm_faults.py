@@ -75,7 +75,7 @@ CASES = (
     Case("rescaled", "poc", ("meter-contradiction",), strength=0.1, clears_s=900.0),
     Case("soc_jump", "bess-1", ("gauge-doubt",), strength=0.2),
     Case("wrong_sign", "bess-1", ("wrong-sign",), clears_s=PAUSE_S),
-    Case("deaf", "bess-1", ("not-applied",), since="turn"),  # deafness shows once it is told something else
+    Case("deaf", "bess-1", ("not-applied",), since="told"),  # deafness shows from the first command it does not hear
     Case("deaf", "hall-a", ("not-applied",), since="turn"),
     Case("reverts", "bess-1", ("reverted",), since="behind", clears_s=PAUSE_S),
     Case("other_master", "bess-1", ("another-master",), since="behind", strength=0.7, clears_s=PAUSE_S),
@@ -152,7 +152,10 @@ def counted_from_s(case: Case, world: World) -> float:
     """The world second from which the alarm is due."""
     if case.since == "behind":
         return next(at_s for at_s in world.behind if at_s > TURNS_S + 1.0)  # type: ignore[attr-defined]
-    return next(w.at_s for w in world.bus.writes if w.asset == case.target and w.at_s > TURNS_S) if case.since == "turn" else BEGINS_S
+    if case.since == "begin":
+        return BEGINS_S
+    after_s = TURNS_S if case.since == "turn" else BEGINS_S
+    return next(w.at_s for w in world.bus.writes if w.asset == case.target and w.at_s > after_s)
 
 
 def own(case: Case, alarms: Sequence[Alarm]) -> list[Alarm]:
