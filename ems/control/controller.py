@@ -15,7 +15,7 @@ from typing import Any
 
 from ems.assets.battery.model import COMMANDS as BATTERY_COMMANDS
 from ems.assets.generator.model import GeneratorRun
-from ems.assets.grid_connection.envelope import interval_limits, momentary_limit
+from ems.assets.grid_connection.envelope import momentary_limit
 from ems.assets.ups.model import COMMANDS as UPS_COMMANDS
 from ems.assets.workload.model import CLASSES
 from ems.control.commissioning import Commissioning
@@ -25,11 +25,12 @@ from ems.control.ladder import Ladder, Level, Rung
 from ems.control.news import PlanWatch, checked_plan, encode_obligation
 from ems.control.news import decode_obligation as decode_obligation
 from ems.control.orders import OrderBook
+from ems.control.window_means import WindowMeans
 from ems.dispatch.advice import Advice
 from ems.dispatch.arbiter import arbitrate
 from ems.dispatch.baseline import leave_baseline
 from ems.dispatch.orders import apply_orders, stopped_setpoints
-from ems.dispatch.plan_advice import SWING_SHARE, advise_from_plan
+from ems.dispatch.plan_advice import advise_from_plan
 from ems.dispatch.rising_peak import RisingPeak
 from ems.dispatch.rules import advise_by_rules, advise_limits_only
 from ems.dispatch.setpoint import Setpoint
@@ -56,7 +57,7 @@ from ems.site.storage_classes import planned_site, storage_classes
 from ems.state.estimate import SiteState, estimate_state, measured_residual_kw
 from ems.state.hold import DayHold, PeakHold, ValleyHold
 from ems.state.image import SiteImage
-from ems.state.interval import ANSWER_S, IntervalMeter
+from ems.state.interval import IntervalMeter
 from ems.state.run_log import RunLog
 from ems.state.throughput import DayThroughput
 from ems.state.tier_use import TierUse
@@ -70,7 +71,6 @@ UNEXPLAINED, UNEXPLAINED_SAMPLES = 0.02, 7  # of the import limit; median of so 
 UNBALANCED_CYCLES = 3  # readings of one cycle are not of one instant: a single contradiction may be a jump of the load
 NOT_HANDED_OVER_MARGIN = 1.05  # on the 24-h peak of a cluster that nobody caps
 NOTHING_OVER = 0.001  # of the limit: no import that counts as over it
-MOST_STEP = 0.05  # of a limit over a window, kept free for a step of the load at its end
 FRESH_PLANS = 2.5  # a plan is fresh for so many planning periods
 STORAGE_COMMANDS = (*BATTERY_COMMANDS, *UPS_COMMANDS)
 RESERVE_PEAK_S = 900.0  # the reserve carries the peak foreseen within a quarter of an hour
@@ -96,9 +96,7 @@ class Controller:
         self.orders = OrderBook({a: (modes or {}).get(a, Mode.OBSERVE) for a in (*commandable, *led)}, frozenset(led))
         self.ladder = Ladder(site.control.ramp_up_dwell_s)
         self.billing = IntervalMeter(site.tariff.demand_interval_min, site.time_zone)
-        self.windows = {
-            w: IntervalMeter(int(w // 60), site.time_zone) for w in {x.window_s for x in site.point_of_connection.limits if x.window_s > 1}
-        }
+        self.windows = WindowMeans(site)
         self.trend = DemandTrend(site)
         self.foreseen = ForeseenPeaks(site)
         self.load_valley = ValleyHold(site.control.peak_hold_s)
@@ -210,7 +208,7 @@ class Controller:
         return {
             "orders": self.orders.encode(),
             "billing": self.billing.encode(),
-            "windows": {str(w): m.encode() for w, m in self.windows.items()},
+            "windows": self.windows.encode(),
             "critical": {str(k): v for k, v in self.critical.buckets.items()},
             "last_caps": dict(self.last_caps),
             "last_storage": dict(self.last_storage),
@@ -232,9 +230,7 @@ class Controller:
     def _restore(self, memory: Mapping[str, Any]) -> None:
         self.orders.restore(memory["orders"])
         self.billing.restore(memory["billing"])
-        for w, meter in self.windows.items():
-            if str(w) in memory["windows"]:
-                meter.restore(memory["windows"][str(w)])
+        self.windows.restore(memory["windows"])
         self.critical = DayHold({int(k): v for k, v in memory["critical"].items()})
         self.last_caps = dict(memory["last_caps"])
         self.last_storage = dict(memory["last_storage"])
@@ -303,8 +299,8 @@ class Controller:
         if residual is not None:
             self.residuals.append(residual)
         import_kw = max(0.0, state.poc_kw)
-        for meter in (self.billing, *self.windows.values()):
-            meter.update(state.now, import_kw, self._counted_kwh, state.connection.is_fresh)
+        self.billing.update(state.now, import_kw, self._counted_kwh, state.connection.is_fresh)
+        self.windows.update(state.now, import_kw, self._counted_kwh, state.connection.is_fresh)
         self.import_hold.update(state.now, import_kw)
         self.critical.update(state.now, state.it_kw)
         self.tiers.update(state, self.last_limits)
@@ -318,7 +314,7 @@ class Controller:
         now = state.now
         quantile_kw = self.plan.critical_q99_kw if self.plan is not None and self.plan.is_valid(now) else None
         self.allowed = {**self.overload.update(state), **self.sources.update(now)}
-        interval_kw, interval_source = self._interval_limit(now)
+        interval_kw, interval_source = self.windows.lowest(now, self.allowed)
         ramp = self.site.point_of_connection.ramp_limit_kw_per_min
         import_kw = self.import_hold.update(now, max(0.0, state.poc_kw))
         return Observed(
@@ -428,24 +424,6 @@ class Controller:
         foreseen_kw = sum(self.foreseen.peak_kw(c, RESERVE_PEAK_S, state.now) for c in ups.carries)
         return max(held_kw, quantile_kw or 0.0, foreseen_kw)
 
-    def _interval_limit(self, now: datetime) -> tuple[float, str]:
-        limits = interval_limits(self.site.point_of_connection, now)
-        bounds = [(self.windows[x.window_s].allowed_kw(now, self._aim_kw(x)), self._window_words(x)) for x in limits]
-        return min(bounds, default=(math.inf, ""))
-
-    def _window_words(self, limit: Limit) -> str:
-        return f"{limit.kind.value} limit over {limit.window_s:.0f} s ({limit.source}), its mean aimed at {self._aim_kw(limit):.0f} kW"
-
-    def _aim_kw(self, limit: Limit) -> float:
-        """The mean to aim at under a limit over a window: less the margin, which the window gives back where it is taken off the power,
-        and less what a step of the load in its last seconds adds before it is answered."""
-        held_kw = self._held_kw(limit)
-        step_kw = SWING_SHARE * sum(c.rating_kw for c in self.site.clusters) * min(1.0, ANSWER_S / limit.window_s)
-        return held_kw * (1.0 - self.site.control.import_margin) - min(step_kw, MOST_STEP * held_kw)
-
-    def _held_kw(self, limit: Limit) -> float:
-        return self.allowed[limit].kw if limit in self.allowed else limit.kw
-
     # -- who advises ----------------------------------------------------------------------------------------------------------------
 
     def _best_level(self, state: SiteState, now: datetime, journal_ok: bool) -> tuple[Level, str]:
@@ -484,8 +462,8 @@ class Controller:
     def _advise(self, rung: Rung, state: SiteState, verdict: Verdict, trends: dict[str, ClusterTrend]) -> Advice:
         if rung.level <= Level.L1 and self.plan is not None:
             believed_kw = self.rising_peak.believed_kw(self.plan, state.now, self.billing.month)
-            peaks_kw = (believed_kw, self.billing.peak_kw)
-            advice = advise_from_plan(self.site, self.plan, rung.level.name, state, trends, peaks_kw, self.classes)
+            level, month_peak_kw = rung.level.name, self.billing.peak_kw
+            advice = advise_from_plan(self.site, self.plan, level, state, trends, believed_kw, month_peak_kw, self.classes)
             return leave_baseline(advice, self._in_force(state.now), trends, state.now)
         if rung.level is Level.L2:
             limit_kw = self._momentary_limit_kw(state.now)

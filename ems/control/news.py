@@ -51,7 +51,7 @@ def checked_plan(plan: Plan, site: Site, now: datetime) -> Plan:
         raise ValueError("plan holds a number that is not finite, or absurd")
     goals = (plan.window_goal_kw, plan.window_free_kw)
     if any(len(row) not in (0, n) for row in goals) or not all(v is None or _is_goal(v) for row in goals for v in row):
-        raise ValueError("plan holds a demand window with a mean that is none")
+        raise ValueError("plan holds a goal of a demand window that is no power in kW")
     if not all(isinstance(name, str) for name in plan.binding):
         raise ValueError("plan names what binds with something that is no word")
     if not set(plan.supply_temp_c) <= {c.id for c in site.coolings if c.is_led}:

@@ -26,11 +26,12 @@ def advise_from_plan(
     level: str,
     state: SiteState,
     trends: Mapping[str, ClusterTrend],
-    peaks_kw: tuple[float, float],
+    believed_kw: float,
+    month_peak_kw: float,
     classes: Classes = NO_CLASSES,
 ) -> Advice:
-    """What the plan wishes at `state.now`; the plan must hold that instant. `peaks_kw`: the billing peak believed of the plan's
-    (rising_peak.py), and the month's so far. Strings planned as `classes` get their share of the class."""
+    """What the plan wishes at `state.now`; the plan must hold that instant. `believed_kw`: the billing peak believed of the
+    plan's (rising_peak.py); `month_peak_kw`: the month's so far. Strings planned as `classes` get their share of the class."""
     k = plan.horizon.index_at(state.now)
     if k is None:
         raise ValueError("the plan does not hold this instant")
@@ -40,7 +41,6 @@ def advise_from_plan(
     storage = {store: Wish(powers[k], why) for store, powers in plan.power_kw.items() if store in _stores(site)}
     for name, strings in classes.items():
         storage |= spread_class(strings, plan.power_kw[name][k], why)
-    believed_kw, month_peak_kw = peaks_kw
     aim = 1.0 - site.control.import_margin  # else each small overshoot raises the next goal
     late_kw = _late_kw(site)
     goal_kw = _lower(max(believed_kw, month_peak_kw), plan.window_goal_kw, k) * aim - late_kw

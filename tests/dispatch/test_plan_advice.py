@@ -19,7 +19,7 @@ def advised(cycle_s: float) -> tuple[float, Advice]:
     loop.run(1, lambda _k: {"hall-a": even(300.0), "hall-b": even(150.0)})
     state = replace(loop.decisions[-1].state, now=START)
     trends = loop.controller.trend.update(state)
-    return plan.peak_kw, advise_from_plan(site, plan, "L0", state, trends, (plan.peak_kw, 1100.0))
+    return plan.peak_kw, advise_from_plan(site, plan, "L0", state, trends, plan.peak_kw, 1100.0)
 
 
 def test_the_goal_keeps_what_the_last_cycle_of_an_interval_may_add():
@@ -43,7 +43,7 @@ def test_a_limit_on_backlog_leaves_the_dearer_class_room_to_rise_while_power_is_
     waiting = {name: replace(work, backlog_kwh=20.0) for name, work in hall.classes.items()}
     state = replace(state, clusters={**state.clusters, "hall-a": replace(hall, classes=waiting)})
     trend = loop.controller.trend.update(state)["hall-a"]
-    limits = advise_from_plan(site, plan, "L0", state, loop.controller.trend.update(state), (plan.peak_kw, 1400.0)).limits["hall-a"]
+    limits = advise_from_plan(site, plan, "L0", state, loop.controller.trend.update(state), plan.peak_kw, 1400.0).limits["hall-a"]
     for name, share in (("batch", 1.0), ("training", growth)):
         planned = plan.classes["hall-a"][name]
         assert planned.defer_kw[0] < 0.5, "else the limit is a cut"
