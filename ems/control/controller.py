@@ -54,7 +54,7 @@ from ems.obligation import Obligation
 from ems.plan.plan import Plan, decode_plan
 from ems.site.model import Site
 from ems.site.storage_classes import planned_site, storage_classes
-from ems.state.estimate import SiteState, estimate_state, measured_residual_kw
+from ems.state.estimate import UNBALANCED, SiteState, estimate_state, measured_residual_kw
 from ems.state.hold import DayHold, PeakHold, ValleyHold
 from ems.state.image import SiteImage
 from ems.state.interval import IntervalMeter
@@ -354,12 +354,16 @@ class Controller:
 
     def _unexplained(self) -> list[str]:
         """Import that neither a device nor the nameplates of the fixed loads explain: a meter is off, or the site file lacks a load."""
-        recent = list(self.residuals)[-UNEXPLAINED_SAMPLES:]
-        slack_kw = UNEXPLAINED * self.site.point_of_connection.import_limit_kw
-        if len(recent) < UNEXPLAINED_SAMPLES or -slack_kw <= statistics.median(recent) <= self._nameplate_kw + slack_kw:
+        unexplained_kw, slack_kw = self._unexplained_kw(), UNEXPLAINED * self.site.point_of_connection.import_limit_kw
+        if -slack_kw - self._nameplate_kw <= unexplained_kw <= slack_kw:
             return []
-        said = f"{statistics.median(recent):.0f} kW that no device explains, fixed loads {self._nameplate_kw:.0f} kW"
+        said = f"{unexplained_kw + self._nameplate_kw:.0f} kW that no device explains, fixed loads {self._nameplate_kw:.0f} kW"
         return [f"{self.site.point_of_connection.id}: balance: {said}"]
+
+    def _unexplained_kw(self) -> float:
+        """Import beyond the devices and the nameplates of the fixed loads, the median of the last readings; 0 until there are enough."""
+        recent = list(self.residuals)[-UNEXPLAINED_SAMPLES:]
+        return 0.0 if len(recent) < UNEXPLAINED_SAMPLES else statistics.median(recent) - self._nameplate_kw
 
     def _unanswered(self, rung: Rung, state: SiteState, verdict: Verdict) -> list[str]:
         """Said of an import that stands over the limit while nothing more may be asked: from L4 on a person, or blindness, forbids it."""
@@ -433,7 +437,8 @@ class Controller:
             return Level.L4, "neither the meter nor any cluster can be read"
         if not state.connection.is_fresh:
             return max(self.floor, Level.L3), "the meter at the point of connection cannot be read"
-        if self._unbalanced_cycles >= UNBALANCED_CYCLES:
+        much_kw = UNBALANCED * self.site.point_of_connection.import_limit_kw
+        if self._unbalanced_cycles >= UNBALANCED_CYCLES or self._unexplained_kw() > much_kw:
             return max(self.floor, Level.L3), "the meter and the devices contradict each other"
         if not journal_ok:
             return max(self.floor, Level.L3), "the journal is late or cannot be written"

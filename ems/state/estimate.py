@@ -127,7 +127,8 @@ def locked_out_in(site: Site, image: SiteImage) -> frozenset[str]:
 
 
 def measured_residual_kw(site: Site, state: SiteState) -> float | None:
-    """Import that no device explains, in kW; None unless the meter and every device are fresh."""
+    """Import that no device explains, in kW; None unless the meter and every device are fresh, and where the devices say far more than the
+    meter. Where the meter says far more, a load may be missing in the site file, and counts like every load nobody knows."""
     parts: list[PartState] = [
         *state.batteries.values(),
         *state.upses.values(),
@@ -136,10 +137,13 @@ def measured_residual_kw(site: Site, state: SiteState) -> float | None:
         *state.generators.values(),
         *state.renewables.values(),
     ]
-    if not state.connection.is_fresh or not state.connection.is_balanced or not all(p.is_fresh for p in parts):
+    meter_kw = state.connection.power_kw
+    if meter_kw is None or not all(p.is_fresh for p in parts):
         return None
     lost_kw = lost_on_feeders_kw(site, state.batteries, state.upses, state.clusters, state.coolings, state.generators, state.renewables)
-    return state.poc_kw - sum(p.power_kw for p in parts) - lost_kw
+    residual_kw = meter_kw - sum(p.power_kw for p in parts) - lost_kw
+    least_kw = sum(f.power_kw for f in site.fixed_loads) - UNBALANCED * site.point_of_connection.import_limit_kw
+    return residual_kw if state.connection.is_balanced or residual_kw >= least_kw else None
 
 
 def lost_on_feeders_kw(site: Site, *parts: Mapping[str, PartState]) -> float:

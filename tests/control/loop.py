@@ -119,6 +119,12 @@ class Loop:
         truth.deferred_kwh += sum(w[k].deferred_kwh for w in step.work.values() for k in ("batch", "training"))
         truth.poc_kw.append(step.poc_kw)
 
+    def add_unknown_load(self, kw: float) -> None:
+        """A load that the site file does not know, at the meter and in what the plant really imports."""
+        fixed = self.site.fixed_loads[0].id
+        self.plant._fixed[fixed] += kw
+        self.plant._fixed_kw += kw
+
     def run(self, cycles: int, demand: Callable[[int], dict[str, Demand]], news: Callable[[int], Any] = lambda k: ()) -> Truth:
         """Many cycles."""
         for k in range(cycles):

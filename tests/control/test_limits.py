@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ems.control.ladder import Level
 from ems.limit import Limit, LimitKind
 from ems.messages import Mode
 from ems.site.model import Feeder, Site
@@ -69,18 +70,48 @@ def test_an_interval_limit_is_held_as_energy_and_lets_short_peaks_pass() -> None
     assert max(poc) > 1250.0, "no peak passed: the window was not used"
 
 
+@pytest.mark.parametrize("before_end_s", [0, 4])  # of a window: then nothing after it can make it good
 @pytest.mark.parametrize("window_s", [60, 300, 900])
-def test_a_limit_over_a_window_holds_though_a_load_nobody_knows_of_comes_and_stays(window_s: int) -> None:
+def test_a_limit_over_a_window_holds_though_a_load_nobody_knows_of_comes_and_stays(window_s: int, before_end_s: int) -> None:
     site = with_limits(demo_site(), Limit(1150.0, LimitKind.CONNECTION, window_s=float(window_s), source="utility"))
     loop = Loop(site, "capped")
-    loop.run(900, lambda k: HEAVY)
-    loop.plant._fixed_kw += 150.0
-    loop.run(900, lambda k: HEAVY)
+    loop.run(900 - before_end_s, lambda k: HEAVY)
+    loop.add_unknown_load(150.0)
+    loop.run(900 + before_end_s, lambda k: HEAVY)
     poc = loop.truth.poc_kw
     means = [sum(poc[i : i + window_s]) / window_s for i in range(0, 1800, window_s)]
     assert max(means) <= 1150.0
     assert min(means[: 900 // window_s]) > 0.95 * 1150.0, "what may flow does, while the devices explain the meter"
     assert min(means) > 0.8 * 1150.0
+
+
+@pytest.mark.parametrize("unknown_kw", [60.0, 150.0, 300.0])
+def test_a_load_missing_in_the_site_file_counts_within_seconds_costs_no_storage_and_is_forgotten_when_it_leaves(unknown_kw: float) -> None:
+    loop = Loop(demo_site(), "capped")
+    loop.run(120, lambda k: HEAVY)
+    loop.add_unknown_load(unknown_kw)
+    loop.run(900, lambda k: HEAVY)
+    stored_kwh = [d.state.batteries["bess-1"].soc for d in loop.decisions]
+    assert loop.truth.over_s <= 2.0
+    assert stored_kwh[-1] == pytest.approx(stored_kwh[150], abs=0.001), "storage carries what nobody knows"
+    assert any("no device explains" in a for a in loop.decisions[-1].alarms)
+    loop.add_unknown_load(-unknown_kw)
+    loop.run(300, lambda k: HEAVY)
+    assert loop.truth.poc_kw[-1] > 0.98 * loop.truth.poc_kw[100]
+    assert not any("balance" in a for a in loop.decisions[-1].alarms)
+
+
+@pytest.mark.parametrize("policy", ["plan", "rules"])
+def test_while_much_is_unexplained_neither_plan_nor_rules_are_followed(policy: str) -> None:
+    loop = Loop(demo_site(), policy)
+    loop.run(60, lambda k: HEAVY)
+    before = loop.decisions[-1].rung.level
+    loop.add_unknown_load(200.0)
+    loop.run(300, lambda k: HEAVY)
+    assert all(d.rung.level is Level.L3 for d in loop.decisions[70:])
+    loop.add_unknown_load(-200.0)
+    loop.run(300, lambda k: HEAVY)
+    assert loop.decisions[-1].rung.level is before < Level.L3
 
 
 def test_the_import_rises_no_faster_than_the_ramp_limit() -> None:
