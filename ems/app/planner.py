@@ -48,6 +48,7 @@ FAN = (0.1, 0.5, 0.9)
 HOSTILE = (EmsError, KeyError, TypeError, ValueError, AttributeError)  # a message from another process is never trusted
 TOPICS = ("minute", "prices", "weather", "carbon", "event", "jobs")
 NEWS = ("event", "jobs")  # planned for at once
+LIMIT_NEWS = 0.01  # of the import limit: so is a change of it by more (a limit in kVA moves a little with every reading)
 
 
 def main(argv: list[str]) -> int:
@@ -99,7 +100,7 @@ class PlannerProcess:
         if state is None:
             return
         self._foresee_peaks(now, state)
-        is_news |= self._limit_kw is not None and state.import_limit_kw != self._limit_kw
+        is_news |= self._limit_kw is not None and abs(state.import_limit_kw - self._limit_kw) > LIMIT_NEWS * self._limit_kw
         is_news |= self._is_surprised()
         if is_news or now >= self._next_plan_at:
             self._plan(now, state)

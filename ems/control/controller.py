@@ -179,6 +179,7 @@ class Controller:
             given_kwh=dict(self.throughput.given_kwh),
             tier_past=self.tiers.past(now),
             astray=self._astray,
+            lasting_limit_kw=min(self._momentary_limit_kw(now), self.windows.least_kw(now, self.allowed)),
         )
 
     def _believed(self, image: SiteImage) -> tuple[SiteImage, SiteState]:
@@ -299,7 +300,7 @@ class Controller:
         if residual is not None:
             self.residuals.append(residual)
         import_kw = max(0.0, state.poc_kw)
-        self.billing.update(state.now, import_kw, self._counted_kwh, state.connection.is_fresh)
+        self._bill(state)
         self.windows.update(state.now, import_kw, self._counted_kwh, state.connection.is_fresh)
         self.import_hold.update(state.now, import_kw)
         self.critical.update(state.now, state.it_kw)
@@ -309,6 +310,15 @@ class Controller:
             since = self.normal_since[ups.id]
             self.normal_since[ups.id] = (since or state.now) if is_normal else None
         return self.foreseen.raised(self.trend.update(state), self.site.control.peak_hold_s, state.now)
+
+    def _bill(self, state: SiteState) -> None:
+        """What the utility's meter counts: as shown; while it is silent as the parts that were all read. A worst case assumed for silent
+        devices is no import: it would stand as the month's peak, so nothing is counted until the meter's own count fills the gap."""
+        meter_kw = state.connection.power_kw
+        if meter_kw is not None:
+            self.billing.update(state.now, max(0.0, meter_kw), self._counted_kwh)
+        elif len(state.assumed) == 1:  # the meter alone
+            self.billing.update(state.now, max(0.0, state.poc_kw), is_metered=False)
 
     def _observed(self, state: SiteState) -> Observed:
         now = state.now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -38,3 +39,4 @@ class Decision:
     astray: frozenset[str] = frozenset()  # assets that do not do what they were told, though they say they were told
     given_kwh: Mapping[str, float] = field(default_factory=dict)  # per store with a daily budget: discharged since local midnight
     tier_past: Mapping[str, Mapping[str, TierPast]] = field(default_factory=dict)  # per cluster and class with a tier
+    lasting_limit_kw: float = math.inf  # of import: without what a ramp or the running window of a mean leaves just now

@@ -23,7 +23,7 @@ def plan_state(site: Site, decision: Decision, interval_start: datetime | None) 
         interval_start=interval_start,
         interval_kwh=decision.interval_kwh,
         cooling_kw=state.cooling_kw,
-        import_limit_kw=decision.verdict.limit_kw,
+        import_limit_kw=decision.lasting_limit_kw,
         poc_kw=state.poc_kw,
         outdoor_temp_c=state.outdoor_temp_c,
         runs=dict(decision.runs),

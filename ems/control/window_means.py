@@ -34,10 +34,14 @@ class WindowMeans:
         that are more than a number of kW allow (ems/guard/overload.py)."""
         bounds = []
         for limit in interval_limits(self.site.point_of_connection, now):
-            aim_kw = self._aim_kw(allowed[limit].kw if limit in allowed else limit.kw, limit.window_s)
+            aim_kw = self._aim_kw(_kw(limit, allowed), limit.window_s)
             words = f"{limit.kind.value} limit over {limit.window_s:.0f} s ({limit.source}), its mean aimed at {aim_kw:.0f} kW"
             bounds.append((self._meters[limit.window_s].allowed_kw(now, aim_kw), words))
         return min(bounds, default=(math.inf, ""))
+
+    def least_kw(self, now: datetime, allowed: Mapping[Limit, Allowed]) -> float:
+        """The least mean in kW that a limit in force allows, whatever its running window leaves; inf where there is none."""
+        return min((_kw(limit, allowed) for limit in interval_limits(self.site.point_of_connection, now)), default=math.inf)
 
     def encode(self) -> dict[str, Any]:
         """Plain data that survives a restart."""
@@ -54,3 +58,7 @@ class WindowMeans:
         load in its last seconds adds before it is answered."""
         step_kw = SWING_SHARE * sum(c.rating_kw for c in self.site.clusters) * min(1.0, ANSWER_S / window_s)
         return limit_kw * (1.0 - self.site.control.import_margin) - min(step_kw, MOST_STEP * limit_kw)
+
+
+def _kw(limit: Limit, allowed: Mapping[Limit, Allowed]) -> float:
+    return allowed[limit].kw if limit in allowed else limit.kw

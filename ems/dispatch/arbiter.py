@@ -128,14 +128,14 @@ def _relieve(wishes: dict[str, Wish], spare_kw: float, why: str) -> dict[str, Wi
 def _discharge(
     verdict: Verdict, wishes: dict[str, Wish], over_kw: float, why: str, deepest_kw: Mapping[str, float] = NO_BOUND
 ) -> tuple[dict[str, Wish], float]:
+    """Stores give `over_kw` more, or as much as they may. First nobody charges any more: else one store would fill another."""
     out = dict(wishes)
-    for store, wish in wishes.items():
-        if over_kw <= 0.0:
-            break
-        kw = max(verdict.storage[store].low_kw, deepest_kw.get(store, -math.inf), wish.kw - over_kw)
-        if kw < wish.kw:
-            over_kw -= wish.kw - kw
-            out[store] = Wish(kw, f"{wish.reason}; more to {why}")
+    for rest_kw, word in ((0.0, "less"), (-math.inf, "more")):
+        for store, wish in out.items():
+            kw = max(rest_kw, verdict.storage[store].low_kw, deepest_kw.get(store, -math.inf), wish.kw - max(0.0, over_kw))
+            if kw < wish.kw:
+                over_kw -= wish.kw - kw
+                out[store] = Wish(kw, f"{wish.reason}; {word} to {why}")
     return out, over_kw
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -43,8 +44,10 @@ def advise_from_plan(
         storage |= spread_class(strings, plan.power_kw[name][k], why)
     aim = 1.0 - site.control.import_margin  # else each small overshoot raises the next goal
     late_kw = _late_kw(site)
-    goal_kw = _lower(max(believed_kw, month_peak_kw), plan.window_goal_kw, k) * aim - late_kw
-    work_goal_kw = _lower(max(plan.peak_kw, month_peak_kw), plan.window_goal_kw, k) * aim - late_kw
+    unpriced_kw = 0.0 if site.tariff.demand_price_per_kw_month > 0.0 else math.inf  # then only a window in force has a goal
+    goal_kw = _lower(max(believed_kw, month_peak_kw, unpriced_kw), plan.window_goal_kw, k) * aim - late_kw
+    work_goal_kw = _lower(max(plan.peak_kw, month_peak_kw, unpriced_kw), plan.window_goal_kw, k) * aim - late_kw
+    has_goal = math.isfinite(goal_kw)
     is_defended = "demand" in plan.binding[k] or work_goal_kw > goal_kw + NEGLIGIBLE_KW
     limits = {c.id: _class_limits(c, plan, k, state, trends[c.id], is_defended, why) for c in site.clusters if c.id in plan.classes}
     free_kw = plan.peak_kw if plan.free_peak_kw is None else plan.free_peak_kw
@@ -54,9 +57,9 @@ def advise_from_plan(
         limits=limits,
         generation={name: Wish(kw, why) for name, kw in _generation_kw(site, plan, k).items()},
         supply={name: SupplyWish(_supply_c(course, plan, state.now), why) for name, course in plan.supply_temp_c.items()},
-        goal_kw=goal_kw,
-        work_goal_kw=work_goal_kw,
-        free_goal_kw=_lower(max(free_kw, month_peak_kw), plan.window_free_kw, k) * aim - late_kw,
+        goal_kw=goal_kw if has_goal else None,
+        work_goal_kw=work_goal_kw if has_goal else None,
+        free_goal_kw=_lower(max(free_kw, month_peak_kw, unpriced_kw), plan.window_free_kw, k) * aim - late_kw,
         planned_kw=_planned_rest_kw(plan, state.now, site.tariff.demand_interval_min * 60),
         relieve="demand" in plan.binding[k],
         spend_storage_at_limit=True,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ems.control.ladder import Level
+from ems.control.plan_state import plan_state
 from ems.limit import Limit, LimitKind
 from ems.messages import Mode
 from ems.site.model import Feeder, Site
@@ -124,6 +125,18 @@ def test_the_import_rises_no_faster_than_the_ramp_limit() -> None:
     rises = [poc[i + 60] - poc[i] for i in range(120, len(poc) - 60)]
     assert max(rises) <= 60.0 * (1 + 10 / 60) + 2.0
     assert poc[-1] > poc[119] + 200.0
+
+
+def test_the_planner_is_told_what_lasts_not_what_a_ramp_or_a_running_window_leaves_just_now() -> None:
+    poc = replace(demo_site().point_of_connection, ramp_limit_kw_per_min=60.0)
+    for site, lasting_kw in (
+        (replace(demo_site(), point_of_connection=poc), 1370.0),
+        (with_limits(demo_site(), Limit(1150.0, LimitKind.CONNECTION, window_s=900.0, source="utility")), 1150.0),
+    ):
+        loop = Loop(site, "capped")
+        loop.run(300, lambda k: HEAVY)
+        assert len({d.verdict.limit_kw for d in loop.decisions}) > 50, "the limit of the instant stands still"
+        assert {plan_state(site, d, None).import_limit_kw for d in loop.decisions} == {lasting_kw}
 
 
 @pytest.mark.parametrize("limit_kw", [700.0, 850.0])

@@ -31,6 +31,24 @@ def test_the_goal_keeps_what_the_last_cycle_of_an_interval_may_add():
     assert every_second.free_goal_kw - every_minute.free_goal_kw == pytest.approx(168.0 * 59.0 / 900.0, abs=0.01)
 
 
+@pytest.mark.parametrize("window_kw", [None, 900.0])
+def test_without_a_demand_price_only_a_window_in_force_has_a_goal(window_kw: float | None):
+    priced = demo_site()
+    site = replace(priced, tariff=replace(priced.tariff, demand_price_per_kw_month=0.0))
+    plan = Planner(site).plan(plan_inputs(site, now=START, peak_so_far_kw=0.0))
+    n = len(plan.starts)
+    if window_kw is not None:
+        plan = replace(plan, window_goal_kw=(window_kw,) * n, window_free_kw=(window_kw,) * n)
+    loop = Loop(site)
+    loop.run(1, lambda _k: {"hall-a": even(300.0), "hall-b": even(150.0)})
+    state = replace(loop.decisions[-1].state, now=START)
+    advice = advise_from_plan(site, plan, "L0", state, loop.controller.trend.update(state), plan.peak_kw, 0.0)
+    if window_kw is None:
+        assert advice.goal_kw is None and advice.work_goal_kw is None
+    else:
+        assert advice.goal_kw == advice.work_goal_kw == pytest.approx(0.996 * window_kw, abs=0.5)
+
+
 @pytest.mark.parametrize(("worth", "growth"), [(0.03, 1.25), (9.0, 1.0)])
 def test_a_limit_on_backlog_leaves_the_dearer_class_room_to_rise_while_power_is_cheap(worth: float, growth: float):
     site = demo_site()
