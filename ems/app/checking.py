@@ -66,7 +66,7 @@ def _checker(data: Any) -> Callable[[Path], object] | None:
         return _check_page
     if {"kind", "columns", "per"} & keys and {"format", "columns"} & keys:
         return _check_feed
-    priced = {"demand_price_per_kw_month", "demand_charges", "energy", "energy_periods", "energy_price_per_kwh"}
+    priced = {"demand_price_per_kw_month", "demand_charges", "energy", "energy_periods", "energy_price_per_kwh", "contract_capacity"}
     return _check_tariff if keys & priced else None
 
 

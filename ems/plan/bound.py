@@ -327,7 +327,7 @@ def _result(
     final_credit = sum(-e[-1] * mean_price * stores[name].discharge_efficiency for name, e in energy.items())
     cost = {
         "energy": energy_cost - wear - work - breach - final_credit,
-        "demand": site.tariff.demand_price_per_kw_month * sum(peak_kw) + charged,
+        "demand": site.tariff.demand_price_per_kw_month * sum(peak_kw) + charged + parts.charges.standing,
         "wear": wear,
         "workload": work,
         "limit_breach": breach,

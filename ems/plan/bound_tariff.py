@@ -28,9 +28,10 @@ class ChargeColumns:
     """The billed demand of each month of each charge, with its price and the part of it that is free."""
 
     columns: tuple[tuple[Columns, float, float], ...]
+    standing: float = 0.0  # money that is owed whatever is imported
 
     def money(self, found: LinearSolution) -> float:
-        """What the charges cost in a solution."""
+        """What the charges cost in a solution, what stands not counted."""
         return float(sum(price * (found.value(c)[0] - free_kw) for c, price, free_kw in self.columns))
 
     @property
@@ -58,17 +59,20 @@ def add_charges(lp: LinearProgram, site: Site, starts: Sequence[datetime], impor
     tariff = site.tariff
     charges = list(tariff.demand_charges)
     found: list[tuple[Columns, float, float]] = []
+    standing = 0.0
     for charge in charges:
         found += _monthly(lp, site, starts, import_kw, step_h, charge)
     if tariff.contract_capacity is not None:
         c = tariff.contract_capacity
         as_charge = _as_charge("contract", c.breach_price_per_kw_month, c.interval_min, c.kw)
-        found += [(columns, price, c.kw) for columns, price, _ in _monthly(lp, site, starts, import_kw, step_h, as_charge)]
+        monthly = _monthly(lp, site, starts, import_kw, step_h, as_charge)
+        found += [(columns, price, c.kw) for columns, price, _ in monthly]
+        standing = c.kw * c.price_per_kw_month * len(monthly)
     if tariff.utilisation_hours is not None:
         rule = tariff.utilisation_hours
         least = min(rule.below.demand_price_per_kw_year, rule.above.demand_price_per_kw_year) / 12.0
         found += _monthly(lp, site, starts, import_kw, step_h, _as_charge("utilisation", least, rule.interval_min, 0.0))
-    return ChargeColumns(tuple(found))
+    return ChargeColumns(tuple(found), standing)
 
 
 def _monthly(

@@ -18,7 +18,7 @@ def binding_sources(tariff: Tariff, inputs: PlanInputs, import_kw: Array, peak_k
     """What import stands on, per step: the source of the envelope, else the demand charge, else ""."""
     interval_s = tariff.demand_interval_min * 60
     is_limited = import_kw >= inputs.envelope.kw - TOUCHES_KW
-    is_peak = interval_means(inputs, import_kw, interval_s) >= peak_kw - TOUCHES_KW
+    is_peak = (interval_means(inputs, import_kw, interval_s) >= peak_kw - TOUCHES_KW) & (tariff.demand_price_per_kw_month > 0.0)
     return tuple(
         source if limited else (DEMAND if at_peak else "")
         for source, limited, at_peak in zip(inputs.envelope.source, is_limited.tolist(), is_peak.tolist(), strict=True)
@@ -35,22 +35,29 @@ def interval_means(inputs: PlanInputs, import_kw: Array, interval_s: int) -> Arr
 
 
 def explain(
-    inputs: PlanInputs, import_kw: Array, marginal: Array, binding: tuple[str, ...], peak_kw: float, stored_value: dict[str, float]
+    inputs: PlanInputs, import_kw: Array, marginal: Array, binding: tuple[str, ...], peak_kw: float | None, stored_value: dict[str, float]
 ) -> tuple[str, ...]:
-    """A few lines for a person: the peak defended, limits that bind, the dearest step, what stored energy is worth."""
-    lines = [_peak_line(inputs, peak_kw)]
-    bound = [i for i, source in enumerate(binding) if source]
-    if bound:
-        first = bound[0]
+    """A few lines for a person: the peak defended (None where it has no price), what binds the import, the dearest step, what stored
+    energy is worth."""
+    lines = [] if peak_kw is None else [_peak_line(inputs, peak_kw)]
+    for source in dict.fromkeys(filter(None, binding)):
+        steps = [i for i, name in enumerate(binding) if name == source]
         lines.append(
-            f"import stands on {binding[first]} ({inputs.envelope.kw[first]:,.0f} kW) in {len(bound)} steps from "
-            f"{inputs.horizon.starts[first]:%d %b %H:%M}Z"
+            f"import stands on {source}{_stands_at(inputs, steps[0], source, peak_kw)} in {len(steps)} steps from "
+            f"{inputs.horizon.starts[steps[0]]:%d %b %H:%M}Z"
         )
     lines += _clash(inputs, import_kw)
     dearest = int(np.argmax(marginal))
     lines.append(f"one kWh less import is worth most at {inputs.horizon.starts[dearest]:%d %b %H:%M}Z: {marginal[dearest]:.3f}")
     lines += [f"one more kWh in {name} now is worth {value:.3f}" for name, value in stored_value.items()]
     return tuple(lines)
+
+
+def _stands_at(inputs: PlanInputs, step: int, source: str, peak_kw: float | None) -> str:
+    """The limit in kW, in brackets; nothing where its own line says it."""
+    if source == inputs.envelope.source[step]:
+        return f" ({inputs.envelope.kw[step]:,.0f} kW)"
+    return f" ({peak_kw:,.0f} kW)" if source == DEMAND and peak_kw is not None else ""
 
 
 def _clash(inputs: PlanInputs, import_kw: Array) -> list[str]:

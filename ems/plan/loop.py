@@ -201,7 +201,7 @@ class PlanLoop:
             critical_q99_kw=critical_q99_kw,
             generation=self._generation(now, horizon, state),
             commitments=self._commitments(now, horizon, state.peak_so_far_kw),
-            interval_energy_kwh=self.book.interval_energy_kwh(now),
+            interval_energy_kwh=self._running_kwh(now, state),
             branches=self._branches(),
             settle_at=self.settle_at,
         )
@@ -211,6 +211,12 @@ class PlanLoop:
         """What is left of the month's minimum bill for the horizon."""
         demand = tariff_commitments(self.site.tariff, inputs)[1]
         return money.left(inputs.horizon, demand_peaks(demand, inputs.commitments), self.settle_at)
+
+    def _running_kwh(self, now: datetime, state: PlanState) -> dict[int, float]:
+        """Energy of the running intervals of the charges, by their minutes. The book's comes from means of minutes, control's from every
+        cycle: where both count the same interval there is one truth, for the plan as for what checks it."""
+        known, own_min = dict(self.book.interval_energy_kwh(now)), self.site.tariff.demand_interval_min
+        return known if own_min not in known else {**known, own_min: self._meter(now, state).interval_energy_kwh}
 
     def _branches(self) -> tuple[LoadBranch, ...]:
         """Courses in which every cluster follows one upper quantile all along; none where no peak has a price."""

@@ -88,6 +88,7 @@ class Planner:
         peak_kw = float(self._values(self.problem.peak.reach_kw, solution)[0])
         reach_kw = {name: float(self._values(term.reach_kw, solution)[0]) for name, term in self.problem.charges.peaks.items()}
         goals = window_goals(inputs, reach_kw)
+        is_priced = self.site.tariff.demand_price_per_kw_month > 0.0
         binding = goals.binding(binding_sources(self.site.tariff, inputs, import_kw, peak_kw), import_kw)
         stored_value = self._stored_values(solution)
         cost = self._cost(inputs, values, solution, import_kw)
@@ -117,7 +118,7 @@ class Planner:
             worth=self.worths.of(self.engine, solution),
             supply_temp_c={name: _tuple(self._supply_c(name, solution)) for name in self.problem.blocks.colds},
             lines=(
-                *explain(inputs, import_kw, marginal, binding, peak_kw, stored_value),
+                *explain(inputs, import_kw, marginal, binding, peak_kw if is_priced else None, stored_value),
                 *goal_lines(inputs, reach_kw),
                 *minimum_line(inputs, cost),
             ),

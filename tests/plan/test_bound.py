@@ -14,6 +14,7 @@ from ems.errors import PlanInfeasible
 from ems.plan.bound import BoundInputs, solve_bound
 from ems.site.load import load_site
 from ems.site.model import Site
+from ems.site.tariff import ContractCapacity
 from tests.plan.given import MONDAY, demo_site, hour_of_day
 
 SITE = demo_site()
@@ -136,3 +137,15 @@ def test_a_store_paid_to_waste_shares_the_time_of_a_step_between_charging_and_di
     charging = 1.0 / (1.0 + 0.938**2)
     worth_of_rest = 0.0  # a stored kWh at the end counts at the mean price: below zero, so emptying is never better than standing
     assert found.import_kw.sum() * 0.25 == pytest.approx(1000.0 * (2.0 * charging - 1.0) + worth_of_rest)
+
+
+def test_what_a_contract_costs_whatever_is_imported_is_owed_by_the_bound_too() -> None:
+    def owed(price: float) -> float:
+        return solve_bound(contracted(price), window(1.0)).total
+
+    assert owed(2.0) - owed(0.0) == pytest.approx(2.0 * 1150.0, abs=0.01)
+
+
+def contracted(price: float) -> Site:
+    contract = ContractCapacity(1150.0, price, 20.0, 15)
+    return replace(SITE, tariff=replace(SITE.tariff, contract_capacity=contract, demand_price_per_kw_month=0.0))

@@ -17,11 +17,15 @@ from ems.obligation import Obligation, ObligationKind
 from ems.plan.envelope import import_envelope
 from ems.plan.loop import PlanLoop
 from ems.plan.peak import FIRST_GUESS, PeakExpectation
+from ems.plan.planner import Planner
 from ems.plan.state import PlanState
+from ems.plan.verify import verify
 from ems.signals.prices import PriceRow
 from ems.signals.weather import WeatherRow
+from ems.site.load import load_site
 from ems.timegrid import TimeGrid
 from tests.plan.given import MONDAY, backlog, demo_site
+from tests.site.conftest import DEMO
 
 SITE = demo_site()
 
@@ -87,6 +91,20 @@ def state(now: datetime = MONDAY, **change: object) -> PlanState:
 
 def test_the_state_survives_the_mailbox() -> None:
     assert PlanState.decode(state().encode()) == state()
+
+
+@pytest.mark.parametrize("interval_min", [15, 30])
+def test_the_running_interval_of_every_charge_that_shares_it_is_the_one_control_counts(interval_min: int) -> None:
+    charge = {"name": "facility", "price_per_kw_month": 12.0, "interval_min": interval_min}
+    site = load_site(DEMO, {"tariff": {"energy": "fixed", "energy_price_per_kwh": 0.05, "demand_charges": [charge]}})
+    loop, now = PlanLoop(site), MONDAY + timedelta(minutes=10)
+    for minute in range(10):
+        loop.observe(MinuteFrame(MONDAY + timedelta(minutes=minute), 1000.0, {}, {}, {}, {}, 25.0))
+    state_now = state(now, interval_start=MONDAY, interval_kwh=166.9)
+    inputs = loop.make_inputs(now, state_now)
+    shared = interval_min == site.tariff.demand_interval_min
+    assert (inputs.interval_energy_kwh[interval_min] == 166.9) == shared
+    assert verify(site, inputs, Planner(site).plan(inputs)) == []
 
 
 def test_a_fresh_site_without_any_history_gets_a_plan() -> None:

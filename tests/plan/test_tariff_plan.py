@@ -294,3 +294,18 @@ def test_only_intervals_that_start_in_the_window_count_for_its_peak() -> None:
     assert averaged.tolist() == [False, False, True, True, True, True]  # 13:30, 13:45, then from 14:00 on
     begins = [s - timedelta(hours=5) for s in inputs.horizon.starts[interval_columns(900) :]]
     assert direct.tolist() == [b.weekday() < 5 and 14 <= b.hour < 20 for b in begins]
+
+
+@pytest.mark.parametrize(
+    "charges", [{}, {"contract_capacity": {"kw": 1150.0, "breach_price_per_kw_month": 20.0}}, {"demand_charges": [PEAK]}]
+)
+def test_a_plan_says_nothing_of_a_billing_peak_without_a_price_and_its_own_figure_of_every_source(charges: dict[str, Any]) -> None:
+    site = site_with(**charges)
+    plan = plan_of(site, inputs_for(site))
+    assert not any("billing peak" in line for line in plan.lines)
+    assert not any(source == "demand charge" for source in plan.binding)
+    stands = [line for line in plan.lines if line.startswith("import stands on")]
+    assert len(stands) == len(set(filter(None, plan.binding)))
+    for line in stands:
+        source = max((s for s in plan.binding if s and s in line), key=len)
+        assert f"in {plan.binding.count(source)} steps" in line

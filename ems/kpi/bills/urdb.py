@@ -21,12 +21,17 @@ from ems.errors import DataError
 
 TIER_UNITS = {"kwh": "kwh", "kwh daily": "kwh_per_day", "kwh/kw": "kwh_per_kw", "kwh/kw daily": "kwh_per_kw_day"}
 DAYS_PER_MONTH = 365 / 12
+STRUCTURES = ("energyratestructure", "demandratestructure", "flatdemandstructure")
+DEMAND_UNITS = ("demandrateunit", "flatdemandunit", "demandunits")
+# Charges that a tariff file cannot hold as URDB means them: left out in silence the bill would be too low.
+NOT_TAKEN = ("coincidentratestructure", "demandreactivepowercharge", "demandratchetpercentage", "fueladjustmentsmonthly")
 Schedule = Sequence[Sequence[int]]  # 12 months x 24 hours: number of the period, from 0
 
 
 def urdb_tariff(rate: Mapping[str, Any]) -> dict[str, Any]:
     """The content of a tariff file for one URDB rate. Raises DataError naming the field that cannot be used."""
     rate = rate["items"][0] if rate.get("items") else rate
+    _refuse_what_is_no_rate(rate)
     data: dict[str, Any] = {"name": str(rate.get("name", "URDB rate"))[:100], "energy": "fixed"}
     if "demandwindow" in rate:
         data["demand_interval_min"] = int(_number(rate, "demandwindow"))
@@ -50,6 +55,28 @@ def windows(weekday: Schedule, weekend: Schedule, period: int) -> list[dict[str,
             for start, end in _runs(hours, period):
                 months.setdefault((days, start, end), []).append(month)
     return [{"months": found, "days": days, "hours": [start, end]} for (days, start, end), found in months.items()]
+
+
+def _refuse_what_is_no_rate(rate: Mapping[str, Any]) -> None:
+    if not any(rate.get(name) for name in STRUCTURES):
+        raise DataError(f"expected a rate with one of {', '.join(STRUCTURES)}; found {', '.join(map(str, rate)) or 'nothing'}")
+    for name in DEMAND_UNITS:
+        if str(rate.get(name) or "kW").lower() != "kw":
+            raise DataError(f"{name}: expected the unit kW, not {rate[name]}")
+    for name in NOT_TAKEN:
+        if _holds_money(rate.get(name)):
+            raise DataError(
+                f"{name}: a charge that is not taken over; without this field the rest is, and its bill is lower than the true one"
+            )
+
+
+def _holds_money(value: Any) -> bool:
+    """True when there is any number but 0 in it."""
+    if isinstance(value, Mapping):
+        return any(_holds_money(v) for v in value.values())
+    if isinstance(value, (list, tuple)):
+        return any(_holds_money(v) for v in value)
+    return bool(value)
 
 
 def _runs(hours: Sequence[int], period: int) -> Iterator[tuple[int, int]]:
@@ -100,10 +127,10 @@ def _flat_demand(rate: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _price(entries: Sequence[Mapping[str, Any]], end: str, price: str) -> dict[str, Any]:
     """One price, or tiers; `max` of the last tier is no end."""
-    prices = [float(e.get("rate", 0.0)) + float(e.get("adj", 0.0)) for e in entries]
+    prices = [_number(e, "rate", 0.0) + _number(e, "adj", 0.0) for e in entries]
     if len(entries) == 1:
         return {price: prices[0]}
-    inner = [{end: float(e["max"]), price: p} for e, p in zip(entries[:-1], prices[:-1], strict=True)]
+    inner = [{end: _number(e, "max"), price: p} for e, p in zip(entries[:-1], prices[:-1], strict=True)]
     return {"tiers": [*inner, {price: prices[-1]}]}
 
 
@@ -152,29 +179,32 @@ def _per_month(rate: Mapping[str, Any], field: str, units: str) -> float:
 
 
 def _ratchet(rate: Mapping[str, Any]) -> dict[str, Any] | None:
-    share, months = rate.get("lookbackpercent", 0.0), int(rate.get("lookbackrange", 0))
+    share, months = _number(rate, "lookbackpercent", 0.0), int(_number(rate, "lookbackrange", 0.0))
     if not share or not months:
         return None
     of_months = [m for m, counts in enumerate(rate.get("lookbackmonths", [True] * 12), 1) if counts]
     return {"share": float(share), "months": months, "of_months": of_months} if of_months else None
 
 
-def _number(rate: Mapping[str, Any], field: str) -> float:
+def _number(rate: Mapping[str, Any], field: str, otherwise: float | None = None) -> float:
+    value = rate.get(field, otherwise)
     try:
-        return float(rate[field])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{field}: expected a number, not {rate.get(field)!r}") from error
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{field}: expected a number, not {value!r}") from error
 
 
 def tariff_text(path: Path) -> str:
     """The tariff file, as text, of a rate in a JSON file. Raises DataError in one line when it cannot be read as one."""
     try:
-        tariff = urdb_tariff(json.loads(path.read_text()))
+        rate = json.loads(path.read_text())
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error})") from None
-    except (KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:
+    try:
+        tariff = urdb_tariff(rate)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(f"{path}: not a rate of URDB ({type(error).__name__}: {error})") from None
     except DataError as error:
         raise DataError(f"{path}: {error}") from None

@@ -43,6 +43,14 @@ FAULTY = {
     "expected one unit of kwh": {"energyratestructure": [[{"rate": 0.1, "unit": "therm"}]]},
     "flatdemandstructure: expected the unit kW, not hp": {"flatdemandstructure": [[{"rate": 1.0, "unit": "hp"}]]},
     "fixedchargeunits: expected": {"fixedchargefirstmeter": 1.0, "fixedchargeunits": "$/fortnight"},
+    "demandrateunit: expected the unit kW, not kVA": {"demandrateunit": "kVA"},
+    "flatdemandunit: expected the unit kW, not kW daily": {"flatdemandunit": "kW daily"},
+    "coincidentratestructure: a charge that is not taken over": {"coincidentratestructure": [[{"rate": 4.2}]]},
+    "fueladjustmentsmonthly: a charge that is not taken over": {"fueladjustmentsmonthly": [0.0] * 11 + [0.01]},
+    "rate: expected a number, not 'abc'": {"energyratestructure": [[{"rate": "abc"}]]},
+    "rate: expected a number, not None": {"energyratestructure": [[{"rate": None}]]},
+    "max: expected a number, not None": {"energyratestructure": [[{"rate": 0.1}, {"rate": 0.2}]]},
+    "lookbackrange: expected a number, not '11 months'": {"lookbackpercent": 0.8, "lookbackrange": "11 months"},
 }
 
 
@@ -80,6 +88,20 @@ def test_a_rate_is_imported_by_the_command_line_and_checked(tmp_path: Path) -> N
     done = run.invoke(tariffs_app, ["import", str(tmp_path / "rate.json"), "--out", str(tmp_path / "mine.yaml")])
     assert done.exit_code == 0 and check_tariff(tmp_path / "mine.yaml") == []
     assert "us-tou-demand-ratchet        energy time of use; demand" in run.invoke(tariffs_app, ["list"]).output
+
+
+@pytest.mark.parametrize(
+    "answer", [{}, {"items": []}, {"error": {"message": "API key invalid"}}, {"name": "x", "fixedchargefirstmeter": 3.0}]
+)
+def test_an_answer_without_any_rate_is_no_free_electricity(answer: dict[str, object]) -> None:
+    with pytest.raises(DataError, match="expected a rate with one of energyratestructure"):
+        urdb_tariff(answer)
+
+
+@pytest.mark.parametrize("nothing", [0, 0.0, None, [], [0.0] * 12, [[{"rate": 0.0}]]])
+def test_a_charge_of_nothing_is_no_charge(nothing: object) -> None:
+    sound = {"energyratestructure": [[{"rate": 0.1}]], "energyweekdayschedule": FLAT, "energyweekendschedule": FLAT}
+    assert urdb_tariff({**sound, "coincidentratestructure": nothing, "demandrateunit": "kW"}) == urdb_tariff(sound)
 
 
 def test_a_file_that_is_no_rate_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
