@@ -42,7 +42,8 @@ def comparison_rows(compared: Mapping[str, Any], summaries: Mapping[str, Sequenc
     add("total", [_money(policies[n]["total"]) for n in names], _money(bound["total"]))
     add("saving against capped", [_money(policies[n]["saving_vs_capped"]) for n in names])
     add("share of the bound's saving", [_percent(policies[n]["saving_share_of_bound"]) for n in names])
-    add("15-min peak kW", [_number(_mean(summaries[n], "peak", "import_kw")) for n in names])
+    interval_min = summaries[names[0]][0]["peak"]["interval_min"]
+    add(f"{interval_min}-min peak kW", [_number(_mean(summaries[n], "peak", "import_kw")) for n in names])
     add("over the limit s", [_number(policies[n]["limits"]["import_excursion_s"]) for n in names])
     add("  longest s", [_number(policies[n]["limits"]["import_excursion_longest_s"]) for n in names])
     add("  worst kW over", [_number(policies[n]["limits"]["import_excursion_max_kw"], 1) for n in names])
