@@ -92,9 +92,9 @@ def test_a_load_missing_in_the_site_file_counts_within_seconds_costs_no_storage_
     loop.run(120, lambda k: HEAVY)
     loop.add_unknown_load(unknown_kw)
     loop.run(900, lambda k: HEAVY)
-    stored_kwh = [d.state.batteries["bess-1"].soc for d in loop.decisions]
+    soc = [d.state.batteries["bess-1"].soc for d in loop.decisions]
     assert loop.truth.over_s <= 2.0
-    assert stored_kwh[-1] == pytest.approx(stored_kwh[150], abs=0.001), "storage carries what nobody knows"
+    assert soc[-1] == pytest.approx(soc[150], abs=0.001), "storage carries what nobody knows"
     assert any("no device explains" in a for a in loop.decisions[-1].alarms)
     loop.add_unknown_load(-unknown_kw)
     loop.run(300, lambda k: HEAVY)

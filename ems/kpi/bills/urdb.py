@@ -71,9 +71,9 @@ def _refuse_what_is_no_rate(rate: Mapping[str, Any]) -> None:
 
 
 def _holds_money(value: Any) -> bool:
-    """True when there is any number but 0 in it."""
+    """True when any of its rates is not 0; units and the ends of tiers are no money."""
     if isinstance(value, Mapping):
-        return any(_holds_money(v) for v in value.values())
+        return any(_holds_money(value.get(name)) for name in ("rate", "adj"))
     if isinstance(value, (list, tuple)):
         return any(_holds_money(v) for v in value)
     return bool(value)

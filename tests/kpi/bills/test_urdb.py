@@ -98,7 +98,7 @@ def test_an_answer_without_any_rate_is_no_free_electricity(answer: dict[str, obj
         urdb_tariff(answer)
 
 
-@pytest.mark.parametrize("nothing", [0, 0.0, None, [], [0.0] * 12, [[{"rate": 0.0}]]])
+@pytest.mark.parametrize("nothing", [0, 0.0, None, [], [0.0] * 12, [[{"rate": 0.0, "unit": "kW", "max": 100.0}]]])
 def test_a_charge_of_nothing_is_no_charge(nothing: object) -> None:
     sound = {"energyratestructure": [[{"rate": 0.1}]], "energyweekdayschedule": FLAT, "energyweekendschedule": FLAT}
     assert urdb_tariff({**sound, "coincidentratestructure": nothing, "demandrateunit": "kW"}) == urdb_tariff(sound)
