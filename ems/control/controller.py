@@ -482,7 +482,8 @@ class Controller:
             return leave_baseline(advice, self._in_force(state.now), trends, state.now)
         if rung.level is Level.L2:
             limit_kw = self._momentary_limit_kw(state.now)
-            return advise_by_rules(self.site, state, limit_kw, self.billing.peak_kw)  # a ramp in between is no lower limit to shave to
+            planned_kw = self.rising_peak.last_kw(self.billing.month) if self.site.tariff.demand_price_per_kw_month > 0.0 else None
+            return advise_by_rules(self.site, state, limit_kw, self.billing.peak_kw, planned_kw)  # a ramp in between is no lower limit
         return advise_limits_only(self.site)
 
     def _setpoints(self, rung: Rung, state: SiteState, verdict: Verdict, advice: Advice, trends: dict[str, ClusterTrend]) -> list[Setpoint]:

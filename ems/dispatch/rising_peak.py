@@ -40,6 +40,10 @@ class RisingPeak:
         recent = [kw for at, in_month, kw in self._wanted if in_month in ("", month) and _is_recent(at, now)]  # "": before a first reading
         return min(plan.peak_kw, max(plan.free_peak_kw, min(recent, default=plan.peak_kw)))
 
+    def last_kw(self, month: str) -> float | None:
+        """The peak in kW that the last plans of a billing month wanted, however old: what is left when no plan comes any more."""
+        return min((kw for _, in_month, kw in self._wanted if in_month in ("", month)), default=None)
+
     def encode(self) -> list[list[Any]]:
         """Plain data that survives a restart."""
         return [[at.isoformat(), month, kw] for at, month, kw in self._wanted]

@@ -10,7 +10,7 @@ from ems.dispatch.advice import Advice, Wish
 from ems.site.model import Site
 from ems.state.estimate import SiteState
 
-FIRST_HOLD = 0.85  # of the import limit, before the month has shown a peak
+FIRST_HOLD = 0.85  # of the import limit, before the month has shown a peak or a plan has named one
 NIGHT_ENDS_H = 6  # local hour
 LASTS_H = 2.0  # the energy left is never spent faster than over this time: a store run empty lets the whole surge through
 
@@ -21,13 +21,14 @@ def advise_limits_only(site: Site) -> Advice:
     return Advice("limits", {**{b.id: idle for b in site.batteries}, **{u.id: idle for u in site.upses}})
 
 
-def advise_by_rules(site: Site, state: SiteState, limit_kw: float, month_peak_kw: float) -> Advice:
+def advise_by_rules(site: Site, state: SiteState, limit_kw: float, month_peak_kw: float, planned_peak_kw: float | None = None) -> Advice:
     """Discharge above a peak-hold of the import seen this month, charge between 00:00 and 06:00 local below it (L2).
 
-    `month_peak_kw` is the month's highest mean over a billing interval. Work is cut only as without storage, by the standing caps; backlog
-    recovers below the hold. No forecast, no prices.
+    `month_peak_kw` is the month's highest mean over a billing interval; `planned_peak_kw` what the month's last plan wanted it to be, while
+    there was one and peaks have a price. Work is cut only as without storage, by the standing caps; backlog recovers below the hold. No
+    forecast, no prices.
     """
-    hold_kw = max(FIRST_HOLD * limit_kw, month_peak_kw)
+    hold_kw = max(FIRST_HOLD * limit_kw if planned_peak_kw is None else min(planned_peak_kw, limit_kw), month_peak_kw)
     aim_kw = hold_kw * (1.0 - site.control.import_margin)  # else each small overshoot raises the next hold
     wishes = {b.id: _battery_wish(site, b, state, hold_kw) for b in site.batteries}
     return Advice(

@@ -200,7 +200,7 @@ class PlanLoop:
             present=self._present(state),
             critical_q99_kw=critical_q99_kw,
             generation=self._generation(now, horizon, state),
-            commitments=self._commitments(now, horizon, state.peak_so_far_kw),
+            commitments=self._commitments(now, horizon),
             interval_energy_kwh=self._running_kwh(now, state),
             branches=self._branches(),
             settle_at=self.settle_at,
@@ -242,13 +242,13 @@ class PlanLoop:
         period, export = step_prices(tariff, self.site.time_zone, horizon.starts, horizon.duration_h, month_kwh)
         return market * tariff.is_market + tariff.energy_price_per_kwh + period, market * exports_at_market + export
 
-    def _commitments(self, now: datetime, horizon: Horizon, peak_so_far_kw: float) -> tuple[Commitment, ...]:
-        """The tariff's charges beyond energy and one demand charge."""
+    def _commitments(self, now: datetime, horizon: Horizon) -> tuple[Commitment, ...]:
+        """The tariff's charges beyond energy and one demand charge. Their peaks so far, month by month, are the book's."""
         carbon = None if self.site.tariff.carbon is None else self.carbon.forecast(now, horizon.starts, horizon.duration_h)
-        overall_kw = self.peak.expected_kw(now, self.prices, self.weather)
 
-        def expected_kw(windows: Sequence[Window]) -> float:
-            return max(overall_kw, peak_so_far_kw) if not windows else self.peak.expected_within_kw(windows, overall_kw)
+        def expected_kw(windows: Sequence[Window], days_left: float) -> float:
+            overall_kw = self.peak.expected_kw(now, self.prices, self.weather, days_left)
+            return overall_kw if not windows else self.peak.expected_within_kw(windows, overall_kw, days_left)
 
         return self.book.commitments(now, horizon, expected_kw, carbon, self.settle_at)
 

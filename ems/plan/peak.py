@@ -74,7 +74,7 @@ class PeakExpectation:
         limit_kw = self.site.point_of_connection.import_limit_kw
         return FIRST_GUESS * limit_kw if self._seen_kw is None else tempered(self._seen_kw, limit_kw, days_left)
 
-    def expected_within_kw(self, windows: Sequence[Window], overall_kw: float) -> float:
+    def expected_within_kw(self, windows: Sequence[Window], overall_kw: float, days_left: float = math.inf) -> float:
         """The peak to expect in the hours of some windows: of the same least course of import, at most the overall one."""
         if self._seen is None:
             return overall_kw
@@ -82,7 +82,7 @@ class PeakExpectation:
         inside = LocalTimes(at_s, self.site.time_zone, self.site.tariff).within(windows)
         if not inside.any():
             return overall_kw
-        return min(overall_kw, tempered(float(import_kw[inside].max()), self.site.point_of_connection.import_limit_kw))
+        return min(overall_kw, tempered(float(import_kw[inside].max()), self.site.point_of_connection.import_limit_kw, days_left))
 
     def _complete_quarters(self, now: datetime) -> list[int]:
         """The newest run of quarters in which every cluster was measured, oldest first, at most DAYS."""

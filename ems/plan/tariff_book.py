@@ -5,6 +5,7 @@ Energy and the plain demand charge are in tariff.py. Peaks already billed, ratch
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -24,9 +25,9 @@ from ems.site.tariff_calendar import LocalTimes, month_hours, month_number, mont
 from ems.timegrid import interval_columns, interval_rows
 
 Array = NDArray[np.float64]
-GRID, HOUR = timedelta(minutes=30), timedelta(hours=1)
+GRID, HOUR, DAY = timedelta(minutes=30), timedelta(hours=1), timedelta(days=1)
 
-Expected = Callable[[Sequence[Window]], float]  # the peak in some hours that the rest of the month will set anyway, kW
+Expected = Callable[[Sequence[Window], float], float]  # the peak in kW that some hours of a month with so many days left will set anyway
 
 
 class TariffBook:
@@ -99,7 +100,7 @@ class TariffBook:
             return ()
         return tuple(
             [
-                *self._demand(horizon, expected_kw),
+                *self._demand(now, horizon, expected_kw),
                 *self._contract(horizon),
                 *self._utilisation(horizon, expected_kw),
                 *self._coincident(now, horizon),
@@ -111,11 +112,12 @@ class TariffBook:
 
     # -- peaks ----------------------------------------------------------------------------------------------------------------------
 
-    def _demand(self, horizon: Horizon, expected_kw: Expected) -> Iterator[Commitment]:
+    def _demand(self, now: datetime, horizon: Horizon, expected_kw: Expected) -> Iterator[Commitment]:
         for charge in self.tariff.demand_charges:
             windows = charge.windows if charge.billed_on == "window" else ()
             for month, suffix in self._two_months(horizon):
-                free_kw = max(expected_kw(windows), self._billed_anyway_kw(charge, month))
+                days_left = math.inf if suffix else (month_start(month + 1, self.time_zone) - now) / DAY
+                free_kw = max(expected_kw(windows, days_left), self._billed_anyway_kw(charge, month))
                 price = _price_at(charge, free_kw) if is_charged_in(charge, month) else 0.0
                 spans = self._spans(horizon, windows, month)
                 yield Commitment(charge.name + suffix, Per.PEAK, (free_kw,), (price,), (0.0,), charge.interval_min, spans)
@@ -140,7 +142,7 @@ class TariffBook:
             return
         month = int(self._times([horizon.starts[0]]).month_index[0])
         year = range(month // 12 * 12, month // 12 * 12 + 12)
-        free_kw = max([expected_kw(()), *(kw for m, kw in self.peaks_kw.get(UTILISATION, {}).items() if m in year)])
+        free_kw = max([expected_kw((), math.inf), *(kw for m, kw in self.peaks_kw.get(UTILISATION, {}).items() if m in year)])
         pair = pair_for(rule, self._year_kwh(year) / free_kw if self._is_known(year) and free_kw > 0.0 else rule.expected_h)
         span = ((month_start(year.start, self.time_zone), month_start(year.stop, self.time_zone)),)
         price = pair.demand_price_per_kw_year

@@ -107,6 +107,20 @@ def test_the_running_interval_of_every_charge_that_shares_it_is_the_one_control_
     assert verify(site, inputs, Planner(site).plan(inputs)) == []
 
 
+def test_the_month_to_come_is_not_lent_the_peak_of_the_month_that_ends() -> None:
+    charge = {"name": "facility", "price_per_kw_month": 12.0}
+    site = load_site(DEMO, {"tariff": {"energy": "fixed", "energy_price_per_kwh": 0.05, "demand_charges": [charge]}})
+    loop, now = PlanLoop(site), datetime(2024, 8, 31, 20, tzinfo=UTC)  # 15:00 local, nine hours before September
+    for minute in range(2 * 24 * 60):
+        at = now + timedelta(minutes=minute - 2 * 24 * 60)
+        demand = {c.id: 0.5 * c.rating_kw for c in site.clusters}
+        loop.observe(MinuteFrame(at, 1400.0 if minute < 60 else 700.0, {}, demand, {}, {}, 25.0))
+    free_kw = {c.name: c.baseline_kw[0] for c in loop.make_inputs(now, state(now, peak_so_far_kw=1400.0)).commitments}
+    overall_kw = loop.peak.expected_kw(now, loop.prices, loop.weather)
+    assert free_kw == {"facility": pytest.approx(1400.0), "facility, next month": pytest.approx(overall_kw)}
+    assert overall_kw < 1300.0
+
+
 def test_a_fresh_site_without_any_history_gets_a_plan() -> None:
     loop = PlanLoop(SITE)
     plan = loop.plan(MONDAY, state())

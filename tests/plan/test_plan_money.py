@@ -51,7 +51,7 @@ def test_each_charge_of_a_plan_costs_what_its_bill_says(tariff: str, of_the_bill
         load_q50_kw={name: 1.25 * kw for name, kw in given.load_q50_kw.items()},
         import_price_per_kwh=market * site.tariff.is_market + site.tariff.energy_price_per_kwh + period,
         export_price_per_kwh=np.minimum(export, 0.0),
-        commitments=book.commitments(NOW, horizon, lambda windows: 0.0, np.full(horizon.n, GRAMS)),
+        commitments=book.commitments(NOW, horizon, lambda windows, days_left: 0.0, np.full(horizon.n, GRAMS)),
     )
     plan = Planner(site).plan(inputs)
     minutes = np.round(np.array(horizon.duration_h) * 60).astype(int)
@@ -84,7 +84,7 @@ def test_ramps_of_a_plan_cost_what_its_bill_says_on_the_meters_means(interval_mi
     given, book = plan_inputs(site, NOW, seed=4), TariffBook(site)
     horizon = given.horizon
     metered = {} if metered_kwh is None else {interval_min: metered_kwh}
-    commitments = book.commitments(NOW, horizon, lambda windows: 0.0)
+    commitments = book.commitments(NOW, horizon, lambda windows, days_left: 0.0)
     inputs = replace(given, commitments=commitments, interval_energy_kwh=metered)
     plan = Planner(site).plan(inputs)
     hourly = interval_columns(1800) - (interval_min == 15)  # the filler before the hours still has whole half hours

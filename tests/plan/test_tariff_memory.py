@@ -48,7 +48,7 @@ def test_a_planner_that_was_restarted_knows_what_one_that_was_not_knows() -> Non
     assert after.memory() == never.memory() != forgot.memory()
     now = BEGIN + timedelta(days=DAYS)
     horizon = plan_inputs(SITE, now).horizon
-    bills, wrong = ({c.name: c.baseline_kw for c in book.commitments(now, horizon, lambda windows: 0.0)} for book in (after, forgot))
+    bills, wrong = ({c.name: c.baseline_kw for c in book.commitments(now, horizon, lambda hours, days: 0.0)} for book in (after, forgot))
     assert bills["all"] == (pytest.approx(0.8 * 1300.0, rel=0.01),) and wrong["all"] < (900.0,)  # the ratchet of July
 
 

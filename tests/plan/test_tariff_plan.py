@@ -49,7 +49,7 @@ def inputs_for(site: Site, now: datetime = NOON, free_kw: float = 900.0, book: T
         given,
         import_price_per_kwh=period + site.tariff.energy_price_per_kwh,
         export_price_per_kwh=export,
-        commitments=(book or TariffBook(site)).commitments(now, h, lambda windows: free_kw, np.full(h.n, 400.0)),
+        commitments=(book or TariffBook(site)).commitments(now, h, lambda windows, days_left: free_kw, np.full(h.n, 400.0)),
     )
 
 
@@ -185,7 +185,7 @@ def test_the_minimum_take_of_a_horizon_ends_with_the_accounts() -> None:
     for hour in range(30):
         book.observe(MONDAY - timedelta(hours=30 - hour), 3600.0, 1000.0)
     given = plan_inputs(site, MONDAY)
-    (take,) = book.commitments(MONDAY, given.horizon, lambda windows: 0.0, settle_at=MONDAY + timedelta(hours=4))
+    (take,) = book.commitments(MONDAY, given.horizon, lambda windows, days_left: 0.0, settle_at=MONDAY + timedelta(hours=4))
     assert take.baseline_kw == (pytest.approx(2000.0),)  # 742,000 less 740 h at 1,000 kW
 
 
@@ -226,7 +226,7 @@ def test_the_window_of_a_local_day_follows_the_clock_change() -> None:
     site = site_with(demand_charges=[{"name": "peak", "price_per_kw_month": 1.0, "when": [{"hours": [14, 20]}]}])
     now = datetime(2024, 11, 2, 12, tzinfo=UTC)  # clocks go back in the night to Sunday
     inputs = plan_inputs(site, now)
-    peak, *_ = TariffBook(site).commitments(now, inputs.horizon, lambda windows: 0.0)
+    peak, *_ = TariffBook(site).commitments(now, inputs.horizon, lambda windows, days_left: 0.0)
     begins = [span[0] for span in peak.spans or ()]
     assert begins == [datetime(2024, 11, 2, 19, tzinfo=UTC), datetime(2024, 11, 3, 20, tzinfo=UTC)]
 

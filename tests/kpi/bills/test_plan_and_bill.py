@@ -113,7 +113,7 @@ def planned(
         export_price_per_kwh=market * exports_at_market + export,
         meter=DemandMeter(peak_kw, 0.0),
     )
-    commitments = (*tariff_commitments(tariff, inputs), *book.commitments(horizon.starts[0], horizon, lambda windows: 0.0, grams))
+    commitments = (*tariff_commitments(tariff, inputs), *book.commitments(horizon.starts[0], horizon, lambda hours, days: 0.0, grams))
     hours, total = np.array(horizon.duration_h), 0.0
     data = Metered(horizon.starts[0], 30, np.repeat(power, 2))
     for c in commitments:
