@@ -192,7 +192,8 @@ def _level(table: Table, kind: str, path: Path) -> np.ndarray:
         return table.values["requests_per_s"]
     elif "requests" in table.values:
         return table.values["requests"] / table.step_s
-    raise DataError(f"{path}: no column for kind {kind}; name it under `columns:`")
+    wanted = {"power": ("power_kw", "power_w")}.get(kind, ("requests_per_s", "requests"))
+    raise DataError(f"{path}: no column for kind {kind}; name it under `columns:`, as {' or '.join(f'{w}: <its name>' for w in wanted)}")
 
 
 def _counted(table: Table) -> Trace:

@@ -13,6 +13,7 @@ from ems.site.source import FileModel
 
 DAY_NAMES = ("mon", "tue", "wed", "thu", "fri", "sat", "sun", "holiday")
 METER_INTERVALS = (5, 15, 30, 60)
+ALL_MONTHS = tuple(range(1, 13))
 SignedPrice = Annotated[float, Field(ge=-1e3, le=1e3)]
 Month = Annotated[int, Field(ge=1, le=12)]
 Months = Annotated[list[Month], Field(min_length=1, max_length=12)]
@@ -89,8 +90,8 @@ class RatchetFile(FileModel):
 
     share: float = Field(gt=0, le=1, description="fraction of the highest earlier peak, 0 to 1")
     months: int = Field(default=11, ge=1, le=36)
-    in_months: Months = list(range(1, 13))
-    of_months: Months = list(range(1, 13))
+    in_months: Months = list(ALL_MONTHS)
+    of_months: Months = list(ALL_MONTHS)
 
 
 class DemandChargeFile(FileModel):
@@ -116,6 +117,13 @@ class DemandChargeFile(FileModel):
     def _tiers_rise(cls, value: list[DemandTierFile] | None) -> list[DemandTierFile] | None:
         _ascending([t.up_to_kw for t in value or []], "up_to_kw")
         return value
+
+    @model_validator(mode="after")
+    def _ratchet_sees_a_peak(self) -> DemandChargeFile:
+        metered = {month for w in self.when for month in w.months or ALL_MONTHS} if self.billed_on == "window" and self.when else ALL_MONTHS
+        if self.ratchet is not None and not set(metered) & set(self.ratchet.of_months):
+            raise ValueError("ratchet.of_months among the months of `when`: in the others this charge has no peak")
+        return self
 
     @field_validator("interval_min")
     @classmethod

@@ -84,7 +84,7 @@ def test_negative_and_absurd_values_are_held_and_counted(tmp_path: Path):
         ("t_s,requests_per_s\n0,1\n600,2,3,4\n", "not readable"),
         ("t_s,requests_per_s\n", "no rows"),
         ("t_s,requests_per_s\n0,1,5\n600,2,5\n", "more fields than its header"),
-        ("t_s,other\n0,1\n600,2\n", "no column for kind rates"),
+        ("t_s,other\n0,1\n600,2\n", "no column for kind rates; .* as requests_per_s: <its name> or requests: <its name>"),
         ("when,requests_per_s\n0,1\n", "no time column"),
         ("t_s,requests_per_s\n0,0\n600,0\n1200,x\n", "no usable value"),
         ("time,requests_per_s\n2024-08-20 05:00:00,1\n2024-08-20 05:10:00,1\n", "no zone"),

@@ -68,6 +68,12 @@ FAULTS: dict[str, tuple[str, int, str, str]] = {
         "a last tier without up_to_kw",
     ),
     "share": ("name: t\ndemand_charges:\n  - {name: d, price_per_kw_month: 1, ratchet: {share: 80}}\n", 3, "ratchet.share", "<= 1"),
+    "ratchet of other months": (
+        "name: t\ndemand_charges:\n  - {name: d, price_per_kw_month: 1, when: [{months: [6]}], ratchet: {share: 0.8, of_months: [1]}}\n",
+        3,
+        "demand_charges[0]",
+        "ratchet.of_months among the months of `when`",
+    ),
     "past peak": ("name: t\npast_peaks_kw: {2024-05: {summer: 5}}\n", 2, "past_peaks_kw.2024-05.summer", "the name of a demand charge"),
     "past month": ("name: t\npast_peaks_kw: {May: {demand charge: 5}}\n", 2, "past_peaks_kw", "months such as 2024-07"),
     "holiday": ("name: t\nholidays: [2024-02-30]\n", 2, "holidays", "dates such as"),
