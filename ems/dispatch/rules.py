@@ -24,11 +24,12 @@ def advise_limits_only(site: Site) -> Advice:
 def advise_by_rules(site: Site, state: SiteState, limit_kw: float, month_peak_kw: float, planned_peak_kw: float | None = None) -> Advice:
     """Discharge above a peak-hold of the import seen this month, charge between 00:00 and 06:00 local below it (L2).
 
-    `month_peak_kw` is the month's highest mean over a billing interval; `planned_peak_kw` what the month's last plan wanted it to be, while
-    there was one and peaks have a price. Work is cut only as without storage, by the standing caps; backlog recovers below the hold. No
-    forecast, no prices.
+    `month_peak_kw` is the month's highest mean over a billing interval; `planned_peak_kw` what the month's last plans wanted it to be, None
+    without a plan or where peaks have no price. It may only raise the hold: rules move no work, and a lower peak that the plan would have
+    held empties the store before the surge comes (two development weeks: 3 % dearer). Work is cut only as without storage, by the standing
+    caps; backlog recovers below the hold. No forecast, no prices.
     """
-    hold_kw = max(FIRST_HOLD * limit_kw if planned_peak_kw is None else min(planned_peak_kw, limit_kw), month_peak_kw)
+    hold_kw = max(FIRST_HOLD * limit_kw, min(planned_peak_kw or 0.0, limit_kw), month_peak_kw)
     aim_kw = hold_kw * (1.0 - site.control.import_margin)  # else each small overshoot raises the next hold
     wishes = {b.id: _battery_wish(site, b, state, hold_kw) for b in site.batteries}
     return Advice(

@@ -44,17 +44,17 @@ def test_without_a_plan_rules_and_with_an_old_plan_the_previous_one() -> None:
     assert "no valid plan" in loop.decisions[-1].rung.cause
 
 
-def test_without_a_planner_the_rules_hold_the_peak_that_the_last_plans_of_the_month_wanted_also_after_a_restart() -> None:
+def test_without_a_planner_the_rules_hold_no_less_than_the_peak_that_the_last_plans_of_the_month_wanted_also_after_a_restart() -> None:
     site = demo_site()
     loop = Loop(site)
-    planned = replace(flat_plan(site, loop.now), peak_kw=820.0)
+    planned = flat_plan(site, loop.now, peak_kw=1290.0)
     loop.run(1900, lambda k: CALM, lambda k: [("plan", encode_plan(planned))] if k == 5 else ())
     assert loop.decisions[-1].rung.level is Level.L2
     again = Loop(site)
     again.now, again.controller = loop.now, Controller(site, "plan", loop.modes, loop.controller.memory())
     for run in (loop, again):
         run.run(5, lambda k: CALM)
-        assert all("hold of 820 kW" in s.reason for s in run.decisions[-1].setpoints if s.asset == "bess-1")
+        assert all("hold of 1290 kW" in s.reason for s in run.decisions[-1].setpoints if s.asset == "bess-1")
 
 
 def test_a_blind_meter_or_a_late_journal_leaves_limits_only() -> None:
