@@ -285,8 +285,9 @@ class PlanLoop:
         metered_kwh = state.interval_kwh + max(0.0, state.poc_kw) * since_h if state.interval_start == running else 0.0
         next_month_at = next_month_start(now, self.site.time_zone)
         days_left = (next_month_at - now) / timedelta(days=1)
+        is_of_this_month = next_month_start(state.at, self.site.time_zone) == next_month_at
         return DemandMeter(
-            peak_so_far_kw=state.peak_so_far_kw,
+            peak_so_far_kw=state.peak_so_far_kw if is_of_this_month else 0.0,
             expected_peak_kw=self.peak.expected_kw(now, self.prices, self.weather, days_left),
             expected_next_peak_kw=self.peak.expected_kw(now, self.prices, self.weather),
             interval_energy_kwh=metered_kwh,

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -27,7 +28,7 @@ from ems.plan.bound import BoundInputs, solve_bound
 from ems.plan.inputs import stores_of
 from ems.plan.sources import PriceSource, WeatherSource
 from ems.site.model import Site
-from ems.site.tariff import Window
+from ems.site.tariff import Tariff, Window
 from ems.site.tariff_calendar import LocalTimes
 from ems.timegrid import interval_start
 
@@ -36,6 +37,7 @@ FACTOR = 1.12
 FIRST_GUESS = 0.86  # of the import limit, until a day has been seen
 WHOLE_AFTER_D = 10.0  # with fewer days left in the month the factor shrinks towards 1: so few days seldom hold a worse one than those seen
 DAYS = 3
+BRIDGED = 4  # quarters: a planner that was down for an hour has not forgotten the days before
 QUARTER_S = 900
 
 
@@ -46,8 +48,9 @@ class PeakExpectation:
         self.site = site
         self._sums: dict[int, dict[str, tuple[float, float]]] = {}  # quarter -> cluster -> (kWs, s)
         self._seen_kw: float | None = None  # least peak of the days seen; None: no whole day seen, or it cannot be replayed
-        self._made_for: tuple[str, int] | None = None
+        self._made_for: tuple[str, int, int] | None = None
         self._seen: tuple[Array, Array] | None = None  # starts and import of the least course of the days seen
+        self._unseen = False  # a window of this month of which the days seen hold no hour
         self._looked_at = -1  # hour of the last look at the history
 
     def observe(self, start: datetime, duration_s: float, demand_kw: Mapping[str, float | None]) -> None:
@@ -58,18 +61,20 @@ class PeakExpectation:
             if kw is not None:
                 energy, seconds = sums.get(cluster, (0.0, 0.0))
                 sums[cluster] = (energy + kw * duration_s, seconds + duration_s)
-        self._sums.pop(quarter - DAYS * 96 - 1, None)
+        for old in sorted(self._sums)[: -DAYS * 96 - 1]:
+            del self._sums[old]
 
     def expected_kw(self, now: datetime, prices: PriceSource, weather: WeatherSource, days_left: float = math.inf) -> float:
-        """The peak to expect in a month, or in what is left of it, in kW of import. The history is looked at when a month begins and when
-        another day of it is there."""
+        """The peak to expect in a month, or in what is left of it, in kW of import. The history is looked at when a month begins, when
+        another day of it is there, and daily while it holds no hour of a window of this month."""
         hour = int(now.timestamp()) // 3600
         if hour != self._looked_at:
             self._looked_at = hour
             quarters = self._complete_quarters(now)
-            made_for = (now.astimezone(ZoneInfo(self.site.time_zone)).strftime("%Y-%m"), len(quarters) // 96)
+            local = now.astimezone(ZoneInfo(self.site.time_zone))
+            made_for = (f"{local:%Y-%m}", len(quarters) // 96, local.day if self._unseen else 0)
             if made_for != self._made_for:
-                self._seen_kw = self._least_peak_kw(now, quarters, prices, weather)
+                self._look_at(now, quarters, prices, weather)
                 self._made_for = made_for
         limit_kw = self.site.point_of_connection.import_limit_kw
         return FIRST_GUESS * limit_kw if self._seen_kw is None else tempered(self._seen_kw, limit_kw, days_left)
@@ -79,28 +84,40 @@ class PeakExpectation:
         if self._seen is None:
             return overall_kw
         at_s, import_kw = self._seen
-        inside = LocalTimes(at_s, self.site.time_zone, self.site.tariff).within(windows)
+        inside = LocalTimes(at_s, self.site.time_zone, self.site.tariff).within(_any_month(windows))
         if not inside.any():
             return overall_kw
         return min(overall_kw, tempered(float(import_kw[inside].max()), self.site.point_of_connection.import_limit_kw, days_left))
 
     def _complete_quarters(self, now: datetime) -> list[int]:
-        """The newest run of quarters in which every cluster was measured, oldest first, at most DAYS."""
+        """The newest run of quarters, oldest first, at most DAYS, in which every cluster was measured but for gaps of at most BRIDGED."""
         newest = int(interval_start(now, QUARTER_S).timestamp()) // QUARTER_S - 1
-        run: list[int] = []
-        while len(run) < DAYS * 96 and all(c.id in self._sums.get(newest - len(run), {}) for c in self.site.clusters):
-            run.append(newest - len(run))
-        return run[::-1]
+        count, missing = 0, 0
+        for back in range(DAYS * 96):
+            missing = 0 if self._is_complete(newest - back) else missing + 1
+            if missing > BRIDGED:
+                break
+            if missing == 0:
+                count = back + 1
+        return list(range(newest - count + 1, newest + 1))
 
-    def _least_peak_kw(self, now: datetime, quarters: list[int], prices: PriceSource, weather: WeatherSource) -> float | None:
+    def _is_complete(self, quarter: int) -> bool:
+        return all(c.id in self._sums.get(quarter, {}) for c in self.site.clusters)
+
+    def _look_at(self, now: datetime, quarters: list[int], prices: PriceSource, weather: WeatherSource) -> None:
+        """The least course of the days seen, under this month's charges. Where there is no whole day, or the days cannot be replayed, what
+        was expected before stands, or else the guess: the plan is still a plan."""
         if len(quarters) < 96:
-            return None
+            return
         first = interval_start(now, QUARTER_S) - timedelta(seconds=QUARTER_S * len(quarters))
         starts = tuple(first + timedelta(seconds=QUARTER_S * k) for k in range(len(quarters)))
-        hours = (0.25,) * len(starts)
+        at_s, hours = np.array([s.timestamp() for s in starts]), (0.25,) * len(starts)
+        month = int(LocalTimes([now.timestamp()], self.site.time_zone, self.site.tariff).month_index[0]) % 12 + 1
+        tariff = charged_in(self.site.tariff, month)
+        self._unseen = any(not LocalTimes(at_s, self.site.time_zone, tariff).within(c.windows).any() for c in tariff.demand_charges)
         try:
             seen = solve_bound(
-                self.site,
+                replace(self.site, tariff=tariff),
                 BoundInputs(
                     starts=starts,
                     class_demand_kw={c.id: self._class_demand_kw(c.id, quarters) for c in self.site.clusters},
@@ -109,16 +126,31 @@ class PeakExpectation:
                     energy_kwh={s.id: s.initial_soc * s.energy_kwh for s in stores_of(self.site)},
                 ),
             )
-        except PlanInfeasible:  # the days seen cannot be replayed: the guess stands, the plan is still a plan
-            return None
-        self._seen = (np.array([s.timestamp() for s in starts]), np.asarray(seen.import_kw, float))
-        return seen.peak_kw
+        except PlanInfeasible:
+            return
+        self._seen = (at_s, np.asarray(seen.import_kw, float))
+        self._seen_kw = seen.peak_kw
 
     def _class_demand_kw(self, cluster_id: str, quarters: list[int]) -> dict[str, Array]:
         cluster = next(c for c in self.site.clusters if c.id == cluster_id)
-        mean_kw = np.array([self._sums[q][cluster_id][0] / self._sums[q][cluster_id][1] for q in quarters])
+        sums = [self._sums.get(q, {}).get(cluster_id, (0.0, 0.0)) for q in quarters]
+        known = np.array([seconds > 0.0 for _, seconds in sums])
+        means = [energy / seconds for energy, seconds in sums if seconds > 0.0]
+        mean_kw = np.interp(quarters, np.array(quarters)[known], means)  # a gap is bridged by a straight line
         dynamic_kw = np.clip(mean_kw, cluster.idle_kw, cluster.rating_kw) - cluster.idle_kw
         return {name: kind.share * dynamic_kw for name, kind in cluster.classes.items()}
+
+
+def charged_in(tariff: Tariff, month: int) -> Tariff:
+    """The tariff with the demand charges of a month of the year, in force whenever their days and hours come: the days seen may lie before
+    their season, and were not shaved for them."""
+    inside = {c.name: _any_month([w for w in c.windows if month in w.months]) for c in tariff.demand_charges}
+    charges = [replace(c, windows=inside[c.name]) for c in tariff.demand_charges if inside[c.name] or not c.windows]
+    return replace(tariff, demand_charges=tuple(charges))
+
+
+def _any_month(windows: Sequence[Window]) -> tuple[Window, ...]:
+    return tuple(replace(w, months=tuple(range(1, 13))) for w in windows)
 
 
 def tempered(seen_kw: float, limit_kw: float, days_left: float = math.inf) -> float:

@@ -14,6 +14,7 @@ from ems.assets.battery.block import BatteryBlock
 from ems.assets.generator.block import EmergencyBlock, UnitBlock
 from ems.assets.grid_connection.block import RAMP_PRICE_PER_KW
 from ems.assets.workload.block import SlowedWork
+from ems.commitment import Commitment
 from ems.errors import PlanInfeasible
 from ems.plan.branches import Branch
 from ems.plan.building import no_collection
@@ -87,7 +88,7 @@ class Planner:
         marginal = self._marginal_price(inputs, values, solution)
         peak_kw = float(self._values(self.problem.peak.reach_kw, solution)[0])
         reach_kw = {name: float(self._values(term.reach_kw, solution)[0]) for name, term in self.problem.charges.peaks.items()}
-        goals = window_goals(inputs, reach_kw)
+        goals = window_goals(inputs, reach_kw, self._next_month(inputs, solution))
         is_priced = self.site.tariff.demand_price_per_kw_month > 0.0
         binding = goals.binding(binding_sources(self.site.tariff, inputs, import_kw, peak_kw), import_kw)
         stored_value = self._stored_values(solution)
@@ -110,8 +111,8 @@ class Planner:
             objective=solution.objective,
             stored_value_per_kwh=stored_value,
             free_peak_kw=tariff_commitments(self.site.tariff, inputs)[1].baseline_kw[0],
-            window_goal_kw=goals.goal_kw if reach_kw else (),
-            window_free_kw=goals.free_kw if reach_kw else (),
+            window_goal_kw=goals.goal_kw if any(goals.charge) else (),
+            window_free_kw=goals.free_kw if any(goals.charge) else (),
             critical_q99_kw=inputs.critical_q99_kw,
             on={name: _tuple(self._values(b.on, solution)) for name, b in self.problem.blocks.units.items()},
             curtailed_kw={name: _tuple(self._curtailed_kw(name, solution)) for name in self.problem.blocks.renewables},
@@ -126,6 +127,15 @@ class Planner:
             branches=tuple(self._branch(b, solution) for b in self.problem.branches),
             status="optimal" if solution.path == HOT else f"optimal ({solution.path})",
         )
+
+    def _next_month(self, inputs: PlanInputs, solution: Solution) -> tuple[tuple[Commitment, float], ...]:
+        """The next month's demand charge with what the plan reaches, where the horizon holds some of it: the goal from its first instant
+        on, should no plan of that month come."""
+        next_at, demand = inputs.meter.next_month_at, tariff_commitments(self.site.tariff, inputs)[2]
+        if next_at is None or next_at >= inputs.horizon.end:
+            return ()
+        reach_kw = float(self._values(self.problem.next_peak.reach_kw, solution)[0])
+        return ((replace(demand, spans=((next_at, inputs.horizon.end),)), reach_kw),)
 
     def _branch(self, branch: Branch, solution: Solution) -> BranchPlan:
         return BranchPlan(

@@ -20,7 +20,7 @@ from ems.plan.generation import TripReserve, update_generators
 from ems.plan.headroom import Headroom, kept_kwh
 from ems.plan.inputs import PlanInputs
 from ems.plan.minimum_bill import MinimumBillTerm, is_weighed
-from ems.plan.tariff import NEXT, tariff_commitments, with_flat_steps
+from ems.plan.tariff import NEXT, NEXT_YEAR, tariff_commitments, with_flat_steps
 from ems.plan.tariff_terms import TariffTerms
 from ems.plan.values import PlanValues, ambient_share, cooling_share, foreseen_kw, lowest_gain, plan_values
 from ems.site.model import Site
@@ -97,7 +97,7 @@ class PlanProblem:
 
     def _bill(self) -> cp.Expression:
         """What the horizon adds to the bill of the running month."""
-        peaks = [term.cost for name, term in self.charges.peaks.items() if not name.endswith(NEXT)]
+        peaks = [term.cost for name, term in self.charges.peaks.items() if not name.endswith((NEXT, NEXT_YEAR))]
         return sum([self.peak.cost, *peaks], start=self.energy.cost)
 
     def _cost(self) -> cp.Expression:

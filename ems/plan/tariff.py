@@ -11,7 +11,7 @@ from ems.plan.inputs import PlanInputs
 from ems.site.model import Tariff
 
 ENERGY, DEMAND, NEXT_DEMAND = "energy", "demand charge", "next month's demand charge"
-NEXT = ", next month"
+NEXT, NEXT_YEAR = ", next month", ", next year"
 CONTRACT, UTILISATION = "contract capacity", "power by utilisation hours"
 COINCIDENT, CARBON, NETWORK_ENERGY = "coincident peak", "carbon", "energy by utilisation hours"
 MINIMUM_TAKE, RAMP, MINIMUM_BILL = "minimum take", "ramps", "up to the minimum bill"
@@ -39,11 +39,12 @@ def tariff_commitments(tariff: Tariff, inputs: PlanInputs) -> tuple[Commitment, 
 
 
 def peak_names(tariff: Tariff) -> dict[str, int]:
-    """Every priced peak besides the demand charge, with the interval it is metered on in minutes; the next month's as well."""
+    """Every priced peak besides the demand charge, with the interval it is metered on in minutes; the next month's or year's as well."""
     monthly = {charge.name: charge.interval_min for charge in tariff.demand_charges}
     if tariff.contract_capacity is not None:
         monthly[CONTRACT] = tariff.contract_capacity.interval_min
-    yearly = {} if tariff.utilisation_hours is None else {UTILISATION: tariff.utilisation_hours.interval_min}
+    rule = tariff.utilisation_hours
+    yearly = {} if rule is None else {UTILISATION: rule.interval_min, UTILISATION + NEXT_YEAR: rule.interval_min}
     return {**monthly, **{name + NEXT: minutes for name, minutes in monthly.items()}, **yearly}
 
 

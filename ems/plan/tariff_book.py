@@ -16,7 +16,7 @@ from ems.commitment import Commitment, Per, Span
 from ems.horizon import Horizon
 from ems.kpi.bills.demand import is_charged_in, ratchet_kw
 from ems.kpi.bills.yearly import pair_for
-from ems.plan.tariff import CARBON, COINCIDENT, CONTRACT, MINIMUM_TAKE, NETWORK_ENERGY, NEXT, RAMP, UTILISATION
+from ems.plan.tariff import CARBON, COINCIDENT, CONTRACT, MINIMUM_TAKE, NETWORK_ENERGY, NEXT, NEXT_YEAR, RAMP, UTILISATION
 from ems.plan.tariff_memory import KNOWN_H, TariffMemory, higher
 from ems.plan.tariff_peaks import CalendarPredictor, PeakPredictor
 from ems.site.model import Site
@@ -72,10 +72,14 @@ class TariffBook:
         return {m: kwh for m, (index, kwh) in self._running.items() if index == int(now.timestamp() // (60 * m))}
 
     def expected_month_kwh(self, now: datetime) -> dict[int, float]:
-        """What the running month will come to at its mean so far, once that is known; for the tier and the minimum it ends in."""
+        """What the running month and the next will come to at the mean so far, of the month before until that is known; for the tier and
+        the minimum they end in."""
         month = int(self._times([now]).month_index[0])
-        hours = self.month_h.get(month, 0.0)
-        return {month: self.month_kwh[month] / hours * month_hours(month, self.time_zone)} if hours >= KNOWN_H else {}
+        known = [m for m in (month, month - 1) if self.month_h.get(m, 0.0) >= KNOWN_H]
+        if not known:
+            return {}
+        mean_kw = self.month_kwh[known[0]] / self.month_h[known[0]]
+        return {m: mean_kw * month_hours(m, self.time_zone) for m in (month, month + 1)}
 
     def tier_kwh(self, now: datetime) -> dict[int, float]:
         """The same in the unit of the tiers: per day of the month, per kW of its mean (a data center's peak is near it), or both."""
@@ -136,17 +140,20 @@ class TariffBook:
             yield Commitment(CONTRACT + suffix, Per.PEAK, (free_kw,), (price,), (0.0,), contract.interval_min, spans)
 
     def _utilisation(self, horizon: Horizon, expected_kw: Expected) -> Iterator[Commitment]:
-        """The pair of prices of the hours the year is heading for, on the year's peak. The horizon itself does not move them."""
+        """The pair of prices of the hours the year is heading for, on the year's peak and on the next year's. The horizon itself does not
+        move them."""
         rule = self.tariff.utilisation_hours
         if rule is None:
             return
         month = int(self._times([horizon.starts[0]]).month_index[0])
         year = range(month // 12 * 12, month // 12 * 12 + 12)
-        free_kw = max([expected_kw((), math.inf), *(kw for m, kw in self.peaks_kw.get(UTILISATION, {}).items() if m in year)])
+        expected = expected_kw((), math.inf)
+        free_kw = max([expected, *(kw for m, kw in self.peaks_kw.get(UTILISATION, {}).items() if m in year)])
         pair = pair_for(rule, self._year_kwh(year) / free_kw if self._is_known(year) and free_kw > 0.0 else rule.expected_h)
-        span = ((month_start(year.start, self.time_zone), month_start(year.stop, self.time_zone)),)
         price = pair.demand_price_per_kw_year
-        yield Commitment(UTILISATION, Per.PEAK, (free_kw,), (price,), (0.0,), rule.interval_min, span)
+        for months, baseline_kw, suffix in ((year, free_kw, ""), (range(year.stop, year.stop + 12), expected, NEXT_YEAR)):
+            span = ((month_start(months.start, self.time_zone), month_start(months.stop, self.time_zone)),)
+            yield Commitment(UTILISATION + suffix, Per.PEAK, (baseline_kw,), (price,), (0.0,), rule.interval_min, span)
         yield _on_import(NETWORK_ENERGY, np.full(horizon.n, pair.energy_price_per_kwh))
 
     def _is_known(self, year: range) -> bool:

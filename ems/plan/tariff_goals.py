@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,15 +34,16 @@ class WindowGoals:
         )
 
 
-def window_goals(inputs: PlanInputs, reach_kw: Mapping[str, float]) -> WindowGoals:
-    """From what each priced peak reaches in the plan; charges without a price say nothing."""
+def window_goals(inputs: PlanInputs, reach_kw: Mapping[str, float], more: Sequence[tuple[Commitment, float]] = ()) -> WindowGoals:
+    """From what each priced peak reaches in the plan, `more` with theirs; charges without a price say nothing."""
     n = inputs.horizon.n
     goal, free = np.full(n, np.inf), np.full(n, np.inf)
     charge = np.full(n, "", object)
-    for c in inputs.commitments:
-        if c.per is Per.PEAK and c.up_price[0] > 0.0 and c.name in reach_kw:
-            lower = in_force(c, inputs.horizon) & (reach_kw[c.name] < goal)
-            goal[lower], free[lower], charge[lower] = reach_kw[c.name], c.baseline_kw[0], c.name
+    own = [(c, reach_kw[c.name]) for c in inputs.commitments if c.per is Per.PEAK and c.name in reach_kw]
+    for c, kw in (*own, *more):
+        if c.up_price[0] > 0.0:
+            lower = in_force(c, inputs.horizon) & (kw < goal)
+            goal[lower], free[lower], charge[lower] = kw, c.baseline_kw[0], c.name
     return WindowGoals(_known(goal), _known(free), tuple(str(name) for name in charge))
 
 

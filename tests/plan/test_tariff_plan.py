@@ -208,8 +208,8 @@ def test_the_pair_of_prices_is_that_of_the_hours_the_year_is_heading_for(mean_kw
     book = TariffBook(site)
     for quarter in range(4 * hours):
         book.observe(MONDAY - timedelta(hours=hours - quarter / 4), 900.0, mean_kw)
-    power, energy = inputs_for(site, MONDAY, free_kw=peak_kw, book=book).commitments
-    assert power.up_price == (PAIRS[pair]["demand_price_per_kw_year"],) and power.baseline_kw == (peak_kw,)
+    power, next_power, energy = inputs_for(site, MONDAY, free_kw=peak_kw, book=book).commitments
+    assert power.up_price == next_power.up_price == (PAIRS[pair]["demand_price_per_kw_year"],) and power.baseline_kw == (peak_kw,)
     assert set(energy.up_price) == {PAIRS[pair]["energy_price_per_kwh"]}
 
 
@@ -281,7 +281,7 @@ def test_the_price_of_a_step_is_that_of_the_tier_the_month_will_end_in() -> None
     horizon = plan_inputs(site, now).horizon
     known = step_prices(site.tariff, site.time_zone, horizon.starts, horizon.duration_h, book.tier_kwh(now))[0]
     unknown = step_prices(site.tariff, site.time_zone, horizon.starts, horizon.duration_h, TariffBook(site).tier_kwh(now))[0]
-    assert list(book.tier_kwh(now).values()) == [pytest.approx(24_000.0)]
+    assert list(book.tier_kwh(now).values()) == [pytest.approx(24_000.0)] * 2  # the next month's as well
     assert np.allclose(known, 0.09) and np.allclose(unknown, 0.04)
 
 
