@@ -6,8 +6,6 @@ State is kept between cycles only where a rolling quantity needs it (peak holds,
 from __future__ import annotations
 
 import math
-import statistics
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -54,21 +52,18 @@ from ems.obligation import Obligation
 from ems.plan.plan import Plan, decode_plan
 from ems.site.model import Site
 from ems.site.storage_classes import planned_site, storage_classes
-from ems.state.estimate import UNBALANCED, SiteState, estimate_state, measured_residual_kw
+from ems.state.estimate import SiteState, estimate_state
 from ems.state.hold import DayHold, PeakHold, ValleyHold
 from ems.state.image import SiteImage
 from ems.state.interval import IntervalMeter
 from ems.state.run_log import RunLog
 from ems.state.throughput import DayThroughput
 from ems.state.tier_use import TierUse
+from ems.state.unexplained import UnexplainedLoad
 
 FLOOR = {"plan": Level.L0, "rules": Level.L2, "capped": Level.L3}
 RAMP_LEAD_S = 10.0
-RESIDUAL_SAMPLES = 15
 ANSWERED_S, ANSWERED_CYCLES = 5.0, 2.5  # a limit that falls is answered within: what is above it until then needs no explanation
-RESIDUAL_HOLD_S = 120.0  # a residual that falls may be a device that says too much
-UNEXPLAINED, UNEXPLAINED_SAMPLES = 0.02, 7  # of the import limit; median of so many readings
-UNBALANCED_CYCLES = 3  # readings of one cycle are not of one instant: a single contradiction may be a jump of the load
 NOT_HANDED_OVER_MARGIN = 1.05  # on the 24-h peak of a cluster that nobody caps
 NOTHING_OVER = 0.001  # of the limit: no import that counts as over it
 FRESH_PLANS = 2.5  # a plan is fresh for so many planning periods
@@ -108,16 +103,13 @@ class Controller:
         self.import_hold = PeakHold(60.0)
         self.critical = DayHold()
         self.day_hold = {c.id: DayHold() for c in site.clusters}
-        self._nameplate_kw = sum(f.power_kw for f in site.fixed_loads)
-        self.residuals: deque[float] = deque(maxlen=RESIDUAL_SAMPLES)
-        self.residual_hold = PeakHold(RESIDUAL_HOLD_S)
+        self.unexplained = UnexplainedLoad(site)
         self.last_caps: dict[str, float] = {}
         self.last_storage: dict[str, float] = {}
         self.last_supply: dict[str, float] = {}
         self.normal_since: dict[str, datetime | None] = {u.id: None for u in site.upses}
         self.plan: Plan | None = None
         self.rising_peak = RisingPeak()
-        self._unbalanced_cycles = 0
         self._ramp_ceiling_kw = 0.0
         self.obligations: dict[str, Obligation] = {}
         self.plausible = Plausible(site)
@@ -167,7 +159,7 @@ class Controller:
             setpoints=tuple(setpoints),
             written=written,
             withdraw=withdraw,
-            alarms=(*alarms, *state.assumed, *_said(image, observed.degraded), *self._unexplained(), *without_answer),
+            alarms=(*alarms, *state.assumed, *_said(image, observed.degraded), *self.unexplained.alarms(), *without_answer),
             acknowledged=tuple(acknowledged),
             interval_kwh=self.billing.energy_kwh,
             month_peak_kw=self.billing.peak_kw,
@@ -184,7 +176,7 @@ class Controller:
 
     def _believed(self, image: SiteImage) -> tuple[SiteImage, SiteState]:
         """The image and the state without what cannot be true, and without stores that do not follow."""
-        image, residual_kw = self.plausible.checked(image), self._residual_kw(image.now)
+        image, residual_kw = self.plausible.checked(image), self.unexplained.held_kw(image.now)
         self._counted_kwh = image.value(self.site.point_of_connection.id, "import_energy_kwh", self.site.control.stale_after_s)
         state = estimate_state(self.site, image, residual_kw)
         self.response.update(state, self._told)
@@ -286,19 +278,8 @@ class Controller:
 
     # -- what is true ---------------------------------------------------------------------------------------------------------------
 
-    def _residual_kw(self, now: datetime) -> float | None:
-        """The import no device explains: the largest median of the last minutes. Where it is negative somebody lies, and the nameplates of
-        the fixed loads stand."""
-        if len(self.residuals) < 3:
-            return None
-        median_kw = statistics.median(self.residuals)
-        return self.residual_hold.update(now, self._nameplate_kw if median_kw < 0.0 else median_kw)
-
     def _follow(self, state: SiteState) -> dict[str, ClusterTrend]:
-        self._unbalanced_cycles = 0 if state.connection.is_balanced else self._unbalanced_cycles + 1
-        residual = measured_residual_kw(self.site, state)
-        if residual is not None:
-            self.residuals.append(residual)
+        self.unexplained.update(state)
         import_kw = max(0.0, state.poc_kw)
         self._bill(state)
         self.windows.update(state.now, import_kw, self._counted_kwh, state.connection.is_fresh)
@@ -360,20 +341,7 @@ class Controller:
     def _load_of_parts_kw(self, state: SiteState) -> float:
         """The import without storage, as the devices say it; fixed loads draw no more than their nameplates, whatever the meter says."""
         losses_kw = sum(u.power_kw - u.battery_kw for u in state.upses.values())
-        return state.it_kw + losses_kw + state.cooling_kw + min(state.fixed_kw, self._nameplate_kw) - state.generation_kw
-
-    def _unexplained(self) -> list[str]:
-        """Import that neither a device nor the nameplates of the fixed loads explain: a meter is off, or the site file lacks a load."""
-        unexplained_kw, slack_kw = self._unexplained_kw(), UNEXPLAINED * self.site.point_of_connection.import_limit_kw
-        if -slack_kw - self._nameplate_kw <= unexplained_kw <= slack_kw:
-            return []
-        said = f"{unexplained_kw + self._nameplate_kw:.0f} kW that no device explains, fixed loads {self._nameplate_kw:.0f} kW"
-        return [f"{self.site.point_of_connection.id}: balance: {said}"]
-
-    def _unexplained_kw(self) -> float:
-        """Import beyond the devices and the nameplates of the fixed loads, the median of the last readings; 0 until there are enough."""
-        recent = list(self.residuals)[-UNEXPLAINED_SAMPLES:]
-        return 0.0 if len(recent) < UNEXPLAINED_SAMPLES else statistics.median(recent) - self._nameplate_kw
+        return state.it_kw + losses_kw + state.cooling_kw + min(state.fixed_kw, self.unexplained.nameplate_kw) - state.generation_kw
 
     def _unanswered(self, rung: Rung, state: SiteState, verdict: Verdict) -> list[str]:
         """Said of an import that stands over the limit while nothing more may be asked: from L4 on a person, or blindness, forbids it."""
@@ -447,8 +415,7 @@ class Controller:
             return Level.L4, "neither the meter nor any cluster can be read"
         if not state.connection.is_fresh:
             return max(self.floor, Level.L3), "the meter at the point of connection cannot be read"
-        much_kw = UNBALANCED * self.site.point_of_connection.import_limit_kw
-        if self._unbalanced_cycles >= UNBALANCED_CYCLES or self._unexplained_kw() > much_kw:
+        if self.unexplained.contradicts:
             return max(self.floor, Level.L3), "the meter and the devices contradict each other"
         if not journal_ok:
             return max(self.floor, Level.L3), "the journal is late or cannot be written"
