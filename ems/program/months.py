@@ -135,9 +135,10 @@ def _called(status: EventStatus, terms: Terms) -> Called:
         return Called(name, 0.0, 0.0, 0.0, 0.0, note="a test that the programme does not score")
     if settlement:
         kwh = settlement["obligation_kwh"]
-        worst, best = settlement["performance_range"] if "performance_range" in settlement else [settlement["performance"]] * 2
+        usual = settlement["performance"]
+        worst, best = settlement.get("performance_range", (usual, usual))
         low, expected, high = (Decimal(settlement[case]) for case in ("low", "expected", "high"))
-        return Called(name, kwh, worst * kwh, settlement["delivered_kwh"], best * kwh, low, expected, high)
+        return Called(name, kwh, worst * kwh, usual * kwh, best * kwh, low, expected, high)
     if status.event.is_cancelled and status.moved_at is None:
         return Called(name, 0.0, 0.0, 0.0, 0.0, note="cancelled before it began")
     if status.opt == "out":

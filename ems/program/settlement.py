@@ -75,7 +75,7 @@ class Settlement:
     lines: tuple[Line, ...]
     performance: float  # delivered / obligation over the event, unclamped
     obligation_kwh: float
-    delivered_kwh: float
+    delivered_kwh: float  # where something was owed; the rest neither makes up for it nor takes from it
     performance_range: tuple[float, float] = (1.0, 1.0)  # the same in the worst and in the best case
 
     @property
@@ -138,10 +138,8 @@ def settle(
     cases = [_money(terms, duty, records, price_per_kwh) for records in (against, expected, in_favour)]
     lines = tuple(Line(name, *sorted_around(cases[0][name], cases[1][name], cases[2][name])) for name in cases[1])
     worst, usual, best = (_delivered_share(records) for records in (against, expected, in_favour))
-    obligation_kwh = sum(r.obligation_kw * r.hours for r in expected)
-    delivered_kwh = sum(r.delivered_kw * r.hours for r in expected)
     span = (min(worst, usual), max(best, usual))
-    return Settlement(terms.program, terms.version, terms.currency, expected, lines, usual, obligation_kwh, delivered_kwh, span)
+    return Settlement(terms.program, terms.version, terms.currency, expected, lines, usual, *_owed_and_delivered_kwh(expected), span)
 
 
 def sorted_around(low: Decimal, expected: Decimal, high: Decimal) -> tuple[Decimal, Decimal, Decimal]:
@@ -204,9 +202,13 @@ def _performance(terms: Terms, records: Sequence[PerformanceRecord]) -> float:
 
 def _delivered_share(records: Sequence[PerformanceRecord]) -> float:
     """Where nothing was owed, the baseline under the level of a drop, nothing was missed either."""
+    owed_kwh, delivered_kwh = _owed_and_delivered_kwh(records)
+    return delivered_kwh / owed_kwh if owed_kwh > 0 else 1.0
+
+
+def _owed_and_delivered_kwh(records: Sequence[PerformanceRecord]) -> tuple[float, float]:
     owing = [r for r in records if r.obligation_kw > 0.0]
-    asked = sum(r.obligation_kw * r.hours for r in owing)
-    return sum(r.delivered_kw * r.hours for r in owing) / asked if asked > 0 else 1.0
+    return sum(r.obligation_kw * r.hours for r in owing), sum(r.delivered_kw * r.hours for r in owing)
 
 
 def _paid(payment: PaymentFile, duty: Duty, records: Sequence[PerformanceRecord], prices: Mapping[datetime, float] | None) -> float:

@@ -47,7 +47,7 @@ def cancelled(status: EventStatus) -> EventStatus:
 
 
 def settled(kwh: float, low: float, high: float, money: str = "0.00") -> dict[str, Any]:
-    case = {"obligation_kwh": 400.0, "delivered_kwh": kwh, "performance_range": [low, high]}
+    case = {"obligation_kwh": 400.0, "delivered_kwh": kwh, "performance": kwh / 400.0, "performance_range": [low, high]}
     return {**case, "low": money, "expected": money, "high": money}
 
 
@@ -60,6 +60,14 @@ def test_availability_is_kw_times_hours_times_price_times_what_was_delivered():
     (line,) = found.lines
     assert (line.low, line.expected, line.high) == (Decimal("558.00"), Decimal("669.60"), Decimal("744.00"))
     assert found.expected == Decimal("669.60")
+
+
+def test_a_month_takes_the_settlements_own_performance_also_of_one_that_was_stored_without_its_range():
+    """Nothing of 400 kWh was delivered. An old settlement also counted 400 kWh under the baseline of hours in which nothing was owed."""
+    old = {**settled(400.0, 0.0, 0.0), "performance": 0.0}
+    del old["performance_range"]
+    found = month_statement(file_of("ercot-ers-30"), enrolled("ercot-ers-30"), JULY, [called("ercot-ers-30", settlement=old)])
+    assert found.performance == (0.0, 0.0, 0.0) and found.expected == Decimal("0.00")
 
 
 def test_capacity_is_kw_times_the_share_of_the_months_days_and_the_events_own_money_is_added():

@@ -10,7 +10,7 @@ import pytest
 
 from ems.errors import DataError
 from ems.obligation import ObligationKind
-from ems.program.baseline import run_baseline
+from ems.program.baseline import BaselineRun, run_baseline
 from ems.program.library import find_program
 from ems.program.meter import MeterQuality, MeterSeries
 from ems.program.methods import METHODS, method_of
@@ -162,3 +162,21 @@ def test_a_drop_to_a_level_above_the_baseline_is_met_by_staying_under_the_level(
     assert held.is_compliant and held.obligation_kwh == 0.0 and held.performance == 1.0
     over = quarters(terms, [1100.0] * 3 + [1250.0] * 3, 1200.0, ObligationKind.REDUCE_TO)
     assert [r.is_compliant for r in over.records] == [True] * 3 + [False] * 3
+
+
+@pytest.mark.parametrize(("metered", "delivered_kwh"), [((700.0, 650.0), 300.0), ((1000.0, 300.0), 0.0)])
+def test_what_is_delivered_is_counted_where_something_was_owed(metered: tuple[float, float], delivered_kwh: float):
+    """A drop to 700 kW for two hours; the baseline is 1,000 kW, then 600: 300 kWh are owed in the first hour, none in the second."""
+    start = datetime(2026, 7, 15, 16, tzinfo=ZoneInfo("UTC"))
+    run = hours_at(start, [1000.0, 600.0])
+    duty = Duty(start, start + timedelta(hours=2), ObligationKind.REDUCE_TO, 700.0)
+    found = settle(terms_of("ercot-ers-10"), duty, run, MeterSeries.of(start, 60, list(metered)))
+    assert (found.obligation_kwh, found.delivered_kwh) == (300.0, delivered_kwh)
+    assert found.performance == delivered_kwh / 300.0
+
+
+def hours_at(start: datetime, kw: list[float]) -> BaselineRun:
+    """A baseline by the hour, set by hand."""
+    method = method_of("fsl", {"constant_kw": 0.0, "interval_min": 60})
+    run = run_baseline(method, replace(EVENT, start=start, end=start + timedelta(hours=len(kw))), MeterSeries.of(start, 60, kw))
+    return replace(run, kw=tuple(kw))
