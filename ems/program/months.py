@@ -130,7 +130,7 @@ def _local_day(terms: Terms, status: EventStatus) -> date | None:
 def _called(status: EventStatus, terms: Terms) -> Called:
     """What an event that was decided on says about delivery; money of its own where it is settled, and where declining it costs."""
     settlement = (status.result or {}).get("settlement")
-    name, owed = status.event.id, (status.feasibility or {}).get("asked_kw", 0.0) * status.event.hours
+    name, owed = status.event.id, status.event.owed_kwh((status.feasibility or {}).get("asked_kw", 0.0))
     if not terms.is_scored(status.event.is_test):
         return Called(name, 0.0, 0.0, 0.0, 0.0, note="a test that the programme does not score")
     if settlement:

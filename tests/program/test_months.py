@@ -108,6 +108,17 @@ def test_a_call_that_is_declined_costs_what_delivering_none_of_it_costs():
     assert found.called[0].expected == Decimal("-2400.00") and found.expected == Decimal("-800.00")
 
 
+@pytest.mark.parametrize(("kind", "kw"), [(ObligationKind.REDUCE_BY, (200.0, 50.0)), (ObligationKind.REDUCE_TO, (800.0, 950.0))])
+def test_a_call_in_steps_owes_each_step_its_own(kind: ObligationKind, kw: tuple[float, float]):
+    """Of 1,000 kW: 200 kW for an hour and 50 kW for another, 250 kWh at 6.00 USD. The most that is asked, 200 kW, is not owed twice."""
+    declined = called("pge-bip", opt="out", moved_at=None, why="100 kW of 200 kW hold: energy of bess-1")
+    start = declined.event.start
+    steps = tuple(EventInterval(start + n * HOUR, start + (n + 1) * HOUR, k) for n, k in enumerate(kw))
+    declined = replace(declined, event=replace(declined.event, kind=kind, intervals=steps))
+    found = month_statement(file_of("pge-bip"), enrolled("pge-bip"), JULY, [declined])
+    assert found.called[0].obligation_kwh == 250.0 and found.called[0].expected == Decimal("-1500.00")
+
+
 def test_a_surplus_in_one_event_makes_up_for_no_other():
     both = [called("ercot-ers-30", 14, settlement=settled(800.0, 2.0, 2.0)), called("ercot-ers-30", 15, settlement=settled(0.0, 0.0, 0.0))]
     assert month_statement(file_of("ercot-ers-30"), enrolled("ercot-ers-30"), JULY, both).performance == (0.5, 0.5, 0.5)
