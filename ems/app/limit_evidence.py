@@ -28,7 +28,7 @@ def limit_bundle(
     from ems.program.evidence import Evidence, write_limit_bundle
     from ems.program.library import program_path
     from ems.program.limit_proof import LONGEST, LimitInputs
-    from ems.program.terms import terms_on
+    from ems.program.terms import local_day, terms_on
 
     chain = desk.store.since()
     told = [r for r in chain if r.kind == KIND and name in (r.body["connection"], r.body.get("event"))]
@@ -41,7 +41,8 @@ def limit_bundle(
     first, last = instant_of(start, "--start") if start else first, min(now, instant_of(end, "--end") if end else last)
     if not first < last <= first + LONGEST:
         raise DataError(f"{name}: {first.isoformat()} to {last.isoformat()}: expected some of the past, at most {LONGEST.days} days")
-    terms = terms_on(desk.programs[program], first.date())
+    file = desk.programs[program]
+    terms = terms_on(file, local_day(file, first))
     meter = minute_meter(programs, first, last)
     inputs = LimitInputs(connection, capacity, first, last, terms.response_min or 0.0, terms.compliance.interval_min, meter)
     kept = [r for r in chain if r.at < last and ((r.kind == KIND and r.body["connection"] == connection) or _is_raw_of(r, told))]

@@ -62,10 +62,10 @@ programs_app.command("channels")(programs_channels)
 
 def list_lines(files: list[ProgramFile], on: str | None) -> Iterator[str]:
     """One line per programme under a heading."""
-    day = day_of(on)
+    lines = [list_line(file, day_of(on, file)) for file in files]
     columns = ("programme", "kind", "notice min", "min kW", "hours/year", "baseline", "must")
     yield "{:<20} {:<11} {:>10} {:>8} {:>10}  {:<15} {:<5} rules to be checked".format(*columns)
-    yield from (list_line(file, day) for file in files)
+    yield from lines
 
 
 def list_line(file: ProgramFile, day: date) -> str:
@@ -112,20 +112,21 @@ def qualify_lines(files: list[ProgramFile], name: str, channels: Path | None) ->
         raise DataError(f"{channels}: there is no such file")
     site, names = load_site(find_file("sites", name)), {*(f.name for f in files), *(p.stem for p in program_paths())}
     lines = load_channels(channels, names).channels if channels is not None else []
-    whys = [(f.name, unqualified(terms_on(f, day_of(None)), site, lines)) for f in files]
+    whys = [(f.name, unqualified(terms_on(f, day_of(None, f)), site, lines)) for f in files]
     yield from (f"{site.name} does not qualify for {program}: {why}" for program, why in whys if why)
     if not any(why for _, why in whys):
         yield f"{site.name}: nothing speaks against joining any of them"
 
 
-def day_of(text: str | None) -> date:
-    """A day given as text, today when none is."""
+def day_of(text: str | None, file: ProgramFile) -> date:
+    """A day given as text; when none is, today where the programme is."""
     from datetime import UTC, date, datetime
 
     from ems.app.wrong_usage import WrongUsage
+    from ems.program.terms import local_day
 
     if text is None:
-        return datetime.now(UTC).date()
+        return local_day(file, datetime.now(UTC))
     try:
         return date.fromisoformat(text)
     except ValueError:
@@ -159,7 +160,7 @@ def risk_lines(meter: MeterSeries, reduce_kw: float | None, on: str | None) -> I
     from ems.program.risk import Risk, assess, mean_kw
     from ems.program.terms import terms_on
 
-    day = day_of(on)
+    files = [(file, day_of(on, file)) for file in map(load_program, program_paths())]
     mean = mean_kw(meter)
     reduction_kw = reduce_kw if reduce_kw is not None or mean is None else 0.2 * mean
     missing = sum(kw is None for kw in meter.kw) / max(1, len(meter.kw))
@@ -167,7 +168,7 @@ def risk_lines(meter: MeterSeries, reduce_kw: float | None, on: str | None) -> I
     shown, sold = (f"{kw:.0f} kW" if kw is not None else "unknown" for kw in (mean, reduction_kw))
     yield f"{span}; mean {shown}, reduction {sold}"
     yield f"{'programme':<20} {'verdict':<9} {'baseline':<15} {'rrmse':>7} {'bias':>7} {'short':>6}  why"
-    for file in map(load_program, program_paths()):
+    for file, day in files:
         words = not_ruled(file, day)
         risk = Risk(file.name, "unknown", words) if words else assess(terms_on(file, day), meter, reduction_kw)
         a = risk.accuracy
@@ -215,7 +216,7 @@ def offer_lines(
     from ems.errors import DataError
     from ems.program.channel import FILE_NAME, load_channels
     from ems.program.offer import offer
-    from ems.program.terms import terms_on
+    from ems.program.terms import local_day, terms_on
     from ems.timegrid import interval_start
 
     plan = programs.ports.plan(now)
@@ -229,7 +230,7 @@ def offer_lines(
     memory: Memory = {}
     channels = load_channels(programs.state_dir / FILE_NAME, set(desk.enrolments)).channels
     for file in files:
-        terms = terms_on(file, start.date())
+        terms = terms_on(file, local_day(file, start))
         found = offer(terms, programs.site, plan, start, reserve, desk.ledger, trust, hours, channels)
         if again is not None and not found.refusal:
             found = again(found, terms.step_kw, memory, terms.allows_generators)
@@ -265,38 +266,40 @@ def programs_statement(
     """What each programme owes for a month: readiness scaled by performance, and its events, as low, expected and high."""
     from ems.app.events import opened
     from ems.errors import DataError
+    from ems.program.terms import local_day
     from ems.site.checks import near_miss
 
     with opened(state_dir) as (_, desk, now):
         if program is not None and program not in desk.enrolments:
             raise DataError(f"the site is not enrolled in {program}{near_miss(program, desk.enrolments)}")
         names = [program] if program is not None else sorted(desk.enrolments)
-        show(statement_lines(desk, names, month_of(month, now), as_json))
+        months = {name: month_of(month, local_day(desk.programs[name], now)) for name in names}
+        show(statement_lines(desk, months, as_json))
 
 
-def month_of(text: str | None, now: datetime) -> date:
-    """The first day of a month given as text, of the running one when none is."""
+def month_of(text: str | None, today: date) -> date:
+    """The first day of a month given as text, of today's when none is."""
     from datetime import date
 
     from ems.app.wrong_usage import WrongUsage
 
     if text is None:
-        return now.date().replace(day=1)
+        return today.replace(day=1)
     try:
         return date.fromisoformat(f"{text}-01")
     except ValueError:
         raise WrongUsage(f"--month {text}: expected a month such as 2027-07") from None
 
 
-def statement_lines(desk: Desk, names: list[str], month: date, as_json: bool) -> Iterator[str]:
-    """Per programme a heading, a line per kind of pay and per event, and the sum."""
+def statement_lines(desk: Desk, months: dict[str, date], as_json: bool) -> Iterator[str]:
+    """Per programme and its month a heading, a line per kind of pay and per event, and the sum."""
     import json
 
     from ems.program.months import month_statement
 
-    if not names:
+    if not months:
         yield "the site is enrolled in no programme"
-    for name in names:
+    for name, month in months.items():
         found = month_statement(desk.programs[name], desk.enrolments[name], month, desk.events.values())
         if as_json:
             yield json.dumps(found.encode())

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from ems.errors import DataError
 from ems.obligation import Obligation
@@ -26,7 +25,7 @@ from ems.program.stages import SiteFacts, basis_kw, stages
 from ems.program.states import AFTER, FINAL, MOVING, WAITING, State, may_move
 from ems.program.status import EventStatus, encode_obligation, fold
 from ems.program.store import EventStore, Record
-from ems.program.terms import Terms, terms_on
+from ems.program.terms import Terms, local_day, terms_on
 
 MOST_RAW = 1_000_000  # characters of a message that are kept; its hash is of all of it
 LOOKED_AT_EVERY = timedelta(minutes=5)
@@ -204,9 +203,16 @@ class Desk:
         enrolment = self.enrolments.get(event.program)
         if event.program not in UNENROLLED and enrolment is None:
             return Answer("refused", f"the site is not enrolled in {event.program}", event.id)
-        if enrolment is not None and not enrolment.is_active(now.date()):
-            return Answer("refused", f"the enrolment in {event.program} is {enrolment.status}, from {enrolment.since}", event.id)
+        if enrolment is not None and not enrolment.is_active(day := self._day_of(event, old, now)):
+            ends = f" until {enrolment.until}" if enrolment.until is not None else ""
+            why = f"the enrolment in {event.program} is {enrolment.status}, from {enrolment.since}{ends}; the event begins on {day}"
+            return Answer("refused", why, event.id)
         return Answer("taken", "", event.id) if old is None else self._judge_again(event, old, now)
+
+    def _day_of(self, event: GridEvent, old: EventStatus | None, now: datetime) -> date:
+        """The programme's local day on which an event begins; one that is withdrawn without its intervals goes by what is known of it."""
+        intervals = event.intervals or (old.event.intervals if old is not None else ())
+        return local_day(self.programs[event.program], intervals[0].start if intervals else now)
 
     def _judge_again(self, event: GridEvent, old: EventStatus, now: datetime) -> Answer:
         if event.modification == old.event.modification:
@@ -356,7 +362,7 @@ class Desk:
         """The terms in force on the event's local day."""
         file = self.programs[event.program]
         first = event.intervals[0].start if event.intervals else self.events[event.id].received_at
-        key = (event.program, first.astimezone(ZoneInfo(file.time_zone)).date())
+        key = (event.program, local_day(file, first))
         if key not in self._terms_by_day:
             enrolment = self.enrolments.get(event.program)
             self._terms_by_day[key] = enrolled_terms(file, enrolment, key[1]) if enrolment is not None else terms_on(file, key[1])

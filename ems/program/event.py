@@ -71,6 +71,14 @@ class GridEvent:
         """Length of all intervals together."""
         return sum((i.end - i.start).total_seconds() for i in self.intervals) / 3600.0
 
+    def owed_kwh(self, most_kw: float) -> float:
+        """kWh to be delivered over all intervals where the one that asks most asks for a reduction of `most_kw`."""
+        hours = [(i.end - i.start).total_seconds() / 3600.0 for i in self.intervals]
+        if self.kind is ObligationKind.REDUCE_BY:
+            return sum(min(i.kw, most_kw) * h for i, h in zip(self.intervals, hours, strict=True))
+        lowest_kw = min((i.kw for i in self.intervals), default=0.0)
+        return sum(max(0.0, most_kw - (i.kw - lowest_kw)) * h for i, h in zip(self.intervals, hours, strict=True))
+
     def shifted(self, seconds: float, is_hard: bool) -> GridEvent:
         """The event with its starts shifted by a draw. Of a hard limit only the safe direction is taken: earlier starts, later ends."""
         if not seconds:

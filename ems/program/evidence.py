@@ -21,7 +21,7 @@ from ems.program.measure import MeasureInputs, measure_event
 from ems.program.meter import MeterSeries
 from ems.program.schema import ProgramFile
 from ems.program.store import FIRST_HASH, Record, chained, plain_text
-from ems.program.terms import Terms, terms_on
+from ems.program.terms import Terms, local_day, terms_on
 from ems.site.source import parse_source, validated
 
 MANIFEST = "manifest.json"
@@ -153,7 +153,7 @@ def _result_faults(files: Mapping[str, bytes], records: Sequence[Record]) -> lis
 
 def _terms(files: Mapping[str, bytes], inputs: MeasureInputs, enrolment: EnrolmentFile | None) -> Terms:
     file = validated(parse_source(files["program.yaml"].decode(), Path("program.yaml")), ProgramFile)
-    day = inputs.event.start.astimezone(terms_on(file, inputs.event.start.date()).zone).date()
+    day = local_day(file, inputs.event.start)
     return enrolled_terms(file, enrolment, day) if enrolment is not None else terms_on(file, day)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from ems.errors import DataError
@@ -14,10 +16,10 @@ from ems.obligation import ObligationKind
 from ems.program.accuracy import measure_accuracy, ordinary_days
 from ems.program.baseline import BaselineRun, EventDay, Period, run_baseline
 from ems.program.enrolment import EnrolmentFile
-from ems.program.event import GridEvent
+from ems.program.event import EventInterval, GridEvent
 from ems.program.meter import MeterSeries
 from ems.program.methods import BaselineMethod, method_of
-from ems.program.settlement import Duty, settle
+from ems.program.settlement import Asked, Duty, settle
 from ems.program.status import BaselineSteps, EventStatus
 from ems.program.terms import Terms
 from ems.timegrid import interval_start
@@ -70,7 +72,7 @@ def measure_event(inputs: MeasureInputs, terms: Terms, enrolment: EnrolmentFile 
     prices = inputs.price_per_kwh or None
     if not terms.is_scored(inputs.event.is_test):
         terms = replace(terms, payments=(), penalties=())
-    settlement = settle(terms, duty_of(inputs, enrolment), run, inputs.meter, method.loss_factor, prices, error)
+    settlement = settle(terms, duty_of(inputs, enrolment, run.interval_min), run, inputs.meter, method.loss_factor, prices, error)
     return {
         "baseline": run.encode(),
         "settlement": settlement.encode(),
@@ -144,17 +146,41 @@ def moved_periods(events: Iterable[EventStatus], but: str) -> tuple[Period, ...]
     return tuple(p for p in spans if p[1] > p[0])
 
 
-def duty_of(inputs: MeasureInputs, enrolment: EnrolmentFile | None) -> Duty:
-    """What was to be delivered: the time-weighted mean of the intervals, no more than was accepted."""
-    event = inputs.event
-    parts = [(i.kw, (min(i.end, inputs.until) - i.start).total_seconds()) for i in event.intervals if i.start < inputs.until]
-    total = sum(s for _, s in parts)
-    if total <= 0:
+def duty_of(inputs: MeasureInputs, enrolment: EnrolmentFile | None, interval_min: int) -> Duty:
+    """What was to be delivered in each interval of the baseline, `interval_min` long: what was asked then, no more than was accepted."""
+    event, most_kw = inputs.event, inputs.accepted_kw
+    steps = asked_steps(event, inputs.until)
+    if not steps:
         raise DataError("the event ended before it began: nothing is measured")
-    kw = sum(k * s for k, s in parts) / total
-    if event.kind is ObligationKind.REDUCE_BY and inputs.accepted_kw is not None:
-        kw = min(kw, inputs.accepted_kw)
-    return Duty(event.start, inputs.until, event.kind, kw, enrolment.committed_kw if enrolment is not None else 0.0)
+    if event.kind is ObligationKind.REDUCE_BY and most_kw is not None:
+        steps = [replace(s, kw=min(s.kw, most_kw)) for s in steps]
+    return Duty(event.kind, asked_by_interval(steps, interval_min), enrolment.committed_kw if enrolment is not None else 0.0)
+
+
+def asked_steps(event: GridEvent, until: datetime) -> list[EventInterval]:
+    """The intervals of an event one after the other, up to `until`. Where they overlap the lowest import is asked, as it is held."""
+    strictest = max if event.kind is ObligationKind.REDUCE_BY else min
+    edges = sorted({min(t, until) for i in event.intervals for t in (i.start, i.end)})
+    found = []
+    for start, end in pairwise(edges):
+        if here := [i.kw for i in event.intervals if i.start <= start < i.end]:
+            found.append(EventInterval(start, end, strictest(here)))
+    return found
+
+
+def asked_by_interval(steps: Iterable[EventInterval], interval_min: int) -> dict[datetime, Asked]:
+    """The time-weighted mean of the steps in each interval of the baseline that they touch, and how much of it they fill."""
+    length = timedelta(minutes=interval_min)
+    kws: dict[datetime, float] = defaultdict(float)
+    seconds: dict[datetime, float] = defaultdict(float)
+    for step in steps:
+        at = interval_start(step.start, 60 * interval_min)
+        while at < step.end:
+            part_s = (min(at + length, step.end) - max(at, step.start)).total_seconds()
+            kws[at] += step.kw * part_s
+            seconds[at] += part_s
+            at += length
+    return {at: Asked(kws[at] / s, s / 3600.0) for at, s in seconds.items()}
 
 
 def error_range(method: BaselineMethod, day: EventDay, meter: MeterSeries, terms: Terms) -> tuple[float, float]:

@@ -130,14 +130,15 @@ def _local_day(terms: Terms, status: EventStatus) -> date | None:
 def _called(status: EventStatus, terms: Terms) -> Called:
     """What an event that was decided on says about delivery; money of its own where it is settled, and where declining it costs."""
     settlement = (status.result or {}).get("settlement")
-    name, owed = status.event.id, (status.feasibility or {}).get("asked_kw", 0.0) * status.event.hours
+    name, owed = status.event.id, status.event.owed_kwh((status.feasibility or {}).get("asked_kw", 0.0))
     if not terms.is_scored(status.event.is_test):
         return Called(name, 0.0, 0.0, 0.0, 0.0, note="a test that the programme does not score")
     if settlement:
         kwh = settlement["obligation_kwh"]
-        worst, best = settlement["performance_range"] if "performance_range" in settlement else [settlement["performance"]] * 2
+        usual = settlement["performance"]
+        worst, best = settlement.get("performance_range", (usual, usual))
         low, expected, high = (Decimal(settlement[case]) for case in ("low", "expected", "high"))
-        return Called(name, kwh, worst * kwh, settlement["delivered_kwh"], best * kwh, low, expected, high)
+        return Called(name, kwh, worst * kwh, usual * kwh, best * kwh, low, expected, high)
     if status.event.is_cancelled and status.moved_at is None:
         return Called(name, 0.0, 0.0, 0.0, 0.0, note="cancelled before it began")
     if status.opt == "out":

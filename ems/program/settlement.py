@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
@@ -26,14 +26,21 @@ CENT = Decimal("0.01")
 
 
 @dataclass(frozen=True)
-class Duty:
-    """What was to be delivered over `[start, end)`: a reduction by `kw`, or a drop to `kw`. `committed_kw` is what availability is paid on;
-    `hours` and `months` are the period that availability and capacity pay for."""
+class Asked:
+    """What was asked in one interval of the baseline: kW in the mean over the `hours` of it that lie in the event."""
 
-    start: datetime
-    end: datetime
-    kind: ObligationKind
     kw: float
+    hours: float
+
+
+@dataclass(frozen=True)
+class Duty:
+    """What was to be delivered: a reduction by, or a drop to, the kW `asked` in each interval of the baseline, by its start; an interval in
+    which nothing was asked is not there. `committed_kw` is what availability is paid on; `hours` and `months` are the period that
+    availability and capacity pay for."""
+
+    kind: ObligationKind
+    asked: Mapping[datetime, Asked]
     committed_kw: float = 0.0
     hours: float = 0.0
     months: float = 0.0
@@ -75,7 +82,7 @@ class Settlement:
     lines: tuple[Line, ...]
     performance: float  # delivered / obligation over the event, unclamped
     obligation_kwh: float
-    delivered_kwh: float
+    delivered_kwh: float  # where something was owed; the rest neither makes up for it nor takes from it
     performance_range: tuple[float, float] = (1.0, 1.0)  # the same in the worst and in the best case
 
     @property
@@ -138,10 +145,8 @@ def settle(
     cases = [_money(terms, duty, records, price_per_kwh) for records in (against, expected, in_favour)]
     lines = tuple(Line(name, *sorted_around(cases[0][name], cases[1][name], cases[2][name])) for name in cases[1])
     worst, usual, best = (_delivered_share(records) for records in (against, expected, in_favour))
-    obligation_kwh = sum(r.obligation_kw * r.hours for r in expected)
-    delivered_kwh = sum(r.delivered_kw * r.hours for r in expected)
     span = (min(worst, usual), max(best, usual))
-    return Settlement(terms.program, terms.version, terms.currency, expected, lines, usual, obligation_kwh, delivered_kwh, span)
+    return Settlement(terms.program, terms.version, terms.currency, expected, lines, usual, *_owed_and_delivered_kwh(expected), span)
 
 
 def sorted_around(low: Decimal, expected: Decimal, high: Decimal) -> tuple[Decimal, Decimal, Decimal]:
@@ -154,21 +159,22 @@ def _records(
 ) -> tuple[PerformanceRecord, ...]:
     rows = []
     for start, base_kw in zip(baseline.starts, baseline.kw, strict=True):
+        if start not in duty.asked:
+            continue
         minutes = baseline.interval_min
         quality, kw = meter.worst(start, minutes), meter.mean_kw(start, minutes)
         if kw is None or quality in (MeterQuality.BAD, MeterQuality.MISSING):
             raise DataError(f"settlement: the meter is {quality.value} at {start.isoformat()}: nothing is settled on that")
         if quality is MeterQuality.ESTIMATED:
             kw *= 1.0 + meter_error
-        end = start + timedelta(minutes=minutes)
-        hours = (min(end, duty.end) - max(start, duty.start)).total_seconds() / 3600.0
-        rows.append(_record(duty, start, hours, base_kw * (1.0 + baseline_error), kw * loss_factor, quality))
+        rows.append(_record(duty, start, base_kw * (1.0 + baseline_error), kw * loss_factor, quality))
     return _judged(terms, duty, rows)
 
 
-def _record(duty: Duty, start: datetime, hours: float, base_kw: float, metered_kw: float, quality: MeterQuality) -> PerformanceRecord:
-    obligation_kw = duty.kw if duty.kind is ObligationKind.REDUCE_BY else max(0.0, base_kw - duty.kw)
-    return PerformanceRecord(start, hours, base_kw, metered_kw, obligation_kw, base_kw - metered_kw, quality, is_compliant=False)
+def _record(duty: Duty, start: datetime, base_kw: float, metered_kw: float, quality: MeterQuality) -> PerformanceRecord:
+    asked = duty.asked[start]
+    obligation_kw = asked.kw if duty.kind is ObligationKind.REDUCE_BY else max(0.0, base_kw - asked.kw)
+    return PerformanceRecord(start, asked.hours, base_kw, metered_kw, obligation_kw, base_kw - metered_kw, quality, is_compliant=False)
 
 
 def _judged(terms: Terms, duty: Duty, records: Sequence[PerformanceRecord]) -> tuple[PerformanceRecord, ...]:
@@ -183,7 +189,8 @@ def _judged(terms: Terms, duty: Duty, records: Sequence[PerformanceRecord]) -> t
 
 def _allowed_kw(terms: Terms, duty: Duty, r: PerformanceRecord) -> float:
     """The import that still counts as delivered. A drop to a level above the baseline allows that level."""
-    level_kw = r.baseline_kw - duty.kw if duty.kind is ObligationKind.REDUCE_BY else duty.kw
+    asked_kw = duty.asked[r.start].kw
+    level_kw = r.baseline_kw - asked_kw if duty.kind is ObligationKind.REDUCE_BY else asked_kw
     return level_kw + (1.0 - terms.compliance.share) * r.obligation_kw
 
 
@@ -204,9 +211,13 @@ def _performance(terms: Terms, records: Sequence[PerformanceRecord]) -> float:
 
 def _delivered_share(records: Sequence[PerformanceRecord]) -> float:
     """Where nothing was owed, the baseline under the level of a drop, nothing was missed either."""
+    owed_kwh, delivered_kwh = _owed_and_delivered_kwh(records)
+    return delivered_kwh / owed_kwh if owed_kwh > 0 else 1.0
+
+
+def _owed_and_delivered_kwh(records: Sequence[PerformanceRecord]) -> tuple[float, float]:
     owing = [r for r in records if r.obligation_kw > 0.0]
-    asked = sum(r.obligation_kw * r.hours for r in owing)
-    return sum(r.delivered_kw * r.hours for r in owing) / asked if asked > 0 else 1.0
+    return sum(r.obligation_kw * r.hours for r in owing), sum(r.delivered_kw * r.hours for r in owing)
 
 
 def _paid(payment: PaymentFile, duty: Duty, records: Sequence[PerformanceRecord], prices: Mapping[datetime, float] | None) -> float:
@@ -234,11 +245,10 @@ def _penalty(penalty: PenaltyFile, duty: Duty, records: Sequence[PerformanceReco
         owed = 0.0 if all(r.is_compliant for r in records) else penalty.price
     elif penalty.per == "kwh_short":
         owed = penalty.price * sum(max(0.0, r.obligation_kw - r.delivered_kw) * r.hours for r in records)
+    elif duty.kind is ObligationKind.REDUCE_BY:
+        raise DataError("settlement: a penalty above a level needs a drop to that level")
     else:
-        level_kw = duty.kw if duty.kind is not ObligationKind.REDUCE_BY else None
-        if level_kw is None:
-            raise DataError("settlement: a penalty above a level needs a drop to that level")
-        owed = penalty.price * sum(max(0.0, r.metered_kw - level_kw) * r.hours for r in records)
+        owed = penalty.price * sum(max(0.0, r.metered_kw - duty.asked[r.start].kw) * r.hours for r in records)
     return owed if penalty.stop_loss is None else min(owed, penalty.stop_loss)
 
 

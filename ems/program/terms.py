@@ -118,6 +118,11 @@ def terms_on(file: ProgramFile, day: date) -> Terms:
     )
 
 
+def local_day(file: ProgramFile, at: datetime) -> date:
+    """The day of an instant where the programme is: its rules and enrolments hold by that."""
+    return at.astimezone(ZoneInfo(file.time_zone)).date()
+
+
 def first_day(file: ProgramFile) -> date | None:
     """The first day on which any rule of the programme holds; None for one without rules."""
     return min((rule.effective for _, versions in _versions(file) for rule in versions), default=None)

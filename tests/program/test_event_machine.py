@@ -1,7 +1,7 @@
 """Events from receipt to settlement: written before anything is done, the same after any crash, never out of order."""
 
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -12,6 +12,7 @@ from ems.errors import DataError, InvariantBroken
 from ems.obligation import ObligationKind
 from ems.program.decide import OUTSIDE, days_in_a_row, used_up
 from ems.program.desk import Desk
+from ems.program.enrolment import EnrolmentFile
 from ems.program.event import LOWEST_PRIORITY, normalised_priority
 from ems.program.flexibility import Promised
 from ems.program.ledger import Commitment, Ledger
@@ -518,3 +519,57 @@ def test_a_crash_after_any_write_gives_the_identical_history(tmp_path, how):
         assert by_event(store) == expected, f"killed after write {life}"
         assert broken_at(store.since()) is None
         store.close()
+
+
+PDT = timedelta(hours=-7)  # of pge-bip in summer
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "received", "begins", "verdict"),
+    [
+        (date(2026, 1, 1), date(2026, 8, 1), (7, 31, 18, 0), (7, 31, 19, 0), "taken"),  # already August in UTC
+        (date(2026, 1, 1), date(2026, 8, 1), (7, 31, 16, 30), (8, 1, 0, 30), "refused"),  # called on the last day, for the day after
+        (date(2026, 7, 1), None, (6, 30, 16, 0), (7, 1, 0, 30), "taken"),  # called the day before for the first day
+        (date(2026, 7, 1), None, (6, 30, 17, 30), (6, 30, 18, 30), "refused"),  # already July in UTC
+    ],
+)
+def test_an_enrolment_holds_by_the_local_day_on_which_the_event_begins(tmp_path, since, until, received, begins, verdict):
+    enrolment = enrolled("pge-bip", since=since, until=until)
+    now, start = (datetime(2026, *clock, tzinfo=timezone(PDT)).astimezone(UTC) for clock in (received, begins))
+    desk = Desk(QuickStore(tmp_path / "p.db"), SITE, PROGRAMS, (enrolment,), World())
+    called = event(program="pge-bip", kind=ObligationKind.REDUCE_TO, start_min=(start - NOW) / MINUTE, kw=1000.0)
+    answer = desk.receive(message(called), now)
+    assert answer.verdict == verdict, answer.why
+
+
+def test_an_event_of_an_enrolments_last_evening_may_be_withdrawn_the_day_after(tmp_path):
+    """It is held over midnight; the counterparty sends it again without intervals, as OpenADR 3 does."""
+    desk = Desk(QuickStore(tmp_path / "p.db"), SITE, PROGRAMS, (enrolled("pge-bip", until=date(2026, 7, 16)),), World())
+    called = event(program="pge-bip", kind=ObligationKind.REDUCE_TO, start_min=18 * 60, kw=1000.0)  # 23:00 to 01:00 PDT
+    desk.receive(message(called), NOW)
+    gone = replace(called, modification=1, intervals=(), is_cancelled=True)
+    assert desk.receive(message(gone), NOW + 19.5 * HOUR).verdict == "taken"
+
+
+def enrolled(program: str, **changes: Any) -> EnrolmentFile:
+    return next(e for e in ENROLMENTS if e.program == program).model_copy(update=changes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked_kw", "can_kw", "held_kw"),
+    [
+        (ObligationKind.REDUCE_BY, (200.0, 400.0), 1000.0, [800.0, 600.0]),
+        (ObligationKind.REDUCE_TO, (800.0, 600.0), 1000.0, [800.0, 600.0]),
+        (ObligationKind.REDUCE_BY, (200.0, 400.0), 300.0, [800.0, 700.0]),  # no more than was accepted
+    ],
+)
+def test_an_event_in_steps_is_held_step_by_step(tmp_path, kind, asked_kw, can_kw, held_kw):
+    """1,000 kW before the event."""
+    desk = desk_on(tmp_path / "p.db", World(can_kw=can_kw))
+    called = event(kind=kind, length_min=60)
+    (first,) = called.intervals
+    steps = tuple(replace(first, start=first.start + n * HOUR, end=first.end + n * HOUR, kw=kw) for n, kw in enumerate(asked_kw))
+    desk.receive(message(replace(called, intervals=steps)), NOW)
+    assert [(o.start, o.kw) for o in desk.events["e1"].posted if "/hold" in o.id] == list(
+        zip((s.start for s in steps), held_kw, strict=True)
+    )

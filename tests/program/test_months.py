@@ -47,7 +47,7 @@ def cancelled(status: EventStatus) -> EventStatus:
 
 
 def settled(kwh: float, low: float, high: float, money: str = "0.00") -> dict[str, Any]:
-    case = {"obligation_kwh": 400.0, "delivered_kwh": kwh, "performance_range": [low, high]}
+    case = {"obligation_kwh": 400.0, "delivered_kwh": kwh, "performance": kwh / 400.0, "performance_range": [low, high]}
     return {**case, "low": money, "expected": money, "high": money}
 
 
@@ -60,6 +60,14 @@ def test_availability_is_kw_times_hours_times_price_times_what_was_delivered():
     (line,) = found.lines
     assert (line.low, line.expected, line.high) == (Decimal("558.00"), Decimal("669.60"), Decimal("744.00"))
     assert found.expected == Decimal("669.60")
+
+
+def test_a_month_takes_the_settlements_own_performance_also_of_one_that_was_stored_without_its_range():
+    """Nothing of 400 kWh was delivered. An old settlement also counted 400 kWh under the baseline of hours in which nothing was owed."""
+    old = {**settled(400.0, 0.0, 0.0), "performance": 0.0}
+    del old["performance_range"]
+    found = month_statement(file_of("ercot-ers-30"), enrolled("ercot-ers-30"), JULY, [called("ercot-ers-30", settlement=old)])
+    assert found.performance == (0.0, 0.0, 0.0) and found.expected == Decimal("0.00")
 
 
 def test_capacity_is_kw_times_the_share_of_the_months_days_and_the_events_own_money_is_added():
@@ -98,6 +106,17 @@ def test_a_call_that_is_declined_costs_what_delivering_none_of_it_costs():
     declined = called("pge-bip", opt="out", moved_at=None, why="100 kW of 200 kW hold: energy of bess-1")
     found = month_statement(file_of("pge-bip"), enrolled("pge-bip"), JULY, [declined])
     assert found.called[0].expected == Decimal("-2400.00") and found.expected == Decimal("-800.00")
+
+
+@pytest.mark.parametrize(("kind", "kw"), [(ObligationKind.REDUCE_BY, (200.0, 50.0)), (ObligationKind.REDUCE_TO, (800.0, 950.0))])
+def test_a_call_in_steps_owes_each_step_its_own(kind: ObligationKind, kw: tuple[float, float]):
+    """Of 1,000 kW: 200 kW for an hour and 50 kW for another, 250 kWh at 6.00 USD. The most that is asked, 200 kW, is not owed twice."""
+    declined = called("pge-bip", opt="out", moved_at=None, why="100 kW of 200 kW hold: energy of bess-1")
+    start = declined.event.start
+    steps = tuple(EventInterval(start + n * HOUR, start + (n + 1) * HOUR, k) for n, k in enumerate(kw))
+    declined = replace(declined, event=replace(declined.event, kind=kind, intervals=steps))
+    found = month_statement(file_of("pge-bip"), enrolled("pge-bip"), JULY, [declined])
+    assert found.called[0].obligation_kwh == 250.0 and found.called[0].expected == Decimal("-1500.00")
 
 
 def test_a_surplus_in_one_event_makes_up_for_no_other():
