@@ -203,7 +203,8 @@ class Desk:
         enrolment = self.enrolments.get(event.program)
         if event.program not in UNENROLLED and enrolment is None:
             return Answer("refused", f"the site is not enrolled in {event.program}", event.id)
-        if enrolment is not None and not enrolment.is_active(day := self._day_of(event, old, now)):
+        is_withdrawn = old is not None and event.is_cancelled  # that is always taken: the site may be holding it
+        if enrolment is not None and not is_withdrawn and not enrolment.is_active(day := self._day_of(event, old, now)):
             ends = f" until {enrolment.until}" if enrolment.until is not None else ""
             why = f"the enrolment in {event.program} is {enrolment.status}, from {enrolment.since}{ends}; the event begins on {day}"
             return Answer("refused", why, event.id)

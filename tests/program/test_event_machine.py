@@ -551,6 +551,16 @@ def test_an_event_of_an_enrolments_last_evening_may_be_withdrawn_the_day_after(t
     assert desk.receive(message(gone), NOW + 19.5 * HOUR).verdict == "taken"
 
 
+def test_a_known_event_may_be_withdrawn_though_the_enrolment_was_suspended_since(tmp_path):
+    desk = Desk(QuickStore(tmp_path / "p.db"), SITE, PROGRAMS, (enrolled("pge-bip"),), World())
+    called = event(program="pge-bip", kind=ObligationKind.REDUCE_TO, kw=1000.0)
+    assert desk.receive(message(called), NOW).verdict == "taken"
+    desk.enrolments["pge-bip"] = enrolled("pge-bip", status="suspended")
+    changed = replace(called, modification=1)
+    assert desk.receive(message(changed), NOW).verdict == "refused"
+    assert desk.receive(message(replace(changed, modification=2, is_cancelled=True)), NOW).verdict == "taken"
+
+
 def enrolled(program: str, **changes: Any) -> EnrolmentFile:
     return next(e for e in ENROLMENTS if e.program == program).model_copy(update=changes)
 
