@@ -1,4 +1,4 @@
-"""`ems check`: tells what kind of file it is by its keys and gives its complaints as lines."""
+"""`ems check`: tells what kind of file it is by its keys and gives its complaints as lines, of a sound one its notes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from typing import Any
 from ems.app.wrong_usage import perhaps
 from ems.errors import ConfigError
 from ems.resources import is_bare, known_names, resolve
-from ems.site.source import read_source
+from ems.site.load import site_source
+from ems.site.notes import site_notes, tariff_notes
+from ems.site.schema import SiteFile
+from ems.site.source import read_source, validated
+from ems.site.tariff_schema import TariffFile
 
 KINDS = ("site", "scenario", "device", "tariff", "feed", "programme", "enrolments", "channels")
 FOLDERS = ("sites", "scenarios", "tariffs", "feeds", "devices", "programs")
@@ -34,6 +38,18 @@ def complaints_of(file: str) -> list[str]:
     except FileNotFoundError as error:
         return [f"{file}: {error}"]
     return []
+
+
+def notes_of(file: str) -> list[str]:
+    """What a site or tariff file without a complaint says and hardly means, one line each."""
+    path = Path(file) if Path(file).is_file() else shipped(file)
+    assert path is not None, "asked of files without a complaint only"
+    source = read_source(path)
+    checker = _checker(source.data)
+    if checker is _check_site:
+        whole = site_source(path)
+        return site_notes(whole, validated(whole, SiteFile))
+    return tariff_notes(source, validated(source, TariffFile)) if checker is _check_tariff else []
 
 
 def _near(name: str) -> str:

@@ -220,10 +220,13 @@ def check(
         typer.Argument(help="Files of any kind in config/, or names of shipped ones.", show_default=False),
     ],
 ) -> None:
-    """One line per error, with file, line, column, key, value and what would be right. Exit 2 when there are any."""
-    from ems.app.checking import complaints_of
+    """One line per error, with file, line, column, key, value and what would be right. Exit 2 when there are any. What is allowed but
+    hardly meant is a line with `note:`."""
+    from ems.app.checking import complaints_of, notes_of
 
-    lines = [line for file in files for line in complaints_of(file)]
+    complaints = {file: complaints_of(file) for file in files}
+    show(line for file in files if not complaints[file] for line in notes_of(file))
+    lines = [line for file in files for line in complaints[file]]
     if lines:
         fail(lines, 2)
 

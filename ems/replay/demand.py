@@ -13,12 +13,13 @@ from ems.assets.workload.model import CLASSES, Cluster
 from ems.errors import DataError
 from ems.replay.generated import generated_series
 from ems.replay.scenario import Load, Scenario, Texture
-from ems.replay.tables import hold_last, numbers, read_frame
+from ems.replay.tables import epoch_hint, hold_last, numbers, read_frame
 from ems.replay.traces import BIN_S, Trace, cover, read_trace, skip
 from ems.site.model import Site
 
 LONGEST_HOLD_S = 3600.0  # a trace that ends (or begins) within this of the window is held; beyond it the scenario is wrong
 USUAL_DISPERSION = 7.9  # variance over mean of arrivals: median over ten days of the rate-weighted client CV² of ServeGen m-large
+METER_NOISE = 0.01  # so far below idle or above the rating a measured power may lie and be neither
 FIRST_DAYS = 28  # longest history given to the forecasters
 
 
@@ -63,7 +64,9 @@ def _demand(scenario: Scenario, load: Load, seed: int, site: Site) -> ClusterDem
     _check_cover(scenario, trace, begin_s, load)
     quality = dict(trace.quality)
     level, fine_s = _inside_windows(scenario, load, trace, rng, quality)
-    return _with_jobs(scenario, _sampled(scenario, cluster, trace, begin_s, power(level), fine_s, level, quality))
+    asked_kw = power(level)
+    _check_range(scenario, load, trace, asked_kw)
+    return _with_jobs(scenario, _sampled(scenario, cluster, trace, begin_s, asked_kw, fine_s, level, quality))
 
 
 def _generated(scenario: Scenario, cluster: Cluster, seed: int) -> ClusterDemand:
@@ -88,28 +91,62 @@ def _with_jobs(scenario: Scenario, demand: ClusterDemand) -> ClusterDemand:
 def _trace(scenario: Scenario, load: Load) -> Trace:
     t = load.trace
     assert t.path is not None
-    return read_trace(scenario.files[t.path], t.kind, t.format, t.columns, t.time_zone, t.label)
+    try:
+        return read_trace(scenario.files[t.path], t.kind, t.format, t.columns, t.time_zone, t.label)
+    except DataError as error:
+        raise DataError(f"load of {load.cluster}: {error}") from error
 
 
 def _to_power(trace: Trace, load: Load, cluster: Cluster) -> Callable[[np.ndarray], np.ndarray]:
     """How a level becomes IT power in kW. Requests: idle + (peak - idle) * rate / its 99.5th percentile over the whole file, or with
     `scale` idle + scale * rate. Power: the series times peak / its 99.5th percentile, or times `scale` (1 when neither is given)."""
     if load.trace.kind == "power":
-        factor = load.scale or (load.scale_to_peak_kw / trace.percentile() if load.scale_to_peak_kw else 1.0)
+        factor = load.scale or (load.scale_to_peak_kw / _peak(trace, load) if load.scale_to_peak_kw else 1.0)
         return lambda level: level * factor
     if load.scale is not None:
         per_unit = load.scale
     else:
-        per_unit = ((load.scale_to_peak_kw or cluster.peak_kw) - cluster.idle_kw) / trace.percentile()
+        per_unit = ((load.scale_to_peak_kw or cluster.peak_kw) - cluster.idle_kw) / _peak(trace, load)
     return lambda level: cluster.idle_kw + per_unit * level
+
+
+def _peak(trace: Trace, load: Load) -> float:
+    """The percentile that becomes the peak; DataError where it is zero."""
+    peak = trace.percentile()
+    if peak <= 0.0:
+        raise DataError(f"load of {load.cluster}: {load.trace.path}: {trace.key} is zero nearly throughout and has no peak; say `scale:`")
+    return peak
+
+
+def _check_range(scenario: Scenario, load: Load, trace: Trace, asked_kw: np.ndarray) -> None:
+    """Most of a power trace lies between idle and rating of its cluster, or it is of another unit. Zero is a hall switched off. Under
+    scale_to_peak_kw the unit cancels out, and only a peak that itself lies outside is wrong."""
+    on_kw = asked_kw[asked_kw != 0.0]
+    if load.trace.kind != "power" or not len(on_kw):
+        return
+    cluster = next(c for c in scenario.site.clusters if c.id == load.cluster)
+    outside = (on_kw < cluster.idle_kw * (1.0 - METER_NOISE)) | (on_kw > cluster.rating_kw * (1.0 + METER_NOISE))
+    share = float(outside.mean())
+    if share > (0.99 if load.scale_to_peak_kw else 0.5):
+        hint = (
+            f"scale_to_peak_kw {load.scale_to_peak_kw:g}"
+            if load.scale_to_peak_kw
+            else "a column in W is named as power_w, MW says scale: 1000"
+        )
+        raise DataError(
+            f"load of {load.cluster}: {load.trace.path}: {share:.0%} of {trace.key} lie below idle_kw ({cluster.idle_kw:g}) or above "
+            f"rating_kw ({cluster.rating_kw:g}), the median is {np.median(on_kw):.4g} kW: is the unit kW? ({hint})"
+        )
 
 
 def _begin_s(load: Load, trace: Trace) -> float:
     """The instant of the first step that is left after the skip."""
+    if not trace.is_absolute and (hint := epoch_hint(trace.begin_s)):
+        raise DataError(f"load of {load.cluster}: {load.trace.path}: times are numbers{hint}")
     if load.trace.begins_at is not None:
         return load.trace.begins_at.timestamp() + (0.0 if trace.is_absolute else trace.begin_s)
     if not trace.is_absolute:
-        raise DataError(f"load of {load.cluster}: the trace has relative times; say `begins_at:`")
+        raise DataError(f"load of {load.cluster}: {load.trace.path}: the trace has relative times; say `begins_at:`")
     return trace.begin_s
 
 
@@ -191,6 +228,7 @@ def _sampled(
     with np.errstate(invalid="ignore", divide="ignore"):
         shape = np.where(trace.level[window] > 0, level[fine] / trace.level[window], 1.0)
     tokens = [np.zeros(n) if per_s is None else per_s[window] * shape for per_s in (trace.prompt_per_s, trace.output_per_s)]
+    quality["clipped_at_idle_steps"] = int((power[fine][history:] < cluster.idle_kw - 1e-6).sum())
     quality["clipped_at_rating_steps"] = int((power[fine][history:] > cluster.rating_kw).sum())
     above_idle = np.clip(power[fine], cluster.idle_kw, cluster.rating_kw) - cluster.idle_kw
     classes = {name: above_idle * cluster.classes[name].share if name in cluster.classes else np.zeros(n) for name in CLASSES}

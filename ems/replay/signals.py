@@ -11,7 +11,7 @@ import pandas as pd
 
 from ems.errors import DataError
 from ems.replay.scenario import CARBON_PER, MONEY_PER, CarbonFile, DayAheadFile, PriceFile, Scenario, WeatherFile
-from ems.replay.tables import Table, hold_last, numbers, read_frame, read_table
+from ems.replay.tables import Table, epoch_hint, hold_last, numbers, read_frame, read_table
 from ems.signals.prices import DAY_AHEAD, HIGH_PER_KWH, LOW_PER_KWH, REAL_TIME, PriceRow, day_ahead_known_at
 from ems.signals.weather import COLDEST_C, HOTTEST_C, WeatherRow
 
@@ -114,7 +114,7 @@ def _steps(
 ) -> Steps:
     """The usable rows from HISTORY_DAYS before the window to its end; a row lasts to the next one, at most one usual step."""
     if not table.is_absolute:
-        raise DataError(f"{path}: times are relative; prices and weather need dates")
+        raise DataError(f"{path}: times are relative; prices and weather need dates{epoch_hint(float(table.seconds[0]))}")
     step = table.step_s
     begin_s, end_s = (scenario.model.start - timedelta(days=HISTORY_DAYS)).timestamp(), scenario.model.end.timestamp()
     inside = (table.seconds > begin_s - step) & (table.seconds < end_s)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,15 @@ def unmanaged_text(path: Path, control_step_s: float) -> str:
     """What `--policy none` prints about the load nobody manages."""
     p995, limit = unmanaged_kw(path, control_step_s)
     return f"unmanaged import: 99.5th percentile of 5-s means {p995:.1f} kW; {LIMIT_FACTOR} of it, rounded to 10 kW: {limit:.0f} kW"
+
+
+def clipped_lines(quality: Mapping[str, Mapping[str, Any]], steps: int) -> Iterator[str]:
+    """What of the traces was not replayed as it stands there: a cluster draws at least its idle power and at most its rating."""
+    bounds = {"clipped_at_idle_steps": "below idle_kw and count as idle", "clipped_at_rating_steps": "above rating_kw and count as it"}
+    for cluster, counts in quality.items():
+        for key, where in bounds.items():
+            if counts.get(key):
+                yield f"{cluster}: {counts[key]} of {steps} steps of its trace lie {where}"
 
 
 def _mean(runs: Sequence[Mapping[str, Any]], part: str, key: str) -> float:

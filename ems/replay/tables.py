@@ -20,6 +20,7 @@ import pandas as pd
 from ems.errors import DataError
 
 EPOCH = pd.Timestamp(0, tz="UTC").as_unit("us")  # in nanoseconds it could not be set against far years
+EPOCH_FROM_S = 1e9  # 31 years: no trace counts so far from a zero of its own
 TIME_NAMES = ("time", "timestamp", "t_utc", "interval_start", "t_s")
 
 
@@ -32,6 +33,7 @@ class Table:
     values: dict[str, np.ndarray]
     is_absolute: bool
     quality: dict[str, int] = field(default_factory=dict)
+    contradicting_s: np.ndarray = field(default_factory=lambda: np.array([]))  # stamps as written that stand there with different values
 
     @property
     def step_s(self) -> float:
@@ -56,8 +58,10 @@ class Table:
             "backward": int((np.diff(known) < 0).sum()),
             "duplicates": 0 if keep_duplicates else int((~last).sum()),
         }
-        kept = np.ones_like(last) if keep_duplicates else last
-        table = Table(ascending[kept], {name: column[readable][order][kept] for name, column in values.items()}, is_absolute, quality)
+        columns = {name: column[readable][order] for name, column in values.items()}
+        kept, twice = (np.ones_like(last), np.array([])) if keep_duplicates else (last, _contradicting(ascending, columns))
+        quality["contradicting_duplicates"] = len(twice)
+        table = Table(ascending[kept], {name: column[kept] for name, column in columns.items()}, is_absolute, quality, twice)
         return replace(table, seconds=table.seconds - table.step_s) if label == "end" else table
 
 
@@ -104,6 +108,9 @@ def to_seconds(column: pd.Series, path: Path, time_zone: str | None) -> tuple[np
     if pd.api.types.is_numeric_dtype(column):
         return column.to_numpy(dtype=float), False
     stamps = _stamps(column) if column.dtype == object or _is_text(column) else column
+    if stamps.isna().all():
+        first = next((text for text in column if isinstance(text, str)), "empty")
+        raise DataError(f"{path}: no readable time; the first is {first}, read is ISO 8601, such as 2024-08-20T05:00:00Z")
     if getattr(stamps.dt, "tz", None) is None:
         if time_zone is None:
             raise DataError(f"{path}: times carry no zone; say `time_zone:`")
@@ -125,6 +132,13 @@ def _stamps(column: pd.Series) -> pd.Series:
     return pd.to_datetime(text.where(text.str.contains(r"(?:Z|[+-]\d\d:?\d\d)$")), errors="coerce", utc=True, format="ISO8601")
 
 
+def epoch_hint(first_s: float) -> str:
+    """What to say of times that are too large to count from a zero of their own; empty for others."""
+    if first_s < EPOCH_FROM_S:
+        return ""
+    return f" (they look like seconds since 1970, from {first_s:.0f} on: write instants such as 2024-08-20T05:00:00Z)"
+
+
 def numbers(column: pd.Series) -> np.ndarray:
     """Finite floats; text, blanks and infinities become NaN (missing, never zero)."""
     values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, copy=True, na_value=np.nan)
@@ -141,6 +155,15 @@ def hold_last(values: np.ndarray) -> np.ndarray:
     index = np.maximum.accumulate(index)
     index[index < 0] = int(np.argmax(known))
     return values[index]
+
+
+def _contradicting(seconds: np.ndarray, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The stamps at which a column has two values; a blank contradicts nothing. `seconds` ascends."""
+    same = np.diff(seconds) == 0
+    differs = np.zeros(len(same), dtype=bool)
+    for column in columns.values():
+        differs |= np.isfinite(column[1:]) & np.isfinite(column[:-1]) & (column[1:] != column[:-1])
+    return np.unique(seconds[1:][same & differs])
 
 
 def _parse(path: Path) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import ast
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ BIN_S = 10.0  # requests are counted in bins of this many seconds
 ZERO_IS_A_GAP_FROM_S = 60.0  # a zero over a window this long is a gap in the collection, not idleness (see the ServeGen m-small trace)
 ABSURD_FACTOR = 50.0  # above this many times the mean of the lower 99 % a value is a fault of the recorder, not a burst
 SCALE_PERCENTILE = 99.5
+MOST_CONTRADICTING = 0.01  # share of the stamps that may stand there with different values; of more nobody can say which were right
+LEVEL_KEYS = {"power": ("power_kw", "power_w"), "rates": ("requests_per_s", "requests")}
 WANTED: dict[str, dict[str, tuple[str, ...]]] = {
     "requests": {"prompt_tokens": ("prompt_tokens",), "output_tokens": ("output_tokens",)},
     "rates": {
@@ -50,6 +53,7 @@ class Trace:
     output_per_s: np.ndarray | None
     dispersion: np.ndarray | None  # variance of the requests counted in a bin over their mean
     quality: dict[str, int]
+    key: str = ""  # the meaning of the column that the level comes from
 
     @property
     def end_s(self) -> float:
@@ -64,11 +68,13 @@ class Trace:
 def read_trace(path: Path, kind: str, fmt: str, columns: Mapping[str, str], time_zone: str | None, label: str) -> Trace:
     """The trace of a file; DataError says what is wrong with it."""
     if fmt == "servegen":
-        return _even(*_servegen(path))
+        return _even(*_servegen(path), "rate", path)
     table = _table(path, kind, fmt, columns, time_zone, label)
     if kind == "requests":
         return _counted(table)
-    return _even(table, _level(table, kind, path))
+    _refuse_contradictions(table, path)
+    key = _level_key(table, kind, path)
+    return _even(table, table.values[key] / {"power_w": 1000.0, "requests": table.step_s}.get(key, 1.0), key, path)
 
 
 def skip(trace: Trace, skip_s: float) -> Trace:
@@ -182,18 +188,21 @@ def _mean(published: str | Mapping[str, float]) -> float:
     return sum(float(length) * p for length, p in histogram.items()) / weight if weight > 0 else float("nan")
 
 
-def _level(table: Table, kind: str, path: Path) -> np.ndarray:
-    if kind == "power":
-        if "power_kw" in table.values:
-            return table.values["power_kw"]
-        if "power_w" in table.values:
-            return table.values["power_w"] / 1000.0
-    elif "requests_per_s" in table.values:
-        return table.values["requests_per_s"]
-    elif "requests" in table.values:
-        return table.values["requests"] / table.step_s
-    wanted = {"power": ("power_kw", "power_w")}.get(kind, ("requests_per_s", "requests"))
-    raise DataError(f"{path}: no column for kind {kind}; name it under `columns:`, as {' or '.join(f'{w}: <its name>' for w in wanted)}")
+def _refuse_contradictions(table: Table, path: Path) -> None:
+    twice = table.contradicting_s
+    if len(twice) > MOST_CONTRADICTING * len(table.seconds):
+        first = f"{datetime.fromtimestamp(twice[0], UTC):%Y-%m-%dT%H:%M:%SZ}" if table.is_absolute else f"{twice[0]:g} s"
+        raise DataError(f"{path}: {len(twice)} of {len(table.seconds)} stamps stand there with different values, the first is {first}")
+
+
+def _level_key(table: Table, kind: str, path: Path) -> str:
+    """The meaning of the column that holds the level."""
+    wanted = LEVEL_KEYS[kind]
+    found = next((key for key in wanted if key in table.values), None)
+    if found is None:
+        named = " or ".join(f"{key}: <its name>" for key in wanted)
+        raise DataError(f"{path}: no column for kind {kind}; name it under `columns:`, as {named}")
+    return found
 
 
 def _counted(table: Table) -> Trace:
@@ -204,7 +213,7 @@ def _counted(table: Table) -> Trace:
     quality = {**table.quality, "bin_s": int(BIN_S)}
     level = np.bincount(index, minlength=n) / BIN_S
     prompt, output = (_binned(table, index, n, name, quality) for name in ("prompt_tokens", "output_tokens"))
-    return Trace(float(begin), BIN_S, table.is_absolute, level, prompt, output, None, quality)
+    return Trace(float(begin), BIN_S, table.is_absolute, level, prompt, output, None, quality, "requests")
 
 
 def _binned(table: Table, index: np.ndarray, n: int, name: str, quality: dict[str, int]) -> np.ndarray | None:
@@ -216,31 +225,42 @@ def _binned(table: Table, index: np.ndarray, n: int, name: str, quality: dict[st
     return np.bincount(index, weights=np.where(bad, 0.0, tokens), minlength=n) / BIN_S
 
 
-def _even(table: Table, level: np.ndarray) -> Trace:
-    """The rows on an even grid; missing rows, blanks, gaps and absurd values hold the last value and are counted."""
+def _even(table: Table, level: np.ndarray, key: str, path: Path) -> Trace:
+    """The rows on an even grid; missing rows, blanks, gaps and absurd values hold the last value and are counted. Power has no gaps at
+    zero: a hall that is switched off draws nothing."""
     step = table.step_s
     begin = float(table.seconds[0])
     index = np.round((table.seconds - begin) / step).astype(int)
     n = int(index[-1]) + 1
     quality = dict(table.quality)
     clean = _without_absurd(level, quality)
-    zero = (clean == 0) & (step >= ZERO_IS_A_GAP_FROM_S)
+    zero = (clean == 0) & (step >= ZERO_IS_A_GAP_FROM_S) & (key not in LEVEL_KEYS["power"])
     quality["blank"] = int(np.isnan(level).sum())
     quality["zero_windows"] = int(zero.sum())
     clean = np.where(zero, np.nan, clean)
     grid = _on_grid(index, clean, n)
     quality["gaps"] = n - len(np.unique(index))
     quality["held"] = int(np.isnan(grid).sum())
-    if np.isnan(grid).all():
-        raise DataError("the trace holds no usable value")
+    quality["held_s"] = round(quality["held"] * step)
+    if not (grid > 0).any():
+        raise DataError(f"{path}: no usable value of {key} in {len(level)} rows: {_why_unusable(level)}")
     filled = hold_last(grid)
     tokens = [_tokens(table, index, n, name, filled, np.isnan(grid)) for name in ("prompt_tokens", "output_tokens")]
     dispersion = hold_last(_on_grid(index, table.values["dispersion"], n)) if "dispersion" in table.values else None
-    return Trace(begin, step, table.is_absolute, filled, tokens[0], tokens[1], dispersion, quality)
+    return Trace(begin, step, table.is_absolute, filled, tokens[0], tokens[1], dispersion, quality, key)
+
+
+def _why_unusable(level: np.ndarray) -> str:
+    counts = {
+        "no number (a decimal comma is none)": np.isnan(level).sum(),
+        "negative (consumption is positive)": (level < 0).sum(),
+        "zero": (level == 0).sum(),
+    }
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
 
 
 def _without_absurd(level: np.ndarray, quality: dict[str, int]) -> np.ndarray:
-    known = level[np.isfinite(level) & (level >= 0)]
+    known = level[np.isfinite(level) & (level > 0)]  # a hall that is mostly off is not absurd while it is on
     usual = float(known[known <= np.percentile(known, 99)].mean()) if len(known) > 1 else 0.0
     ceiling = ABSURD_FACTOR * usual if usual > 0 else np.inf
     bad = (level < 0) | (level > ceiling)

@@ -71,6 +71,7 @@ def reference_complaints(source: Source, parts: Parts) -> list[Complaint]:
     return [
         *limit_complaints(source, parts),
         *string_complaints(source, parts),
+        *window_complaints(source, parts),
         *membership_complaints(source, parts),
         *feeder_complaints(source, parts),
         *address_complaints(source, parts),
@@ -102,6 +103,22 @@ def string_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:
                 yield source.complaint(("assets", min(taken)), f"an id other than those of the strings of {name}", min(taken))
             if asset.link is not None and asset.link.port + asset.strings > 65536:
                 yield source.complaint(("assets", name, "link", "port"), f"a port with {asset.strings - 1} more above it", asset.link.port)
+
+
+def window_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:
+    """The state-of-charge window of a battery is open, and it starts inside. Told at a key that is written, never at a default."""
+    for name, asset in parts.assets.items():
+        if not isinstance(asset, BatteryFile):
+            continue
+        low, high = asset.soc_min, asset.soc_max
+        if high <= low and "soc_max" in asset.model_fields_set:
+            yield source.complaint(("assets", name, "soc_max"), f"a fraction above soc_min ({low:g})")
+        elif high <= low:
+            yield source.complaint(("assets", name, "soc_min"), f"a fraction below soc_max ({high:g} unless given)")
+        elif not low <= asset.initial_soc <= high:
+            given = "" if "initial_soc" in asset.model_fields_set else f"; {asset.initial_soc:g} unless given"
+            expected = f"a fraction between soc_min and soc_max ({low:g} to {high:g}{given})"
+            yield source.complaint(("assets", name, "initial_soc"), expected)
 
 
 def membership_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:

@@ -111,21 +111,6 @@ class BatteryFile(FileModel):
             raise ValueError("points [depth up to, price per kWh] with the last depth 1 and prices that never fall")
         return value
 
-    @field_validator("soc_max")
-    @classmethod
-    def _window_is_open(cls, value: float, info: Any) -> float:
-        if value <= info.data.get("soc_min", -1.0):
-            raise ValueError(f"a fraction above soc_min ({info.data['soc_min']:g})")
-        return value
-
-    @field_validator("initial_soc")
-    @classmethod
-    def _starts_inside_the_window(cls, value: float, info: Any) -> float:
-        low, high = info.data.get("soc_min", 0.0), info.data.get("soc_max", 1.0)
-        if not low <= value <= high:
-            raise ValueError(f"a fraction between soc_min and soc_max ({low:g} to {high:g})")
-        return value
-
 
 class UpsFile(FileModel):
     """An uninterruptible power supply with all its blocks."""

@@ -120,8 +120,7 @@ class DemandChargeFile(FileModel):
 
     @model_validator(mode="after")
     def _ratchet_sees_a_peak(self) -> DemandChargeFile:
-        metered = {month for w in self.when for month in w.months or ALL_MONTHS} if self.billed_on == "window" and self.when else ALL_MONTHS
-        if self.ratchet is not None and not set(metered) & set(self.ratchet.of_months):
+        if self.ratchet is not None and not self.peak_months & set(self.ratchet.of_months):
             raise ValueError("ratchet.of_months among the months of `when`: in the others this charge has no peak")
         return self
 
@@ -129,6 +128,11 @@ class DemandChargeFile(FileModel):
     @classmethod
     def _a_meter_interval(cls, value: int | None) -> int | None:
         return None if value is None else meter_interval(value)
+
+    @property
+    def peak_months(self) -> set[int]:
+        """The months of the year in which it has a peak."""
+        return {month for w in self.when for month in w.months or ALL_MONTHS} if self.billed_on == "window" and self.when else {*ALL_MONTHS}
 
 
 class CoincidentPeakFile(FileModel):

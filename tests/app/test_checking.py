@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ems.app.checking import complaints_of
+from ems.app.checking import complaints_of, notes_of
 from ems.app.prepare import prepared_run
 from ems.app.statedir import StateDir
 from ems.errors import ConfigError
@@ -84,3 +84,14 @@ def test_a_key_of_a_tank_without_a_tank_is_not_passed_over(tmp_path: Path, key: 
     [said] = complaints_of(str(site(tmp_path, (SHARES, alone), led)))
     assert "cooling-1.plant" in said and "expected tank_m3 as well" in said
     assert complaints_of(str(site(tmp_path, (SHARES, whole), led))) == []
+
+
+def test_notes_are_told_of_sound_sites_and_tariffs_and_of_nothing_else(tmp_path: Path):
+    odd = site(tmp_path, ("cools: [hall-a, hall-b]", "cools: [hall-a]"))
+    assert complaints_of(str(odd)) == [] and [line.split(" ")[2] for line in notes_of(str(odd))] == ["assets.hall-b.kind"]
+    tariff = tmp_path / "tariff.yaml"
+    tariff.write_text(
+        "name: x\ndemand_charges: [{name: peak, price_per_kw_month: 1, when: [{months: [7]}]}]\npast_peaks_kw: {2026-01: {peak: 9}}\n"
+    )
+    assert notes_of(str(tariff))[0].startswith(f"note: {tariff}:3:27 past_peaks_kw.2026-01.peak = 9: peak has no windows in this month")
+    assert notes_of("generic-cooling") == notes_of("demo-2mw") == []

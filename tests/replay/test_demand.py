@@ -72,6 +72,75 @@ def test_measured_power_is_scaled_to_the_peak_or_by_a_factor(tmp_path: Path):
     assert demand(tmp_path, "kind: power, path: p.csv", ", scale_to_peak_kw: 838").power_kw()[0] == pytest.approx(800.0, rel=1e-3)
 
 
+def write_power(folder: Path, values: list[float | str], name: str = "power_kw") -> str:
+    """A trace of 10-min means in p.csv, and the scenario's words for it."""
+    rows = [f"{(made.START + timedelta(minutes=10 * i)).isoformat()},{v}" for i, v in enumerate(values)]
+    (folder / "p.csv").write_text("\n".join([f"time,{name}", *rows]) + "\n")
+    return "kind: power, path: p.csv"
+
+
+POWER = [400.0 + i for i in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("factor", "scale", "says"),
+    [
+        (0.001, "", r"load of hall-a: p.csv: 100% of power_kw lie below idle_kw \(270\).* the median is 0.4095 kW.*MW says scale: 1000"),
+        (1000.0, "", r"above rating_kw \(1080\).*W is named as power_w"),
+        (1.0, ", scale: 0.1", "100% of power_kw"),
+        (1.0, ", scale_to_peak_kw: 0.9", "scale_to_peak_kw 0.9"),
+    ],
+)
+def test_a_power_trace_of_another_unit_is_no_idle_site(tmp_path: Path, factor: float, scale: str, says: str):
+    with pytest.raises(DataError, match=says):
+        demand(tmp_path, write_power(tmp_path, [factor * v for v in POWER]), scale)
+
+
+def test_a_power_trace_in_watts_or_megawatts_is_read_when_it_says_so(tmp_path: Path):
+    watts = demand(tmp_path, write_power(tmp_path, [1000.0 * v for v in POWER], "power_w"))
+    megawatts = demand(tmp_path, write_power(tmp_path, [0.001 * v for v in POWER]), ", scale: 1000")
+    assert watts.power_kw()[0] == megawatts.power_kw()[0] == 400.0
+    assert watts.quality["clipped_at_idle_steps"] == watts.quality["clipped_at_rating_steps"] == 0
+
+
+def test_power_below_idle_is_counted_in_the_window_and_a_trace_scaled_to_its_peak_may_lie_there_mostly(tmp_path: Path):
+    some = demand(tmp_path, write_power(tmp_path, [200.0] * 3 + POWER))
+    assert some.quality["clipped_at_idle_steps"] == 3 * 120
+    mostly = demand(tmp_path, write_power(tmp_path, [20.0] * 15 + [100.0] * 5), ", scale_to_peak_kw: 900")
+    assert mostly.quality["clipped_at_idle_steps"] == 720 * 2
+
+
+def test_a_hall_that_is_switched_off_is_at_idle_not_at_its_last_value(tmp_path: Path):
+    off = demand(tmp_path, write_power(tmp_path, [500.0] * 3 + [0.0] * 15 + [500.0] * 2))
+    assert off.power_kw()[359:361].tolist() == [500.0, 270.0]
+    assert off.quality["held"] == 0 and off.quality["clipped_at_idle_steps"] == 9 * 120
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ([0] * 20, "load of hall-a: .*p.csv: no usable value of power_kw in 20 rows: 20 zero"),
+        ([-400.0] * 20, "20 negative"),
+        (['"400,5"'] * 20, "20 no number .a decimal comma is none"),
+    ],
+)
+def test_a_power_trace_without_a_value_says_why(tmp_path: Path, values: list[float | str], says: str):
+    with pytest.raises(DataError, match=says):
+        demand(tmp_path, write_power(tmp_path, values))
+
+
+def test_a_trace_that_is_zero_nearly_throughout_has_no_peak_to_scale_to(tmp_path: Path):
+    with pytest.raises(DataError, match=r"load of hall-a: p.csv: power_kw is zero nearly throughout"):
+        demand(tmp_path, write_power(tmp_path, [0.0] * 399 + [500.0]), ", scale_to_peak_kw: 900")
+
+
+@pytest.mark.parametrize("begins", ["", f", begins_at: {BEGINS}"])
+def test_times_in_seconds_since_1970_are_told_as_such(tmp_path: Path, begins: str):
+    (tmp_path / "p.csv").write_text("".join(["t_s,power_kw\n", *(f"{1783749600 + 600 * i},{v}\n" for i, v in enumerate(POWER))]))
+    with pytest.raises(DataError, match=r"load of hall-a: p.csv: times are numbers .they look like seconds since 1970, from 1783749600 on"):
+        demand(tmp_path, f"kind: power, path: p.csv{begins}")
+
+
 def test_a_trace_that_ends_long_before_the_window_is_an_error_unless_it_repeats(tmp_path: Path):
     with pytest.raises(DataError, match="repeat: true"):
         demand(tmp_path, f"{RATES}, skip_s: 21600")

@@ -251,3 +251,14 @@ def test_a_folder_of_somebody_else_is_never_replaced(tmp_path: Path, kind: str):
 def test_the_same_replay_into_the_same_folder_replaces_the_earlier_result(tmp_path: Path):
     scenario, out = made.write_scenario(tmp_path, 0.5), tmp_path / "out"
     assert [run_replay(scenario, out, ["plan"], [], 1, quiet, lambda text: None) for _ in range(2)] == [0, 0]
+
+
+def test_a_replay_says_how_much_of_a_trace_lay_below_idle(tmp_path: Path):
+    rows = "".join(f"{made.START + timedelta(minutes=5 * i)},{kw}\n" for i, kw in enumerate([200, 400, 400, 400]))
+    (tmp_path / "p.csv").write_text("time,power_kw\n" + rows)
+    load = "[{cluster: hall-a, trace: {kind: power, path: p.csv}}, {cluster: hall-b, trace: {kind: power, path: p.csv}}]"
+    path = made.write_scenario(tmp_path, 0.25, load=load)
+    said: list[str] = []
+    assert run_replay(path, tmp_path / "out", ["none"], [], 1, quiet, said.append) == 0
+    assert "hall-a: 60 of 180 steps of its trace lie below idle_kw and count as idle" in said
+    assert not any("hall-b" in line for line in said)

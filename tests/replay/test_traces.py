@@ -52,6 +52,19 @@ def test_all_zero_windows_hold_the_last_value_and_are_counted(tmp_path: Path):
     trace = read(table(tmp_path / "r.csv", "0,5\n600,0\n1200,\n1800,7\n"))
     assert trace.level.tolist() == [5.0, 5.0, 5.0, 7.0]
     assert (trace.quality["zero_windows"], trace.quality["blank"], trace.quality["held"]) == (1, 1, 2)
+    assert trace.quality["held_s"] == 1200
+
+
+def test_power_of_zero_is_a_value(tmp_path: Path):
+    trace = read(table(tmp_path / "p.csv", "0,5\n600,0\n1200,\n1800,7\n", "t_s,power_kw"), "power")
+    assert trace.level.tolist() == [5.0, 0.0, 0.0, 7.0]
+    assert (trace.quality["zero_windows"], trace.quality["held"], trace.quality["held_s"]) == (0, 1, 600)
+
+
+def test_a_hall_that_is_mostly_off_is_not_absurd_while_it_is_on(tmp_path: Path):
+    rows = "".join(f"{600 * i},{500 if i < 3 else 0}\n" for i in range(200))
+    trace = read(table(tmp_path / "p.csv", rows, "t_s,power_kw"), "power")
+    assert trace.level[:3].tolist() == [500.0] * 3 and trace.quality["absurd"] == 0
 
 
 def test_an_empty_ten_second_bin_of_requests_is_an_honest_zero(tmp_path: Path):
@@ -66,9 +79,31 @@ def test_missing_rows_hold_the_last_value_and_are_counted_as_gaps(tmp_path: Path
 
 
 def test_backward_and_duplicate_stamps_are_sorted_counted_and_the_last_row_kept(tmp_path: Path):
-    trace = read(table(tmp_path / "r.csv", "0,5\n1200,7\n600,6\n600,6.5\n1800,8\n"))
+    trace = read(table(tmp_path / "r.csv", "0,5\n1200,7\n600,\n600,6.5\n1800,8\n"))
     assert trace.level.tolist() == [5.0, 6.5, 7.0, 8.0]
     assert (trace.quality["backward"], trace.quality["duplicates"]) == (1, 1)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("power", "power_kw"), ("rates", "requests_per_s")])
+def test_stamps_with_different_values_are_counted_and_beyond_one_in_a_hundred_refused(tmp_path: Path, kind: str, name: str):
+    rows = [f"{600 * i},{i + 1}\n" for i in range(200)]
+    again = ["1200,3\n", "1800,\n", "2400,50\n", "2400,51\n", "3000,60\n"]  # the same, a blank, two others, another
+    trace = read(table(tmp_path / "r.csv", "".join([*rows, *again]), f"t_s,{name}"), kind)
+    assert (trace.quality["duplicates"], trace.quality["contradicting_duplicates"]) == (5, 2)
+    assert trace.level[[4, 5]].tolist() == [51.0, 60.0], "the last row stands"
+    with pytest.raises(DataError, match=r"r.csv: 3 of 200 stamps stand there with different values, the first is 2400 s"):
+        read(table(tmp_path / "r.csv", "".join([*rows, *again, "9000,1\n"]), f"t_s,{name}"), kind)
+
+
+def test_the_first_stamp_with_different_values_is_named_as_an_instant(tmp_path: Path):
+    rows = "2024-08-20T05:00:00Z,1\n2024-08-20T05:00:00Z,2\n2024-08-20T05:10:00Z,2\n"
+    with pytest.raises(DataError, match=r"1 of 2 stamps .* the first is 2024-08-20T05:00:00Z"):
+        read(table(tmp_path / "r.csv", rows, "time,requests_per_s"))
+
+
+def test_single_requests_at_one_instant_contradict_nothing(tmp_path: Path):
+    trace = read(table(tmp_path / "q.csv", "0,1,1\n0,2,1\n35,1,1\n", "t_s,prompt_tokens,output_tokens"), "requests")
+    assert trace.quality["contradicting_duplicates"] == 0
 
 
 def test_negative_and_absurd_values_are_held_and_counted(tmp_path: Path):
@@ -86,7 +121,8 @@ def test_negative_and_absurd_values_are_held_and_counted(tmp_path: Path):
         ("t_s,requests_per_s\n0,1,5\n600,2,5\n", "more fields than its header"),
         ("t_s,other\n0,1\n600,2\n", "no column for kind rates; .* as requests_per_s: <its name> or requests: <its name>"),
         ("when,requests_per_s\n0,1\n", "no time column"),
-        ("t_s,requests_per_s\n0,0\n600,0\n1200,x\n", "no usable value"),
+        ("t_s,requests_per_s\n0,0\n600,0\n1200,x\n", "no usable value of requests_per_s in 3 rows: 1 no number .*, 2 zero"),
+        ("time,requests_per_s\n07/14/2026 05:00,1\n", "no readable time; the first is 07/14/2026 05:00, read is ISO 8601"),
         ("time,requests_per_s\n2024-08-20 05:00:00,1\n2024-08-20 05:10:00,1\n", "no zone"),
     ],
 )

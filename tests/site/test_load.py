@@ -150,9 +150,15 @@ BAD: dict[str, tuple[list[tuple[str, str]], str, str, str]] = {
     "window": ([("soc_max: 0.95", "soc_max: 0.05")], "assets.bess-1.soc_max", "0.05", "a fraction above soc_min (0.05)"),
     "window against a default": (
         [("soc_max: 0.95\n", "auxiliary_kw: 0\n"), ("soc_min: 0.05", "soc_min: 0.99")],
-        "assets.bess-1.soc_max",
+        "assets.bess-1.soc_min",
+        "0.99",
+        "a fraction below soc_max (0.95 unless given)",
+    ),
+    "start at a default outside": (
+        [("    initial_soc: 0.5\n", ""), ("soc_min: 0.05", "soc_min: 0.6")],
+        "assets.bess-1.initial_soc",
         "(missing)",
-        "above",
+        "between soc_min and soc_max (0.6 to 0.95; 0.5 unless given)",
     ),
     "start outside": ([("initial_soc: 0.5", "initial_soc: 0.02")], "assets.bess-1.initial_soc", "0.02", "between soc_min and soc_max"),
     "shares": ([("share: 0.4, throttle", "share: 0.5, throttle")], "assets.hall-a.classes", "", "sum to 1 (they sum to 1.1)"),
@@ -227,7 +233,7 @@ BAD: dict[str, tuple[list[tuple[str, str]], str, str, str]] = {
         [("import_limit_kw: 1450", "import_limit_kw: 30")],
         "point_of_connection.import_limit_kw",
         "30",
-        "more than the fixed load of 30",
+        "more than 30 kW: fixed loads and what batteries draw themselves",
     ),
     "limit below idle": (
         [("import_limit_kw: 1450", "import_limit_kw: 500")],
@@ -246,6 +252,36 @@ BAD: dict[str, tuple[list[tuple[str, str]], str, str, str]] = {
         "assets.hall-a.contract_cap_kw",
         "100",
         "between idle_kw and rating_kw",
+    ),
+    "limit below idle, behind feeders that lose": (
+        [("import_limit_kw: 1450", "import_limit_kw: 500"), ("limit_kw: 2000", "limit_kw: 2000, loss_fraction: 0.01")],
+        "point_of_connection.import_limit_kw",
+        "500",
+        "at least 578 kW",
+    ),
+    "limit in kVA below fixed load": (
+        [("import_limit_kw: 1450", "limits: [{kva: 20, power_factor: 0.5}]")],
+        "point_of_connection.limits[0].kva",
+        "20",
+        "more than 60 kVA",
+    ),
+    "feeder too small in kVA": (
+        [("limit_kw: 2000", "limit_kw: 2000, kva: 1250, power_factor: 0.8")],
+        "feeders[0].kva",
+        "1250",
+        "at least 1431 kVA, the load below it",
+    ),
+    "feeder too small in the heat": (
+        [("limit_kw: 2000", "limit_kw: 2000, limit_by_ambient_c: [[30, 1], [45, 0.0]]")],
+        "feeders[0].limit_by_ambient_c",
+        "0",
+        "shares of at least 0.573: 1145 kW are the load below it",
+    ),
+    "feeder too small, and off in the heat": (
+        [("limit_kw: 2000", "limit_kw: 1000, limit_by_ambient_c: [[30, 1], [45, 0.0]]")],
+        "feeders[0].limit_kw",
+        "1000",
+        "at least 1145 kW",
     ),
     "feeder too small": ([("limit_kw: 2000", "limit_kw: 1000")], "feeders[0].limit_kw", "1000", "at least 1145 kW"),
     "ups too small": (
