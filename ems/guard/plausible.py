@@ -24,7 +24,8 @@ COUNTING_FROM = 0.02  # of the import limit: below it a counter may rest
 DRIFT_PER_S = 0.001 / 60.0  # of the capacity: what a charge may rise without power, a gauge correcting itself
 DOUBT_SOC = 0.02  # a gauge this far from what the power explains is named, and not charged on its word
 POSSIBLE = 1.5  # of everything the site can draw or feed together
-LONGEST_GAP_S = 60.0  # power is not integrated over more
+LONGEST_GAP_S = 60.0  # power is not integrated over more, or than LONGEST_GAP_CYCLES where a cycle is long
+LONGEST_GAP_CYCLES = 2.5
 
 
 class Plausible:
@@ -37,7 +38,8 @@ class Plausible:
         self._impossible_at: datetime | None = None  # when the meter showed a power that cannot be
         self._energy = Counter(self._most_kw)
         stores: list[Battery | Ups] = [*site.batteries, *site.upses]
-        self._charges = {a.id: Charge(a) for a in stores}
+        longest_gap_s = max(LONGEST_GAP_S, LONGEST_GAP_CYCLES * site.control.cycle_s)
+        self._charges = {a.id: Charge(a, longest_gap_s) for a in stores}
 
     def checked(self, image: SiteImage) -> SiteImage:
         """The image with what cannot be believed taken out."""
@@ -107,11 +109,11 @@ class Plausible:
 class Charge:
     """What may be believed of one store's state of charge: never more than the gauge says, never more than the power explains."""
 
-    def __init__(self, store: Battery | Ups) -> None:
-        self._store = store
+    def __init__(self, store: Battery | Ups, longest_gap_s: float) -> None:
+        self._store, self._longest_gap_s = store, longest_gap_s
         self._most_kw = POSSIBLE * (store.power_kw if isinstance(store, Battery) else store.rating_kw)
         self.explained: float | None = None  # by the power since the start, slowly corrected by the gauge
-        self._last: tuple[datetime, float] | None = None
+        self._last: datetime | None = None
 
     def believed(self, readings: Mapping[str, Reading]) -> tuple[Mapping[str, Reading], str]:
         """The readings with the charge that can be believed, and why it is not the gauge's ("" when it is)."""
@@ -136,14 +138,15 @@ class Charge:
         return f"shows {power.value:.0f} kW, more than it can"
 
     def _explained(self, at: datetime, kw: float, shown: float) -> float:
-        """The charge moved by the energy since the last reading, and towards the gauge by what a gauge may correct."""
-        before, self._last = self._last, (at, kw)
+        """The charge moved by the energy since the last reading, and towards the gauge by what a gauge may correct. The power of the newer
+        reading is what was commanded after the older one: with cycles of minutes that is the one that flowed."""
+        before, self._last = self._last, at
         if self.explained is None:
             return shown
         if before is None:
             return self.explained
-        gap_s = max(0.0, (at - before[0]).total_seconds())
-        charge = self.explained + _moved_soc(self._store, before[1], min(gap_s, LONGEST_GAP_S))
+        gap_s = max(0.0, (at - before).total_seconds())
+        charge = self.explained + _moved_soc(self._store, kw, min(gap_s, self._longest_gap_s))
         drift = DRIFT_PER_S * gap_s
         return min(1.0, max(0.0, charge + min(drift, max(-drift, shown - charge))))
 

@@ -17,7 +17,7 @@ from ems.replay.compare import comparison, defects
 from ems.replay.report import write_report
 from ems.replay.runner import POLICIES, Run
 from ems.replay.scenario import Scenario, load_scenario
-from ems.replay.table import clipped_lines, comparison_text, unmanaged_text
+from ems.replay.table import clipped_lines, comparison_text, unmanaged_text, window_lines
 from ems.replay.world import build_world
 
 BOUND = "bound"
@@ -120,6 +120,8 @@ def finish(scenario: Scenario, out: Path, results: dict[Task, dict[str, Any]], s
     if "none" in summaries:
         say(unmanaged_text(folders["none"] / "timeseries.parquet", scenario.control_step_s))
     for line in clipped_lines(next(iter(summaries.values()))[0]["data_quality"], scenario.cycles * scenario.substeps):
+        say(line)
+    for line in window_lines(summaries):
         say(line)
     found = defects(summaries, {b["seed"]: b for b in bounds})
     for line in found:

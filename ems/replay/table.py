@@ -85,6 +85,14 @@ def clipped_lines(quality: Mapping[str, Mapping[str, Any]], steps: int) -> Itera
                 yield f"{cluster}: {counts[key]} of {steps} steps of its trace lie {where}"
 
 
+def window_lines(summaries: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
+    """What no policy may do to a store, and no other line would show."""
+    for name, runs in summaries.items():
+        kwh = sum(run["limits"]["soc_breach_kwh"] for run in runs)
+        if kwh > 0.0:
+            yield f"{name}: {kwh:,.1f} kWh moved outside the state-of-charge window of a store"
+
+
 def _mean(runs: Sequence[Mapping[str, Any]], part: str, key: str) -> float:
     return sum(run[part][key] for run in runs) / len(runs)
 

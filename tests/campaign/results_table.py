@@ -52,6 +52,10 @@ def goals(found: Found) -> list[str]:
         text = f"{max(over):g}" + (f" ({', '.join(sorted(names))})" if names else "")
         lines.append(row("most seconds over the import limit, every case and policy but none", "0", text, max(over) == 0.0))
         lines.append(row("seconds short of reserve, likewise", "0", f"{max(short):g}", max(short) == 0.0))
+        outside = {c.name: most(r, "soc_breach_kwh") for c, r in found.items()}
+        worst = max(outside, key=lambda name: outside[name])
+        text = f"{outside[worst]:.1f}" + (f" ({worst})" if outside[worst] > 0.0 else "")
+        lines.append(row("kWh moved outside the state-of-charge window of a store, likewise", "0", text, outside[worst] == 0.0))
     ratios = [penalty(r) for case, r in found.items() if case.scenario == "tight-limit"]
     if ratios:
         median = statistics.median(ratios)

@@ -1,5 +1,6 @@
 """Golden cases 1 to 4 of the campaign: a frozen meter, an impossible one, a charge that jumps, a charge that is stuck."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -60,6 +61,18 @@ def test_golden_4_a_charge_that_is_stuck_while_the_battery_discharges_falls_with
     taken = 300.0 * 600 / 3600.0 / 0.94 / 1000.0
     assert checked.value("bess-1", "soc", 5.0) == pytest.approx(0.5 - taken + 0.01, abs=0.002)  # a gauge may correct 0.1 % a minute
     assert "bess-1 charge" in checked.problems
+
+
+@pytest.mark.parametrize("cycle_s", [1.0, 60.0, 300.0])
+@pytest.mark.parametrize("kw", [300.0, -300.0])
+def test_a_gauge_that_tells_the_truth_is_believed_however_long_a_cycle_is(cycle_s: float, kw: float):
+    plausible, soc = Plausible(replace(SITE, control=replace(SITE.control, cycle_s=cycle_s))), 0.5
+    for k in range(8):
+        command_kw = kw if k % 4 else 0.0  # each holds for a cycle, and is read at its end
+        soc += (command_kw * 0.94 if command_kw > 0.0 else command_kw / 0.94) * cycle_s / 3600.0 / 1000.0
+        checked = plausible.checked(image(k * cycle_s, soc=soc, battery_kw=command_kw, counted_kwh=float(k)))
+        assert checked.value("bess-1", "soc", 5.0) == pytest.approx(soc, abs=1e-4)
+        assert checked.value("bess-1", "max_charge_kw", 5.0) == 500.0 and "bess-1 charge" not in checked.problems
 
 
 def test_what_is_believed_of_a_charge_survives_a_restart():
