@@ -20,7 +20,7 @@ from ems.site.model import Site
 from ems.state.estimate import SiteState
 from ems.state.hold import PeakHold
 
-LONGEST_STEP_S = 60.0  # a longer gap wears no more than this
+LONGEST_STEP_S, LONGEST_CYCLES = 60.0, 2.5  # a gap that is longer than both wears no more than the longer
 OFFERED_AGAIN = 0.5  # share of wear at or below which a curve that was used up is offered again
 
 
@@ -29,6 +29,7 @@ class Overload:
 
     def __init__(self, site: Site, horizon_s: float) -> None:
         self._limits = [x for x in site.point_of_connection.limits if (x.curve or x.kva is not None) and x.window_s <= 1.0]
+        self._longest_s = max(LONGEST_STEP_S, LONGEST_CYCLES * site.control.cycle_s)
         self._horizon_s = horizon_s  # how long a setpoint can outlive the controller
         self._kvar = PeakHold(site.control.peak_hold_s)
         self._worn = [0.0] * len(self._limits)
@@ -39,7 +40,7 @@ class Overload:
         """Takes one cycle; what each of these limits allows now."""
         if not self._limits:
             return {}
-        seconds = 0.0 if self._last is None else min(LONGEST_STEP_S, max(0.0, (state.now - self._last).total_seconds()))
+        seconds = 0.0 if self._last is None else min(self._longest_s, max(0.0, (state.now - self._last).total_seconds()))
         self._last = state.now
         seen = state.connection.reactive_kvar
         kvar = None if seen is None else self._kvar.update(state.now, abs(seen))

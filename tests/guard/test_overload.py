@@ -94,6 +94,15 @@ def test_what_was_used_up_is_offered_again_after_half_has_come_back_and_a_restar
     assert set(offered[first:again]) == {1200.0} and again - 600 > 0.4 * CURVE[0][1]
 
 
+@pytest.mark.parametrize("cycle_s", [10.0, 300.0])
+def test_five_minutes_of_overload_wear_the_same_whatever_the_cycle(cycle_s: float):
+    site = with_limit(1700.0, kw=1200.0, curve=[list(p) for p in CURVE])
+    state, overload = state_of(site), Overload(replace(site, control=replace(site.control, cycle_s=cycle_s)), 10.0)
+    for k in range(round(300.0 / cycle_s) + 1):
+        overload.update(replace(state, now=START + timedelta(seconds=k * cycle_s), poc_kw=1.1 * 1200.0))
+    assert overload.encode()[-1][1] == pytest.approx(300.0 / 900.0, rel=0.01)
+
+
 def test_without_a_meter_no_overload_is_offered():
     site = with_limit(1700.0, kw=1200.0, curve=[list(p) for p in CURVE])
     state = state_of(site)
