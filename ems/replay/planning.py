@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ from ems.replay.system_load import predictor_for
 from ems.replay.world import World
 from ems.state.image import SiteImage
 
+MINUTE = timedelta(minutes=1)
 SOLVE_DELAY_S = 5.0  # a plan is never used earlier than this after its state was read
 
 
@@ -81,7 +84,8 @@ class Planning:
         self.peaks.observe(now, {name: c.demand_kw if c.is_fresh else None for name, c in clusters.items()})
         frame = self.minutes.update(decision.state, image)
         if frame is not None:
-            self.loop.observe(frame)
+            for start in minutes_between(frame.start, now):
+                self.loop.observe(replace(frame, start=start))
         surprised = frame is not None and self.last is not None and is_surprise(self.world.site, self.last, frame)
         if now < self.next_at and not surprised:
             return None
@@ -150,6 +154,14 @@ def foreseeing_loop(world: World) -> PlanLoop:
     except PlanInfeasible:  # a window without a bound: the oracle expects its peak as the plan does
         pass
     return loop
+
+
+def minutes_between(start: datetime, now: datetime) -> Iterator[datetime]:
+    """The whole minutes from `start` to the running one. Where a cycle lasts several, what was measured in the first holds for all: four of
+    five minutes would else count as not seen, and a forecaster that sees a fifth of the load believes in none of it."""
+    while start + MINUTE <= now:
+        yield start
+        start += MINUTE
 
 
 def history_frames(world: World) -> list[MinuteFrame]:
