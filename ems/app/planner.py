@@ -46,7 +46,7 @@ FORECAST_VALID = timedelta(hours=1)
 MEMORY_VALID = timedelta(days=400)
 FAN = (0.1, 0.5, 0.9)
 HOSTILE = (EmsError, KeyError, TypeError, ValueError, AttributeError)  # a message from another process is never trusted
-TOPICS = ("minute", "prices", "weather", "carbon", "event", "jobs")
+TOPICS = ("prices", "weather", "carbon", "event", "jobs", "minute")  # minutes last: what they hold is understood by the rest
 NEWS = ("event", "jobs")  # planned for at once
 LIMIT_NEWS = 0.01  # of the import limit: so is a change of it by more (a limit in kVA moves a little with every reading)
 
@@ -190,7 +190,10 @@ class PlannerProcess:
 
     def _take_body(self, topic: str, body: dict[str, Any]) -> None:
         if topic == "minute":
-            self._last_frame = MinuteFrame.decode(body)
+            frame = MinuteFrame.decode(body)
+            if frame.start > self.clock.now():
+                raise ValueError(f"a minute of the future, {frame.start.isoformat()}: the clock was wrong or is")
+            self._last_frame = frame
             self.plans.observe(self._last_frame)
             self.traffic.observe(self._last_frame)
         elif topic == "prices":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 EVIDENCE_PER_H = 12.0  # neighbouring minutes say the same: an hour counts as much as twelve cells of five minutes
 MOST_EVIDENCE_PER_H = 48.0
 MOST_ODDS = 6.0  # logarithm
+MOST_JOBS = 1000  # that have not ended
 
 
 class Source(Protocol):
@@ -55,22 +56,27 @@ class SourceWithJobs:
     def __init__(self, rest: Source, rating_kw: float) -> None:
         self.rest, self.rating_kw = rest, rating_kw
         self._jobs: list[_Job] = []
+        self._until: datetime | None = None  # the end of what was measured
         self._kept: dict[str, tuple[float, float]] = {}
 
     def announce(self, loads: Iterable[AnnouncedLoad]) -> None:
         """Takes announcements; the same source and start again replaces the earlier one (power 0 withdraws it)."""
         for load in loads:
-            self._jobs = [j for j in self._jobs if (j.load.source, j.load.start) != (load.source, load.start)]
-            self._jobs.append(_Job(load))
-        self._jobs = sorted(self._jobs, key=lambda j: (j.load.start, j.load.source))[-PAST_JOBS:]
+            old = next((j for j in self._jobs if (j.load.source, j.load.start) == (load.source, load.start)), None)
+            self._jobs = [*(j for j in self._jobs if j is not old), _again(old, load)]
+        ordered = sorted(self._jobs, key=lambda j: (j.load.start, j.load.source))
+        ended = [j for j in ordered if self._until is not None and j.load.end <= self._until]
+        to_come = [j for j in ordered if self._until is None or j.load.end > self._until]
+        self._jobs = [*ended[-PAST_JOBS:], *to_come[:MOST_JOBS]]  # the soonest are kept
 
     def observe(self, start: datetime, duration_s: float, mean_kw: float | None) -> None:
         """Takes a measured mean: it tells of the jobs that should run in it, and what they take is no part of the rest."""
-        end = start + timedelta(seconds=duration_s)
+        self._until = end = start + timedelta(seconds=duration_s)
         for job in self._jobs:
             if not job.is_counted and job.load.end <= start and job.log_odds is not None:
                 self._count(job)
         running = [j for j in self._jobs if j.load.announced_at <= start and j.load.start < end and j.load.end > start]
+        running = [j for j in running if j.load.power != 0.0]  # one that was withdrawn keeps no promise and breaks none
         if running and mean_kw is not None and math.isfinite(mean_kw):
             self._judge(running, start, duration_s, mean_kw)
         taken_kw = sum(_mean_kw(j.load, start, duration_s) for j in running if self._sure(j) >= 0.5)
@@ -123,6 +129,13 @@ class SourceWithJobs:
         came = self._sure(job) >= 0.5
         self._kept[job.load.source] = (kept + came, broken + (not came))
         job.is_counted = True
+
+
+def _again(old: _Job | None, load: AnnouncedLoad) -> _Job:
+    """A job that is told again unchanged stays what was learnt of it."""
+    if old is None or (old.load.power, old.load.end) != (load.power, load.end):
+        return _Job(load)
+    return replace(old, load=replace(load, announced_at=min(load.announced_at, old.load.announced_at)))
 
 
 def mixed(values: Mapping[float, Floats], kw: Floats, sure: float) -> dict[float, Floats]:

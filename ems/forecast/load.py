@@ -42,8 +42,10 @@ class LoadForecaster:
     With no history: nameplate. In the first day: the last hours. Then the days before, and the deviation from them, fading.
     """
 
-    def __init__(self, rating_kw: float, idle_kw: float) -> None:
+    def __init__(self, rating_kw: float, idle_kw: float, unknown_kw: float | None = None) -> None:
+        """`unknown_kw`: what is expected while nothing is known, the rating unless given; 0 for a source of power."""
         self.rating_kw, self.idle_kw = rating_kw, idle_kw
+        self._unknown_kw = rating_kw if unknown_kw is None else unknown_kw
         span = max(1.0, rating_kw - idle_kw)
         self._grid = FiveMinuteGrid()
         self._model = LeadRegressions(prior_coefficients(LEADS), 0.1 * span, STIFFNESS, MEMORY_CELLS)
@@ -76,10 +78,13 @@ class LoadForecaster:
         Nameplate without a forecast and beyond a day.
         """
         origin = self._origin(now.timestamp())
-        if origin is None or hours > MAX_HOURS[-1]:
+        if origin is None:
+            return self.rating_kw
+        reach_h = hours + max(0.0, now.timestamp() / CELL_S - origin - 1.0) * CELL_S / 3600.0  # it begins now, not at the origin
+        if reach_h > MAX_HOURS[-1]:
             return self.rating_kw
         highest = np.maximum.accumulate(self._expected_maxima(origin) + self._max_band.quantile(level))
-        return min(self.rating_kw, max(float(np.interp(hours, MAX_HOURS, highest)), value_at(self._grid, origin)))
+        return min(self.rating_kw, max(float(np.interp(reach_h, MAX_HOURS, highest)), value_at(self._grid, origin)))
 
     def _quantiles(self, now_s: float, cells: Floats) -> dict[float, Floats]:
         origin = self._origin(now_s)
@@ -94,7 +99,7 @@ class LoadForecaster:
         """What was just seen of the open cell, else nameplate; the widest band either way."""
         is_fresh = now_s / CELL_S - self._grid.end <= 2.0
         seen = self._grid.mean_of_open_cell(0.0) if is_fresh else math.nan
-        middle = self.rating_kw if math.isnan(seen) else min(seen, self.rating_kw)
+        middle = self._unknown_kw if math.isnan(seen) else min(seen, self.rating_kw)
         return {0.1: np.full(n, min(self.idle_kw, middle)), 0.5: np.full(n, middle)} | {q: np.full(n, self.rating_kw) for q in (0.9, 0.99)}
 
     def _bounded(self, kw: Floats) -> Floats:
@@ -107,7 +112,7 @@ class LoadForecaster:
         if not len(measured):
             return None
         origin = self._grid.end - len(values) + int(measured[-1])
-        return origin if now_s / CELL_S - origin <= STALE_CELLS else None
+        return origin if 0.0 <= now_s / CELL_S - origin <= STALE_CELLS else None  # a cell of the future is of a clock that was wrong
 
     def _learn(self, cell: int) -> None:
         """Compares the newest cell with what was forecast for it, lead by lead."""

@@ -88,7 +88,7 @@ class PlanLoop:
         self.money = MonthMoney(site) if is_weighed(site.tariff) else None
         self.peak = PeakExpectation(site)
         self.events: dict[str, Obligation] = {}
-        self.resources: dict[str, LoadSource] = {r.id: LoadForecaster(r.power_kw, 0.0) for r in site.renewables}
+        self.resources: dict[str, LoadSource] = {r.id: LoadForecaster(r.power_kw, 0.0, unknown_kw=0.0) for r in site.renewables}
         self.forecasts: dict[str, Quantiles] = {}  # of the last plan, per cluster
         self.inputs: PlanInputs | None = None  # of the last plan
         self.price_basis: tuple[str, ...] = ()  # per step of the last plan, what its market price rests on

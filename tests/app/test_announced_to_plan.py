@@ -87,6 +87,19 @@ def test_load_announced_to_the_running_site_is_in_the_next_plan(running: Running
     assert len(running.mailbox.since("plan", 0)) == 2, "an announcement asks for a plan at once"
 
 
+def test_a_planner_that_starts_knows_of_announcements_before_it_learns_from_minutes_and_of_none_to_come(running: Running):
+    announce(running)
+    ahead = MinuteFrame(NOON + 48 * HOUR, None, {}, {"hall-a": 1.0, "hall-b": 1.0}, {}, {}, None)  # of a start with a wrong clock
+    running.mailbox.post("minute", ahead.encode(), NOON, NOON + VALID)
+    told: list[str] = []
+    observe, announced = running.process.plans.observe, running.process.plans.announce
+    running.process.plans.observe = lambda frame: (told.append(frame.start.isoformat()), observe(frame))[1]  # type: ignore[method-assign]
+    running.process.plans.announce = lambda loads: (told.append("jobs"), announced(loads))[1]  # type: ignore[method-assign]
+    running.process.look()
+    assert told[0] == "jobs" and len(told) == 121
+    assert max(told[1:]) == (NOON - MINUTE).isoformat()
+
+
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
