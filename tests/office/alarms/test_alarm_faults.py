@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from adapters.modbus.commands import NEAR
 from ems.app.demo import BEGINS_AT
 from ems.messages import Mode
 from ems.office.alarms.book import Alarm
@@ -24,6 +25,7 @@ from tests.campaign.world import EPOCH, Second, Setting, World
 from tests.control.plans import flat_plan
 
 BEGINS_S = 40.0
+STEP_KW = 0.51  # of the register's last digit
 TURNS_S = 45.0  # the plan turns from idle to discharge: whoever does not do what he is told is seen
 TURNED_KW, FAR_KW = (
     -200.0,
@@ -75,7 +77,7 @@ CASES = (
     Case("rescaled", "poc", ("meter-contradiction",), strength=0.1, clears_s=900.0),
     Case("soc_jump", "bess-1", ("gauge-doubt",), strength=0.2),
     Case("wrong_sign", "bess-1", ("wrong-sign",), clears_s=PAUSE_S),
-    Case("deaf", "bess-1", ("not-applied",), since="told"),  # deafness shows from the first command it does not hear
+    Case("deaf", "bess-1", ("not-applied",), since="told"),  # deafness shows from the first command that is not near what it heard last
     Case("deaf", "hall-a", ("not-applied",), since="turn"),
     Case("reverts", "bess-1", ("reverted",), since="behind", clears_s=PAUSE_S),
     Case("other_master", "bess-1", ("another-master",), since="behind", strength=0.7, clears_s=PAUSE_S),
@@ -154,8 +156,11 @@ def counted_from_s(case: Case, world: World) -> float:
         return next(at_s for at_s in world.behind if at_s > TURNS_S + 1.0)  # type: ignore[attr-defined]
     if case.since == "begin":
         return BEGINS_S
-    after_s = TURNS_S if case.since == "turn" else BEGINS_S
-    return next(w.at_s for w in world.bus.writes if w.asset == case.target and w.at_s > after_s)
+    own_writes = [w for w in world.bus.writes if w.asset == case.target]
+    if case.since == "turn":
+        return next(w.at_s for w in own_writes if w.at_s > TURNS_S)
+    heard_kw = [w.kw for w in own_writes if w.at_s <= BEGINS_S and w.is_accepted][-1]
+    return next(w.at_s for w in own_writes if w.at_s > BEGINS_S and abs(w.kw - heard_kw) > NEAR * abs(heard_kw) + STEP_KW)
 
 
 def own(case: Case, alarms: Sequence[Alarm]) -> list[Alarm]:
