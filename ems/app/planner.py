@@ -44,6 +44,7 @@ PAGE = 500
 STATE_MAX_AGE = timedelta(minutes=2)  # an older snapshot is no state to plan from
 FORECAST_VALID = timedelta(hours=1)
 MEMORY_VALID = timedelta(days=400)
+AHEAD = timedelta(minutes=10)  # a minute that begins later than that from now was stamped by a wrong clock
 FAN = (0.1, 0.5, 0.9)
 HOSTILE = (EmsError, KeyError, TypeError, ValueError, AttributeError)  # a message from another process is never trusted
 TOPICS = ("prices", "weather", "carbon", "event", "jobs", "minute")  # minutes last: what they hold is understood by the rest
@@ -191,7 +192,7 @@ class PlannerProcess:
     def _take_body(self, topic: str, body: dict[str, Any]) -> None:
         if topic == "minute":
             frame = MinuteFrame.decode(body)
-            if frame.start > self.clock.now():
+            if frame.start > self.clock.now() + AHEAD:
                 raise ValueError(f"a minute of the future, {frame.start.isoformat()}: the clock was wrong or is")
             self._last_frame = frame
             self.plans.observe(self._last_frame)
