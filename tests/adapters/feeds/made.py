@@ -71,6 +71,7 @@ def says(body: bytes | str, status: int = 200, **headers: str) -> Answer:
 
     def answer(request: BaseHTTPRequestHandler) -> None:
         request.send_response(status)
+        request.send_header("Connection", "close")  # as it does: a client that was not told may ask on a socket that is closing
         for name, value in {"content_length": str(len(data)), **headers}.items():
             request.send_header(name.replace("_", "-"), value)
         request.end_headers()
