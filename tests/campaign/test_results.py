@@ -19,7 +19,7 @@ TRIP = Case("chiller-trip", 9, ("plan",))
 
 
 def policy(total: float, **limits: float) -> dict[str, Any]:
-    held = {"import_excursion_s": 0.0, "reserve_shortfall_s": 0.0, "thermal_breach_s": None, **limits}
+    held = {"import_excursion_s": 0.0, "reserve_shortfall_s": 0.0, "soc_breach_kwh": 0.0, "thermal_breach_s": None, **limits}
     cost = {"total": total, "energy": total, "demand": 0.0, "workload": 0.0}
     return {"cost": cost, "limits": held, "planner": {"fallbacks": 0}, "generation": {}}
 
@@ -68,6 +68,7 @@ def test_goals_that_are_reached_say_yes():
         (WEEK, week(71.0), "median share"),
         (WEEK, week(70.0, import_excursion_s=5.0), "over the import limit"),
         (WEEK, week(70.0, reserve_shortfall_s=5.0), "short of reserve"),
+        (WEEK, week(70.0, soc_breach_kwh=0.1), "0.1 (demand-charge"),
         (SUMMER, watched(hits=3, dispatch_days=20, given_in_peaks=[1.0]), "four-cp"),
         (SUMMER, watched(hits=4, dispatch_days=26, given_in_peaks=[1.0]), "four-cp"),
         (TRIP, watched(out_of_order_s=5.0), "out of tier order"),
