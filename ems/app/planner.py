@@ -195,8 +195,8 @@ class PlannerProcess:
             if frame.start > self.clock.now() + AHEAD:
                 raise ValueError(f"a minute of the future, {frame.start.isoformat()}: the clock was wrong or is")
             self._last_frame = frame
-            self.plans.observe(self._last_frame)
-            self.traffic.observe(self._last_frame)
+            self.plans.observe(frame)
+            self.traffic.observe(frame)
         elif topic == "prices":
             self.plans.add_prices(self.price_watch.passed(PriceRow(**_instants(row)) for row in body["rows"]))
         elif topic == "weather":

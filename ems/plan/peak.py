@@ -144,9 +144,9 @@ class PeakExpectation:
 def charged_in(tariff: Tariff, month: int) -> Tariff:
     """The tariff with the demand charges of a month of the year, in force whenever their days and hours come: the days seen may lie before
     their season, and were not shaved for them."""
-    inside = {c.name: _any_month([w for w in c.windows if month in w.months]) for c in tariff.demand_charges}
-    charges = [replace(c, windows=inside[c.name]) for c in tariff.demand_charges if inside[c.name] or not c.windows]
-    return replace(tariff, demand_charges=tuple(charges))
+    charged = [c for c in tariff.demand_charges if not c.windows or any(month in w.months for w in c.windows)]
+    windows = [_any_month([w for w in c.windows if month in w.months]) for c in charged]
+    return replace(tariff, demand_charges=tuple(replace(c, windows=w) for c, w in zip(charged, windows, strict=True)))
 
 
 def _any_month(windows: Sequence[Window]) -> tuple[Window, ...]:

@@ -5,7 +5,6 @@ Each rule gives the keys it stumbles over, relative to the site or the tariff, a
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator
 
 from ems.errors import Complaint
@@ -17,6 +16,7 @@ from ems.site.schema_generation import GeneratorFile
 from ems.site.source import Source, in_order
 from ems.site.tariff_schema import ALL_MONTHS, TariffFile
 from ems.site.technology import TECHNOLOGIES
+from ems.site.wording import near_file
 from ems.site.yaml_reader import KeyPath
 
 Note = tuple[KeyPath, str]
@@ -94,9 +94,9 @@ def unknown_programs(source: Source, file: SiteFile) -> Iterator[Note]:
     for name, asset in file.assets.items():
         for number, program in enumerate(asset.ordered_by if isinstance(asset, GeneratorFile) else ()):
             if program not in known:
-                near = difflib.get_close_matches(program, known, n=1, cutoff=0.6)
-                text = "no programme file has this name: only an order under just this name may start the machine"
-                yield ("assets", name, "ordered_by", number), text + (f"; perhaps `{near[0]}`" if near else "")
+                near = near_file("programs", program, source.path)
+                text = f"no programme file has this name{near}: only an order under just this name may start the machine"
+                yield ("assets", name, "ordered_by", number), text
 
 
 def uncooled(file: SiteFile) -> Iterator[Note]:
