@@ -9,7 +9,10 @@ from __future__ import annotations
 import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
+from cvxpy.error import DPPError
 from numpy.typing import NDArray
+
+from ems.errors import InvariantBroken
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -17,14 +20,18 @@ Mask = NDArray[np.bool_]
 
 
 class Program:
-    """minimize cost x + offset, rows `a x = b` (the first `equalities`) or `a x <= b`, lower <= x <= upper.
+    """minimize cost x + offset, rows `a x = b` (the first `equalities`) or `a x <= b`, lower <= x <= upper. Raises InvariantBroken when a
+    term is not DPP: it would be compiled anew in every solve.
 
     `cost`, `offset`, `b`, `values`, `lower`, `upper` are maps: times `parameters()` they give the numbers. `values` are the coefficients,
     entry k standing in `row[k]`, `column[k]` (column by column); bounds are listed (`lower_of`, `upper_of` say for which column).
     """
 
     def __init__(self, problem: cp.Problem) -> None:
-        data, _, _ = problem.get_problem_data(cp.HIGHS)
+        try:
+            data, _, _ = problem.get_problem_data(cp.HIGHS, enforce_dpp=True)
+        except DPPError as error:
+            raise InvariantBroken("the plan is not DPP: a Parameter is multiplied by a Parameter") from error
         self._compiled = data["param_prob"]
         self._compiled.apply_parameters(keep_zeros=True)  # fills the cache of its maps
         self.columns_count, self.rows_count = int(self._compiled.x.size), int(self._compiled.constr_size)

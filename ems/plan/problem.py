@@ -31,7 +31,7 @@ FEEDER_PRICE_PER_KWH = 20.0  # as a breach of the import limit
 
 
 class PlanProblem:
-    """The compiled model of one site. Raises InvariantBroken when a term is not DPP: it would be rebuilt in every solve."""
+    """The model of one site; compiling it (engine_program) finds a term that is not DPP."""
 
     def __init__(self, site: Site, grid: TimeGrid, branches: int = 0) -> None:
         self.site, self.grid = site, grid
@@ -57,8 +57,6 @@ class PlanProblem:
         self.constraints = self._constraints()
         self.cost = self._cost()
         self.problem = cp.Problem(cp.Minimize(self.cost), list(self.constraints.values()))
-        if not self.problem.is_dpp():
-            raise InvariantBroken(f"the plan of {site.name} is not DPP: a Parameter is multiplied by a Parameter")
 
     def _parts(self) -> dict[str, object]:
         terms = {

@@ -15,7 +15,7 @@ from ems.plan.planner import Planner
 from ems.plan.problem import PlanProblem
 from ems.plan.verify import verify
 from ems.site.model import Site
-from ems.timegrid import TimeGrid, boundaries_h
+from ems.timegrid import boundaries_h
 from tests.plan.given import MONDAY, backlog, demo_site, plan_inputs
 
 SITE = demo_site()
@@ -192,7 +192,7 @@ def test_a_term_with_a_parameter_times_a_parameter_is_refused(monkeypatch: pytes
 
     monkeypatch.setattr(PlanProblem, "_cost", lambda self: cp.Parameter(nonneg=True) * (self.duration_h @ self.import_kw))
     with pytest.raises(InvariantBroken, match="not DPP"):
-        PlanProblem(SITE, TimeGrid(1))
+        Planner(SITE).plan(plan_inputs(SITE, MONDAY))
 
 
 def tampered(plan: Plan) -> dict[str, Plan]:

@@ -63,11 +63,11 @@ class BatteryBlock:
         """Rows for a limit that is concave in the state of charge, at the mean of a step's two energies (a mean power cannot be above it).
         Returns the offset, in kW, and the line of each row."""
         battery, rows = self.battery, []
-        mean_kwh = 0.5 * (self.energy_kwh[1:] + self.energy_kwh[:-1])
+        both_kwh = self.energy_kwh[1:] + self.energy_kwh[:-1]
         for k, (at_empty, slope) in enumerate(lines(points)):
             offset_kw = cp.Parameter()
             per_h = slope * battery.power_kw / battery.energy_kwh
-            self.constraints[f"{does} as its state of charge allows ({k})"] = power_kw - per_h * mean_kwh <= offset_kw
+            self.constraints[f"{does} as its state of charge allows ({k})"] = power_kw - (0.5 * per_h) * both_kwh <= offset_kw
             rows.append((offset_kw, at_empty * battery.power_kw, per_h))
         return rows
 
