@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ems.app.wrong_usage import perhaps
 from ems.errors import ConfigError
+from ems.nearest import perhaps
 from ems.resources import is_bare, known_names, resolve
 from ems.site.load import site_source
 from ems.site.notes import site_notes, tariff_notes

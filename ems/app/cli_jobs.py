@@ -46,7 +46,7 @@ def announcement(
 ) -> tuple[dict[str, Any], datetime]:
     """The announcement as plain data, and when it ends. WrongUsage names what is wrong."""
     from ems.app.wrong_usage import WrongUsage
-    from ems.site.checks import near_miss
+    from ems.nearest import near_miss
 
     clusters = {c.id: c for c in site.clusters}
     if cluster not in clusters:

@@ -168,7 +168,7 @@ def opened(state_dir: Path | None) -> Iterator[tuple[Programs, Desk, datetime]]:
 def known(desk: Desk, event: str) -> EventStatus:
     """The event of that id; DataError with near names otherwise."""
     from ems.errors import DataError
-    from ems.site.checks import near_miss
+    from ems.nearest import near_miss
 
     if event not in desk.events:
         raise DataError(f"no event {event}{near_miss(event, desk.events)}")
@@ -193,7 +193,8 @@ def money(text: str) -> Decimal:
 def entered(written: dict[str, Any]) -> GridEvent:
     """The event a person means; WrongUsage where the words mean none."""
     from ems.app.options import finite, instant_of
-    from ems.app.wrong_usage import WrongUsage, perhaps
+    from ems.app.wrong_usage import WrongUsage
+    from ems.nearest import perhaps
     from ems.obligation import ObligationKind
     from ems.program.event import EventInterval, GridEvent, normalised_priority
 

@@ -50,7 +50,7 @@ def feed_of(site: str, name: str) -> Feed:
     """The feed of that name; WrongUsage with the names there are."""
     from ems.app.prepare import find_file
     from ems.app.wrong_usage import WrongUsage
-    from ems.site.checks import near_miss
+    from ems.nearest import near_miss
     from ems.site.load import load_site
 
     known = {feed.name: feed for feed in load_site(find_file("sites", site)).live_feeds}

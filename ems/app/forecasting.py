@@ -102,8 +102,9 @@ def _hourly(steps: Steps) -> np.ndarray:
 
 
 def _names(forecasters: str) -> list[str]:
-    from ems.app.wrong_usage import WrongUsage, perhaps
+    from ems.app.wrong_usage import WrongUsage
     from ems.forecast.catalogue import NAMES
+    from ems.nearest import perhaps
 
     names = list(NAMES) if forecasters == "all" else [name.strip() for name in forecasters.split(",")]
     unknown = [name for name in names if name not in NAMES]

@@ -36,8 +36,9 @@ def show(lines: Iterable[str]) -> None:
 
 def mode_of(text: str) -> Mode:
     """The mode of that name."""
-    from ems.app.wrong_usage import WrongUsage, perhaps
+    from ems.app.wrong_usage import WrongUsage
     from ems.messages import Mode
+    from ems.nearest import perhaps
 
     try:
         return Mode(text)

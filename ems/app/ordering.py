@@ -8,10 +8,11 @@ from datetime import timedelta
 
 from ems.app.runfile import RunFile
 from ems.app.statedir import StateDir, shared_clock
-from ems.app.wrong_usage import WrongUsage, perhaps
+from ems.app.wrong_usage import WrongUsage
 from ems.errors import EmsError
 from ems.mailbox import Mailbox
 from ems.messages import Mode, Order, OrderKind
+from ems.nearest import perhaps
 
 ANSWER_WITHIN_S = 10.0  # wall
 ORDER_VALID = timedelta(minutes=10)  # of site time: an order nobody took by then is void

@@ -266,8 +266,8 @@ def programs_statement(
     """What each programme owes for a month: readiness scaled by performance, and its events, as low, expected and high."""
     from ems.app.events import opened
     from ems.errors import DataError
+    from ems.nearest import near_miss
     from ems.program.terms import local_day
-    from ems.site.checks import near_miss
 
     with opened(state_dir) as (_, desk, now):
         if program is not None and program not in desk.enrolments:

@@ -13,8 +13,9 @@ from rich.progress import Progress, TaskID
 
 from ems.app.prepare import find_file
 from ems.app.rerun import rerun_journal
-from ems.app.wrong_usage import WrongUsage, perhaps
+from ems.app.wrong_usage import WrongUsage
 from ems.errors import EmsError
+from ems.nearest import perhaps
 
 MOST_SEED = 2**63 - 1
 TOLD_EVERY = 0.25  # share of a replay, where progress goes into a log

@@ -13,13 +13,13 @@ from ems.app.prepare import find_file, load_pages
 from ems.app.runfile import RunFile
 from ems.app.show import fresh_snapshot
 from ems.app.statedir import StateDir, find_state_dir, prepare, running_state_dir, shared_clock, write_whole
-from ems.app.wrong_usage import perhaps
 from ems.assets.cooling.model import Cooling
 from ems.control.selftest import BASE_S, LAPSE_SLACK_S, STEP_SHARE, Testable, lasts_s, rating_kw, testable
 from ems.control.selftest_supply import STEP_K, SUPPLY_LASTS_S
 from ems.errors import EmsError
 from ems.mailbox import Mailbox
 from ems.messages import OrderKind
+from ems.nearest import perhaps
 from ems.site.load import load_site
 
 REPORTS = "self-tests"

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from ems.app.statedir import StateDir, is_stopped, shared_clock
-from ems.app.wrong_usage import perhaps
 from ems.errors import EmsError
 from ems.journal.read import last_entry
 from ems.mailbox import Mailbox
+from ems.nearest import perhaps
 from ems.plan.worth import SITE_PARTS
 
 

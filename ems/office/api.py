@@ -21,6 +21,7 @@ from starlette.staticfiles import StaticFiles
 from ems.errors import DataError
 from ems.history.read import HistoryReader
 from ems.mailbox import Mailbox
+from ems.nearest import near_miss
 from ems.office.health import Health
 from ems.office.hooks import Hint, add_hooks
 from ems.office.live import Live
@@ -29,7 +30,6 @@ from ems.office.orders import OrderForm, answer, give, order_from
 from ems.office.render import Renderer
 from ems.office.stream import STREAMS_LIMIT, Feed
 from ems.program.envelope import FlexibilityEnvelope, envelope_schema
-from ems.site.checks import near_miss
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 LONGEST = timedelta(days=31)

@@ -22,10 +22,10 @@ from typing import Any
 from adapters.feeds.kinds import CARBON, PRICES, WEATHER, FeedRow, Kind
 from ems.errors import DataError
 from ems.mailbox import Mailbox
+from ems.nearest import near_miss
 from ems.office.fetching import files_in, stamp_of
 from ems.office.outbox import MEMORY, Outbox
 from ems.signals.prices import DAY_AHEAD
-from ems.site.checks import near_miss
 
 FILE_LIMIT_BYTES = 20_000_000
 NOTES_KEPT = 20

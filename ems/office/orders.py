@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from ems.errors import DataError
 from ems.mailbox import Mailbox
 from ems.messages import Mode, Order, OrderKind
-from ems.site.checks import near_miss
+from ems.nearest import near_miss
 from ems.site.model import Site
 
 ORDER_VALID = timedelta(minutes=10)  # of site time: an order nobody took by then is void

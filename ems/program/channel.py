@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from ems.errors import ConfigError
+from ems.nearest import near_miss
 from ems.program.schema import AtLeastZero, Name
-from ems.site.checks import near_miss
 from ems.site.source import FileModel, in_order, read_source, validated
 
 FILE_NAME = "channels.yaml"

@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ems.errors import ConfigError
+from ems.nearest import near_miss
 from ems.program.library import FOLDER, known_programs
 from ems.program.schema import AtLeastZero, Day, Name, ProgramFile, Share
 from ems.program.terms import Terms, terms_on
-from ems.site.checks import near_miss
 from ems.site.source import FileModel, in_order, read_source, validated
 
 FILE_NAME = "enrolments.yaml"

@@ -8,10 +8,10 @@ from pathlib import Path
 from zoneinfo import available_timezones
 
 from ems.errors import Complaint, ConfigError, DataError
+from ems.nearest import near_miss
 from ems.program.methods import METHODS, method_of
 from ems.program.schema import ProgramFile
 from ems.resources import bundled, resolve
-from ems.site.checks import near_miss
 from ems.site.source import Source, in_order, read_source, validated
 
 FOLDER = "config/programs"

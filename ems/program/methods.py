@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from ems.errors import DataError
-from ems.site.checks import near_miss
+from ems.nearest import near_miss
 
 Form = Literal["like_days", "near_event", "constant", "nominated"]
 Pick = Literal["all", "highest", "middle", "closest"]

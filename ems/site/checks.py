@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -10,6 +9,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from ems.errors import Complaint
+from ems.nearest import near_miss
 from ems.resources import resolve
 from ems.site.build import string_ids
 from ems.site.schema import FeederFile, PointOfConnectionFile
@@ -251,10 +251,3 @@ def sound_links(source: Source) -> Iterator[tuple[KeyPath, LinkFile]]:
         link = sound(_LINK, source.at(where))
         if link is not None:
             yield where, link
-
-
-def near_miss(name: str, known: Iterable[str]) -> str:
-    """`, perhaps ...` when a known name is close, else the names there are."""
-    names = sorted(set(known))
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f", perhaps `{near[0]}`" if near else f" ({', '.join(names)})" if names else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import types
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from ems.nearest import nearest, perhaps
 from ems.resources import known_names
 
 _WORDS = {
@@ -67,16 +67,14 @@ def required(model: type[BaseModel], loc: tuple[str | int, ...]) -> str:
 def known_key(key: str, known: Iterable[str]) -> str:
     """A suggestion when an unknown key is a near miss, else all the keys there are."""
     names = sorted(known)
-    near = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
-    if near:
-        return f"a known key, perhaps `{near[0]}`"
+    if near := nearest(key, names):
+        return f"a known key, perhaps `{near}`"
     return "one of the keys " + ", ".join(names) if names else "no such key"
 
 
 def near_file(kind: str, name: str, beside: Path) -> str:
     """`, perhaps ...` when a file of that kind (see `ems.resources.resolve`) has a close name."""
-    near = difflib.get_close_matches(name, known_names(kind, beside), n=1, cutoff=0.6)
-    return f", perhaps `{near[0]}`" if near else ""
+    return perhaps(name, known_names(kind, beside))
 
 
 def keys_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> set[str]:
