@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -134,6 +135,10 @@ class PlannerProcess:
             self._trouble = f"no plan: {error}"
             log_line(NAME, "no plan", now, {"error": str(error)})
             self._next_plan_at = now + every / 5
+            return
+        except Exception as error:  # a defect of ours costs the plan, not the peaks and forecasts that control is told every few seconds
+            self._trouble = f"no plan: a defect of this program: {type(error).__name__}: {error}"
+            log_line(NAME, "no plan", now, {"error": self._trouble, "traceback": traceback.format_exc()})
             return
         self._trouble, self._last_plan = "", plan
         now = self.clock.now()

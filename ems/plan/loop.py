@@ -135,7 +135,7 @@ class PlanLoop:
 
     def add_prices(self, rows: Iterable[PriceRow]) -> None:
         """Takes price rows as they become known; under a day-ahead tariff the day-ahead price is the price."""
-        if self.site.tariff.energy == "day_ahead":
+        if DAY_AHEAD in (self.site.tariff.energy, self.site.tariff.export_energy):
             rows = [replace(r, source=REAL_TIME) for r in rows if r.source == DAY_AHEAD]
         self.prices.add(rows)
 

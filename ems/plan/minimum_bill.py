@@ -20,10 +20,10 @@ import numpy as np
 
 from ems.commitment import Commitment, Per
 from ems.horizon import Horizon
-from ems.plan.tariff import CONTRACT, NEXT
+from ems.plan.tariff import CONTRACT
 from ems.plan.tariff_memory import KNOWN_H, amount, instant
 from ems.site.model import Site
-from ems.site.tariff import Tariff
+from ems.site.tariff import NEXT, Tariff
 from ems.site.tariff_calendar import LocalTimes, month_hours, month_start
 
 COUNTED = 0.999  # of what a plan pays below the minimum is free; the rest tells equal plans apart

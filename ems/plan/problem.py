@@ -20,10 +20,11 @@ from ems.plan.generation import TripReserve, update_generators
 from ems.plan.headroom import Headroom, kept_kwh
 from ems.plan.inputs import PlanInputs
 from ems.plan.minimum_bill import MinimumBillTerm, is_weighed
-from ems.plan.tariff import NEXT, NEXT_YEAR, tariff_commitments, with_flat_steps
+from ems.plan.tariff import tariff_commitments, with_flat_steps
 from ems.plan.tariff_terms import TariffTerms
 from ems.plan.values import PlanValues, ambient_share, cooling_share, foreseen_kw, lowest_gain, plan_values
 from ems.site.model import Site
+from ems.site.tariff import NEXT, NEXT_YEAR
 from ems.timegrid import TimeGrid, boundaries_h, interval_weights
 
 Array = NDArray[np.float64]

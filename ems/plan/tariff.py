@@ -9,9 +9,9 @@ import numpy as np
 from ems.commitment import Commitment, Per
 from ems.plan.inputs import PlanInputs
 from ems.site.model import Tariff
+from ems.site.tariff import NEXT, NEXT_YEAR
 
 ENERGY, DEMAND, NEXT_DEMAND = "energy", "demand charge", "next month's demand charge"
-NEXT, NEXT_YEAR = ", next month", ", next year"
 CONTRACT, UTILISATION = "contract capacity", "power by utilisation hours"
 COINCIDENT, CARBON, NETWORK_ENERGY = "coincident peak", "carbon", "energy by utilisation hours"
 MINIMUM_TAKE, RAMP, MINIMUM_BILL = "minimum take", "ramps", "up to the minimum bill"

@@ -16,11 +16,11 @@ from ems.commitment import Commitment, Per, Span
 from ems.horizon import Horizon
 from ems.kpi.bills.demand import is_charged_in, ratchet_kw
 from ems.kpi.bills.yearly import pair_for
-from ems.plan.tariff import CARBON, COINCIDENT, CONTRACT, MINIMUM_TAKE, NETWORK_ENERGY, NEXT, NEXT_YEAR, RAMP, UTILISATION
+from ems.plan.tariff import CARBON, COINCIDENT, CONTRACT, MINIMUM_TAKE, NETWORK_ENERGY, RAMP, UTILISATION
 from ems.plan.tariff_memory import KNOWN_H, TariffMemory, higher
 from ems.plan.tariff_peaks import CalendarPredictor, PeakPredictor
 from ems.site.model import Site
-from ems.site.tariff import DemandCharge, Window
+from ems.site.tariff import NEXT, NEXT_YEAR, DemandCharge, Window
 from ems.site.tariff_calendar import LocalTimes, month_hours, month_number, month_start
 from ems.timegrid import interval_columns, interval_rows
 
@@ -121,7 +121,8 @@ class TariffBook:
             windows = charge.windows if charge.billed_on == "window" else ()
             for month, suffix in self._two_months(horizon):
                 days_left = math.inf if suffix else (month_start(month + 1, self.time_zone) - now) / DAY
-                free_kw = max(expected_kw(windows, days_left), self._billed_anyway_kw(charge, month))
+                hours = [w for w in windows if month % 12 + 1 in w.months] or windows  # another season's are not looked into
+                free_kw = max(expected_kw(hours, days_left), self._billed_anyway_kw(charge, month))
                 price = _price_at(charge, free_kw) if is_charged_in(charge, month) else 0.0
                 spans = self._spans(horizon, windows, month)
                 yield Commitment(charge.name + suffix, Per.PEAK, (free_kw,), (price,), (0.0,), charge.interval_min, spans)

@@ -11,13 +11,14 @@ import numpy as np
 
 from ems.assets.battery.model import Battery
 from ems.assets.ups.model import Ups
+from ems.errors import DataError
 from ems.obligation import Obligation, ObligationKind
 from ems.replay.demand import ClusterDemand, read_demand
 from ems.replay.mismatch import plant_of
 from ems.replay.scenario import EventEntry, Scenario
 from ems.replay.signals import DEFAULT_PRICE_PER_KWH, Signals, Steps, read_signals, truth
 from ems.site.model import Site
-from ems.site.tariff import Tariff
+from ems.site.tariff import MARKET, Tariff
 from ems.site.tariff_prices import price_at
 from simulators.devices.cluster import Demand
 from simulators.weather import generated_temp_c
@@ -95,7 +96,10 @@ def build_world(scenario: Scenario, seed: int) -> World:
 
 
 def market_series(tariff: Tariff, signals: Signals) -> tuple[Steps | None, Steps | None]:
-    """The market series a tariff follows, and what stands in where it has no value."""
+    """The market series a tariff follows, and what stands in where it has no value. Raises DataError where only exports follow one: the
+    account of a replay knows the price of imports alone and would give them away."""
+    if tariff.export_energy in MARKET and not tariff.is_market:
+        raise DataError(f"a replay cannot bill exports at a market price ({tariff.export_energy}) beside imports at a fixed one")
     real_time, day_ahead = signals.price, signals.day_ahead
     return (day_ahead, real_time) if tariff.energy == "day_ahead" else (real_time, day_ahead)
 

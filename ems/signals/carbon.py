@@ -60,8 +60,8 @@ class CarbonBook:
         return jumps
 
     def forecast(self, now: datetime, starts: Sequence[datetime], duration_h: Sequence[float]) -> Floats | None:
-        """Expected g/kWh, one mean per step: known values, else the day before plus the present deviation, decaying; None when
-        nothing is known (never zero)."""
+        """Expected g/kWh, one mean per step, at least 0: known values, else the day before plus the present deviation, decaying; None
+        when nothing is known (never zero)."""
         now_s = epoch_s(now)
         known = self._series.known(now_s)
         last = known.last_before(now_s)
@@ -73,7 +73,7 @@ class CarbonBook:
         lead_h = np.maximum(0.0, points - last.to_s) / 3600.0
         expected = base[:-1] + (last.value - base[-1]) * np.exp(-lead_h / DEVIATION_TAU_H)
         actual = known.at(points)
-        return step_means(np.where(np.isfinite(actual), actual, expected), first)
+        return step_means(np.maximum(np.where(np.isfinite(actual), actual, expected), 0.0), first)  # nobody is paid for what he buys
 
     def data_quality(self) -> dict[str, int]:
         """Counts of what was wrong with the feed."""

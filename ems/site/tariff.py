@@ -12,6 +12,24 @@ from typing import Any
 
 MARKET = ("indexed", "real_time", "day_ahead")  # energy at a market price; the others have their own prices only
 BASIC_CHARGE = "demand charge"  # the name of the one with demand_price_per_kw_month
+TAKEN = frozenset(  # parts of a bill and of a plan's cost: a charge of that name could not be told from them
+    {
+        BASIC_CHARGE,
+        "next month's demand charge",
+        "energy",
+        "demand",
+        "next demand",
+        "fixed",
+        "carbon",
+        "contract capacity",
+        "coincident peak",
+        "minimum take",
+        "ramps",
+    }
+    | {"power by utilisation hours", "energy by utilisation hours", "up to the minimum bill", "ramp limit"}
+    | {"wear", "fuel", "purchase", "workload", "other"}
+)
+NEXT, NEXT_YEAR = ", next month", ", next year"  # ends of the names under which a plan prices the later one of two
 HOLIDAY = 7  # the day type after Monday (0) to Sunday (6)
 
 

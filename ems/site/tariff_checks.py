@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
 from ems.errors import Complaint, ConfigError
 from ems.site.source import Source, in_order, validated
-from ems.site.tariff import BASIC_CHARGE, Tariff
+from ems.site.tariff import BASIC_CHARGE, MARKET, NEXT, NEXT_YEAR, TAKEN, Tariff
 from ems.site.tariff_build import build_tariff
 from ems.site.tariff_calendar import NOBODY, period_table, table_of
 from ems.site.tariff_schema import DAY_NAMES, TariffFile
@@ -29,7 +29,7 @@ def checked_tariff(source: Source) -> Tariff:
 def tariff_complaints(source: Source, file: TariffFile, where: KeyPath = ()) -> Iterator[Complaint]:
     """Every fault between the keys of a tariff that stands at `where` in the source."""
     yield from _names(source, (*where, "energy_periods"), [p.name for p in file.energy_periods], ())
-    yield from _names(source, (*where, "demand_charges"), [d.name for d in file.demand_charges], (BASIC_CHARGE,))
+    yield from _names(source, (*where, "demand_charges"), [d.name for d in file.demand_charges], TAKEN)
     if file.energy == "time_of_use" and not file.energy_periods:
         yield source.complaint((*where, "energy"), "fixed, or energy_periods with the prices by time of use")
     yield from _cover(source, file, (*where, "energy_periods"))
@@ -37,10 +37,12 @@ def tariff_complaints(source: Source, file: TariffFile, where: KeyPath = ()) -> 
     yield from _past_peaks(source, file, where)
 
 
-def _names(source: Source, where: KeyPath, names: Sequence[str], taken: Sequence[str]) -> Iterator[Complaint]:
+def _names(source: Source, where: KeyPath, names: Sequence[str], taken: Collection[str]) -> Iterator[Complaint]:
     for number, name in enumerate(names):
-        if name in names[:number] or name in taken:
+        if name in names[:number]:
             yield source.complaint((*where, number, "name"), "a name no other has")
+        elif name in taken or (taken and name.endswith((NEXT, NEXT_YEAR))):
+            yield source.complaint((*where, number, "name"), "a name of its own, such as `on-peak demand`: this is a part of every plan")
 
 
 def _cover(source: Source, file: TariffFile, where: KeyPath) -> Iterator[Complaint]:
@@ -75,7 +77,9 @@ def _spread(source: Source, file: TariffFile, where: KeyPath) -> Iterator[Compla
     is_fixed = file.energy in ("fixed", "time_of_use") and file.export_energy == "fixed"
     if not is_fixed and (file.energy == "fixed" or file.export_energy == "fixed" or file.energy == "time_of_use"):
         return  # one side follows the market: the plan pays the lower of both where they cross
-    if {file.energy, file.export_energy} == {"day_ahead", "real_time"} or {file.energy, file.export_energy} == {"day_ahead", "indexed"}:
+    if file.energy in MARKET and file.export_energy in MARKET and file.energy != file.export_energy:
+        # the plan and the replays know one market price at a time
+        yield source.complaint((*where, "export_energy"), f"fixed, or the market of the imports ({file.energy})", file.export_energy)
         return
     if not file.energy_periods and file.export_price_per_kwh > max(file.energy_price_per_kwh, 0.0):
         yield source.complaint((*where, "export_price_per_kwh"), _words_of_spread(file.energy_price_per_kwh), file.export_price_per_kwh)

@@ -169,6 +169,18 @@ def test_an_infeasible_plan_is_said_and_tried_again_soon(bench: Bench, capsys: p
     assert bench.process._next_plan_at < bench.clock.now() + timedelta(seconds=bench.run_file.site.plan.every_s / 2)
 
 
+def test_a_defect_costs_the_plan_and_not_the_process(bench: Bench, capsys: pytest.CaptureFixture[str]):
+    bench.loop.trouble = ValueError("not convex")
+    bench.tell_state()
+    bench.process.look()
+    assert "a defect of this program: ValueError: not convex" in capsys.readouterr().err
+    assert bench.mailbox.latest("plan", bench.clock.now()) is None
+    assert "not convex" in bench.process._trouble and bench.process._next_plan_at > bench.clock.now()
+    bench.loop.trouble, bench.process._next_plan_at = None, bench.clock.now()
+    bench.process.look()
+    assert bench.process._trouble == "" and bench.mailbox.latest("plan", bench.clock.now()) is not None
+
+
 def a_plan(site: Any, q90_kw: float) -> Plan:
     starts = tuple(NOON + timedelta(minutes=15 * i) for i in range(4))
     band = {c.id: (q90_kw,) * 4 for c in site.clusters}

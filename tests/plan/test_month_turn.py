@@ -132,3 +132,16 @@ def test_the_month_to_come_is_priced_in_the_tier_it_will_end_in() -> None:
     for hour in range(9):
         loop.book.observe(now + timedelta(hours=hour), 3600.0, 900.0)
     assert set(np.round(loop.make_inputs(later, state(later)).import_price_per_kwh, 6).tolist()) == {0.14}
+
+
+def test_a_charge_whose_hours_differ_by_season_is_defended_in_those_of_the_season() -> None:
+    """One charge with summer and winter hours is two charges written together: in summer the winter's hours set no free peak."""
+    summer = {"months": [6, 7, 8, 9], "hours": [14, 20]}
+    winter = {"months": [10, 11, 12, 1, 2, 3, 4, 5], "hours": [21, 24]}
+    free = []
+    for charges in ([("peak", [summer, winter])], [("peak", [summer]), ("winter peak", [winter])]):
+        site = site_with(demand_charges=[{"name": name, "price_per_kw_month": 20.0, "when": when} for name, when in charges])
+        loop, now = PlanLoop(site), at("2023-08-07")
+        feed(loop, site, at("2023-08-03"), now)
+        free.append(free_kw(loop, now)["peak"])
+    assert free[0] == pytest.approx(free[1])

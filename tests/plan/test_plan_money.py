@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+import ems.plan.tariff
 from ems.kpi.bills.bill import make_bills
 from ems.kpi.bills.metered import Metered
-from ems.plan.planner import Planner
+from ems.plan.planner import RAMP_LIMIT, Planner
+from ems.plan.tariff import CONTRACT
 from ems.plan.tariff_book import TariffBook
 from ems.site.load import load_site
+from ems.site.tariff import NEXT, TAKEN
 from ems.site.tariff_prices import step_prices
 from ems.timegrid import interval_columns
 from tests.plan.given import plan_inputs
@@ -59,6 +62,7 @@ def test_each_charge_of_a_plan_costs_what_its_bill_says(tariff: str, of_the_bill
     import_kw = np.repeat(plan.import_kw, minutes)
     metered = Metered(NOW, 1, import_kw, carbon_g_per_kwh=np.full(len(import_kw), GRAMS), **rows)
     (bill,) = make_bills(site.tariff, "USD", site.time_zone, metered)
+    assert set(plan.cost) - {"summer on-peak demand", "facility demand"} <= TAKEN | {n + NEXT for n in (CONTRACT, *of_the_bill)}
     billed = {line.name: float(line.amount) for line in bill.lines}
     energy = sum(float(line.amount) for line in bill.lines if line.part == "energy")
     assert plan.cost["energy"] == pytest.approx(energy, abs=0.05)
@@ -103,3 +107,8 @@ def test_ramps_of_a_plan_cost_what_its_bill_says_on_the_meters_means(interval_mi
     beyond = 0.002 * float(np.maximum(0.0, np.abs(late) - 0.001 * between_min).sum())
     assert metered_kwh is None or billed > 0.1
     assert plan.cost["ramps"] == pytest.approx(billed + beyond, rel=1e-4, abs=1e-4)
+
+
+def test_no_charge_may_take_the_name_of_a_part_of_the_plan() -> None:
+    names = {value for name, value in vars(ems.plan.tariff).items() if name.isupper() and isinstance(value, str)}
+    assert {name for name in names if not name.startswith(", ")} | {RAMP_LIMIT} <= TAKEN

@@ -119,3 +119,10 @@ def test_naive_local_times_are_read_in_their_zone_and_the_hour_that_does_not_exi
     assert world.quality["prices"]["unreadable_times"] == 1
     assert world.price[0] == pytest.approx(0.030), "06:00 UTC is local midnight"
     assert world.price[-1] == pytest.approx(0.031), "02:00 does not exist on this day"
+
+
+def test_exports_at_a_market_price_beside_imports_at_a_fixed_one_are_refused(tmp_path: Path):
+    """The account of a replay knows the price of imports alone: it would earn nothing for them and compare policies on wrong totals."""
+    tariff = "{tariff: {energy: fixed, energy_price_per_kwh: 0.1, export_energy: real_time}}"
+    with pytest.raises(DataError, match="cannot bill exports at a market price"):
+        build_world(scenario(tmp_path, overrides=tariff), 7)

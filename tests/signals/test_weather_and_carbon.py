@@ -102,6 +102,14 @@ def test_marginal_carbon_may_fall_to_zero():
     assert "jump" not in carbon(*rows).data_quality()
 
 
+def test_a_day_dirtier_than_this_one_makes_no_negative_carbon():
+    """Marginal intensity that falls from 300 to 0 within an hour of a day that was flat: what is expected of it ends at nothing."""
+    before = [intensity(NOW - HOUR * i, 300.0 if i > 20 else 5.0, "marginal") for i in range(40, 0, -1)]
+    dirty_then = [intensity(NOW - HOUR * 24 + HOUR * k, g, "marginal") for k, g in ((-1, 400.0), (0, 30.0), (1, 20.0))]
+    expected = carbon(*before, *dirty_then).forecast(NOW, *hourly(6))
+    assert expected is not None and expected.min() >= 0.0
+
+
 def test_the_faults_of_a_real_carbon_feed_are_rejected_and_nothing_else(data_dir):
     import pandas as pd
 

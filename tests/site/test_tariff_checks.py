@@ -34,6 +34,19 @@ FAULTS: dict[str, tuple[str, int, str, str]] = {
     "uncovered": (PERIODS + PEAK, 3, "energy_periods", "nobody has mon 00:00 in January"),
     "two rests": (PERIODS + PEAK + REST + REST.replace("rest,", "rest2,"), 6, "energy_periods[2].rest", "one period"),
     "same name": (PERIODS + PEAK + REST.replace("rest,", "peak,"), 5, "energy_periods[1].name", "a name no other has"),
+    "name of a part of the plan": (
+        "name: t\ndemand_charges:\n  - {name: demand, price_per_kw_month: 3}\n",
+        3,
+        "demand_charges[0].name",
+        "a name of its own",
+    ),
+    "name of the later of two": (
+        "name: t\ndemand_charges:\n  - {name: 'peak, next month', price_per_kw_month: 3}\n",
+        3,
+        "demand_charges[0].name",
+        "a name of its own",
+    ),
+    "exports at another market": ("name: t\nenergy: day_ahead\nexport_energy: real_time\n", 3, "export_energy", "fixed, or the market"),
     "no periods": (HEAD, 2, "energy", "energy_periods"),
     "negative spread": (HEAD + "export_price_per_kwh: 0.15\nenergy_periods:\n" + PEAK + REST, 3, "export_price_per_kwh", "negative spread"),
     "negative spread of a period": (
