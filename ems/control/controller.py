@@ -52,6 +52,7 @@ from ems.obligation import Obligation
 from ems.plan.plan import Plan, decode_plan
 from ems.site.model import Site
 from ems.site.storage_classes import planned_site, storage_classes
+from ems.site.tariff import BASIC_CHARGE
 from ems.state.estimate import SiteState, estimate_state
 from ems.state.hold import DayHold, PeakHold, ValleyHold
 from ems.state.image import SiteImage
@@ -90,7 +91,8 @@ class Controller:
         led = [c.id for c in site.coolings if c.is_led]
         self.orders = OrderBook({a: (modes or {}).get(a, Mode.OBSERVE) for a in (*commandable, *led)}, frozenset(led))
         self.ladder = Ladder(site.control.ramp_up_dwell_s)
-        self.billing = IntervalMeter(site.tariff.demand_interval_min, site.time_zone)
+        known_peaks_kw = {past.month: past.kw for past in site.tariff.past_peaks if past.charge == BASIC_CHARGE}
+        self.billing = IntervalMeter(site.tariff.demand_interval_min, site.time_zone, known_peaks_kw)
         self.windows = WindowMeans(site)
         self.trend = DemandTrend(site)
         self.foreseen = ForeseenPeaks(site)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,8 +20,10 @@ class IntervalMeter:
     cycle where storage turns round at the start of an interval (at a cycle of a minute by 45 kW of 1,250 in the interval's mean).
     """
 
-    def __init__(self, interval_min: int, time_zone: str) -> None:
+    def __init__(self, interval_min: int, time_zone: str, known_peaks_kw: Mapping[str, float] | None = None) -> None:
+        """`known_peaks_kw`: what was metered before, by month (`2024-08`): a site that is taken over in the middle of one."""
         self.interval_s = interval_min * 60
+        self.known_peaks_kw = known_peaks_kw or {}
         self.zone = ZoneInfo(time_zone)
         self.start: datetime | None = None
         self.energy_kwh = 0.0
@@ -78,7 +81,7 @@ class IntervalMeter:
         self.start, self.energy_kwh, self.covered_s = start, 0.0, 0.0
         month = start.astimezone(self.zone).strftime("%Y-%m")
         if month != self.month:
-            self.month, self.peak_kw = month, 0.0
+            self.month, self.peak_kw = month, self.known_peaks_kw.get(month, 0.0)
 
     def _close(self) -> None:
         """An interval that was seen for less than half is not taken for a peak: it is an estimate of nothing."""
@@ -118,7 +121,7 @@ class IntervalMeter:
         """Takes back what `encode` gave."""
         self.start = datetime.fromisoformat(data["start"]) if data["start"] else None
         self.energy_kwh, self.covered_s = data["energy_kwh"], data["covered_s"]
-        self.month, self.peak_kw = data["month"], data["peak_kw"]
+        self.month, self.peak_kw = data["month"], max(data["peak_kw"], self.known_peaks_kw.get(data["month"], 0.0))
         self._counted_kwh, self._highest_kw = data.get("counted_kwh"), data.get("highest_kw", 0.0)
         last = data.get("last")
         self._last = (datetime.fromisoformat(last[0]), last[1]) if last else None

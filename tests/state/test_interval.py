@@ -22,6 +22,17 @@ def test_the_month_peak_is_the_highest_interval_mean_not_the_highest_power() -> 
     assert meter.peak_kw == pytest.approx(1100.0, abs=0.1)
 
 
+def test_a_peak_metered_before_the_site_was_taken_over_counts_in_its_month() -> None:
+    meter = IntervalMeter(15, "America/Chicago", {"2024-08": 1400.0})
+    meter.update(START, 900.0)
+    assert meter.peak_kw == 1400.0
+    told_later = IntervalMeter(15, "America/Chicago", {"2024-08": 1500.0})  # the file was put right, the process restarted
+    told_later.restore(meter.encode())
+    assert told_later.peak_kw == 1500.0
+    told_later.update(START + timedelta(days=20), 900.0)
+    assert told_later.peak_kw == 0.0
+
+
 @given(st.lists(st.floats(0, 3000), min_size=30, max_size=120), st.integers(5, 60))
 def test_the_peak_equals_an_independent_recomputation(powers: list[float], step_s: int) -> None:
     meter = IntervalMeter(5, "UTC")
