@@ -16,7 +16,7 @@ from ems.commitment import Commitment, Per, Span
 from ems.horizon import Horizon
 from ems.kpi.bills.demand import is_charged_in, ratchet_kw
 from ems.kpi.bills.yearly import pair_for
-from ems.plan.tariff import CARBON, COINCIDENT, CONTRACT, MINIMUM_TAKE, NETWORK_ENERGY, NEXT, NEXT_YEAR, RAMP, UTILISATION
+from ems.plan.tariff import CARBON, COINCIDENT, CONTRACT, MINIMUM_TAKE, NETWORK_ENERGY, NEXT, NEXT_YEAR, RAMP, UTILISATION, dearer_tiers
 from ems.plan.tariff_memory import KNOWN_H, TariffMemory, higher
 from ems.plan.tariff_peaks import CalendarPredictor, PeakPredictor
 from ems.site.model import Site
@@ -122,9 +122,10 @@ class TariffBook:
             for month, suffix in self._two_months(horizon):
                 days_left = math.inf if suffix else (month_start(month + 1, self.time_zone) - now) / DAY
                 free_kw = max(expected_kw(windows, days_left), self._billed_anyway_kw(charge, month))
-                price = _price_at(charge, free_kw) if is_charged_in(charge, month) else 0.0
                 spans = self._spans(horizon, windows, month)
-                yield Commitment(charge.name + suffix, Per.PEAK, (free_kw,), (price,), (0.0,), charge.interval_min, spans)
+                for name, from_kw, price in _steps(charge, free_kw):
+                    price = price if is_charged_in(charge, month) else 0.0
+                    yield Commitment(name + suffix, Per.PEAK, (from_kw,), (price,), (0.0,), charge.interval_min, spans)
 
     def _billed_anyway_kw(self, charge: DemandCharge, month: int) -> float:
         peaks = self.peaks_kw.get(charge.name, {})
@@ -265,6 +266,12 @@ def _on_import(name: str, price: Array) -> Commitment:
     return Commitment(name, Per.STEP, (0.0,) * len(price), tuple(price.tolist()), (0.0,) * len(price))
 
 
-def _price_at(charge: DemandCharge, kw: float) -> float:
-    """The price of the next kW above a demand."""
-    return next(t.price for t in charge.tiers if t.up_to is None or kw < t.up_to)
+def _steps(charge: DemandCharge, free_kw: float) -> Iterator[tuple[str, float, float]]:
+    """Name, start in kW and price per kW: of the next kW above what is free, and of each tier above that what it is dearer. A cheaper tier
+    to come is not convex: it counts at the price before it. As many for every demand, since the plan's terms are compiled once."""
+    price = next(t.price for t in charge.tiers if t.up_to is None or free_kw < t.up_to)
+    yield charge.name, free_kw, price
+    for name, (from_kw, tier_price) in dearer_tiers(charge).items():
+        dearer = max(0.0, tier_price - price) if from_kw > free_kw else 0.0
+        yield name, max(from_kw, free_kw), dearer
+        price += dearer
