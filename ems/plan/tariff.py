@@ -8,13 +8,14 @@ from itertools import pairwise
 import numpy as np
 
 from ems.commitment import Commitment, Per
+from ems.plan.hours_use import has_tiers_per_kw
 from ems.plan.inputs import PlanInputs
 from ems.site.model import Tariff
 from ems.site.tariff import DemandCharge
 
 ENERGY, DEMAND, NEXT_DEMAND = "energy", "demand charge", "next month's demand charge"
 NEXT, NEXT_YEAR = ", next month", ", next year"
-CONTRACT, UTILISATION = "contract capacity", "power by utilisation hours"
+CONTRACT, UTILISATION, TIER_PEAK = "contract capacity", "power by utilisation hours", "peak of the energy tiers"
 COINCIDENT, CARBON, NETWORK_ENERGY = "coincident peak", "carbon", "energy by utilisation hours"
 MINIMUM_TAKE, RAMP, MINIMUM_BILL = "minimum take", "ramps", "up to the minimum bill"
 
@@ -45,6 +46,8 @@ def peak_names(tariff: Tariff) -> dict[str, int]:
     monthly = {name: charge.interval_min for charge in tariff.demand_charges for name in (charge.name, *dearer_tiers(charge))}
     if tariff.contract_capacity is not None:
         monthly[CONTRACT] = tariff.contract_capacity.interval_min
+    if has_tiers_per_kw(tariff):
+        monthly[TIER_PEAK] = tariff.demand_interval_min
     rule = tariff.utilisation_hours
     yearly = {} if rule is None else {UTILISATION: rule.interval_min, UTILISATION + NEXT_YEAR: rule.interval_min}
     return {**monthly, **{name + NEXT: minutes for name, minutes in monthly.items()}, **yearly}
