@@ -33,7 +33,7 @@ from ems.plan.price_basis import basis_alarm, basis_line, price_basis
 from ems.plan.sources import LoadSource, PriceSource, WeatherSource
 from ems.plan.state import PlanState
 from ems.plan.tariff import tariff_commitments
-from ems.plan.tariff_book import TariffBook
+from ems.plan.tariff_book import Expected, TariffBook
 from ems.plan.tariff_memory import decode_memory
 from ems.plan.tariff_peaks import PeakPredictor
 from ems.signals.carbon import CarbonBook, CarbonRow
@@ -238,19 +238,23 @@ class PlanLoop:
         market = np.zeros(horizon.n)
         if tariff.is_market or exports_at_market:
             market = np.asarray(self.prices.forecast(now, horizon.starts, horizon.duration_h), float)
-        month_kwh = self.book.tier_kwh(now)
+        month_kwh = self.book.tier_kwh(now, self._expected_kw(now))
         period, export = step_prices(tariff, self.site.time_zone, horizon.starts, horizon.duration_h, month_kwh)
         return market * tariff.is_market + tariff.energy_price_per_kwh + period, market * exports_at_market + export
 
     def _commitments(self, now: datetime, horizon: Horizon) -> tuple[Commitment, ...]:
         """The tariff's charges beyond energy and one demand charge. Their peaks so far, month by month, are the book's."""
         carbon = None if self.site.tariff.carbon is None else self.carbon.forecast(now, horizon.starts, horizon.duration_h)
+        return self.book.commitments(now, horizon, self._expected_kw(now), carbon, self.settle_at)
+
+    def _expected_kw(self, now: datetime) -> Expected:
+        """The peak in kW that some hours of a month will set anyway, as known at `now`."""
 
         def expected_kw(windows: Sequence[Window], days_left: float) -> float:
             overall_kw = self.peak.expected_kw(now, self.prices, self.weather, days_left)
             return overall_kw if not windows else self.peak.expected_within_kw(windows, overall_kw, days_left)
 
-        return self.book.commitments(now, horizon, expected_kw, carbon, self.settle_at)
+        return expected_kw
 
     def _critical_q99_kw(self, now: datetime) -> float:
         """Sum over the clusters behind a UPS of what each will not exceed until the store could be refilled."""

@@ -20,7 +20,8 @@ import numpy as np
 
 from ems.commitment import Commitment, Per
 from ems.horizon import Horizon
-from ems.plan.tariff import CONTRACT
+from ems.kpi.bills.demand import is_charged_in, tiered
+from ems.plan.tariff import CONTRACT, dearer_tiers
 from ems.plan.tariff_memory import KNOWN_H, amount, instant
 from ems.site.model import Site
 from ems.site.tariff import NEXT, Tariff
@@ -89,9 +90,17 @@ class MonthMoney:
             return None
         ends = min(horizon.end, settle_at or horizon.end)
         inside_h = max(0.0, (ends - horizon.starts[0]) / timedelta(hours=1))
-        self._lost = sum(c.up_price[0] * c.baseline_kw[0] for c in peaks if c.name != CONTRACT and not c.name.endswith(NEXT))
+        self._lost = sum(self._lost_for(c, month) for c in peaks if c.name != CONTRACT and not c.name.endswith(NEXT))
         left = [*self._left_of_month(month, inside_h), *self._left_of_year(month, inside_h)]
         return max(left, default=None)
+
+    def _lost_for(self, peak: Commitment, month: int) -> float:
+        """Money owed for a peak already. Of a charge in tiers each kW at its own tier, once."""
+        charges = {name: charge for charge in self.tariff.demand_charges for name in (charge.name, *dearer_tiers(charge))}
+        charge = charges.get(peak.name)
+        if charge is None:
+            return peak.up_price[0] * peak.baseline_kw[0]
+        return tiered(peak.baseline_kw[0], charge.tiers) if peak.name == charge.name and is_charged_in(charge, month) else 0.0
 
     def _left_of_month(self, month: int, inside_h: float) -> Iterator[float]:
         if self.tariff.minimum_charge_per_month > 0.0 and self._hours >= KNOWN_H:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
 from ems.commitment import Commitment, Per
+from ems.plan.hours_use import has_tiers_per_kw
 from ems.plan.inputs import PlanInputs
 from ems.site.model import Tariff
-from ems.site.tariff import NEXT, NEXT_YEAR
+from ems.site.tariff import NEXT, NEXT_YEAR, DemandCharge
 
 ENERGY, DEMAND, NEXT_DEMAND = "energy", "demand charge", "next month's demand charge"
-CONTRACT, UTILISATION = "contract capacity", "power by utilisation hours"
+CONTRACT, UTILISATION, TIER_PEAK = "contract capacity", "power by utilisation hours", "peak of the energy tiers"
 COINCIDENT, CARBON, NETWORK_ENERGY = "coincident peak", "carbon", "energy by utilisation hours"
 MINIMUM_TAKE, RAMP, MINIMUM_BILL = "minimum take", "ramps", "up to the minimum bill"
 
@@ -40,12 +42,25 @@ def tariff_commitments(tariff: Tariff, inputs: PlanInputs) -> tuple[Commitment, 
 
 def peak_names(tariff: Tariff) -> dict[str, int]:
     """Every priced peak besides the demand charge, with the interval it is metered on in minutes; the next month's or year's as well."""
-    monthly = {charge.name: charge.interval_min for charge in tariff.demand_charges}
+    monthly = {name: charge.interval_min for charge in tariff.demand_charges for name in (charge.name, *dearer_tiers(charge))}
     if tariff.contract_capacity is not None:
         monthly[CONTRACT] = tariff.contract_capacity.interval_min
+    if has_tiers_per_kw(tariff):
+        monthly[TIER_PEAK] = tariff.demand_interval_min
     rule = tariff.utilisation_hours
     yearly = {} if rule is None else {UTILISATION: rule.interval_min, UTILISATION + NEXT_YEAR: rule.interval_min}
     return {**monthly, **{name + NEXT: minutes for name, minutes in monthly.items()}, **yearly}
+
+
+def dearer_tiers(charge: DemandCharge) -> dict[str, tuple[float, float]]:
+    """Start in kW and price per kW of each tier of a demand charge that is dearer than one before it, by the name of its term; none where
+    tiers only fall."""
+    tiers = enumerate(pairwise(charge.tiers), start=1)
+    return {
+        f"{charge.name} above {below.up_to:,.10g} kW": (below.up_to, tier.price)
+        for n, (below, tier) in tiers
+        if below.up_to is not None and tier.price > min(t.price for t in charge.tiers[:n])
+    }
 
 
 def with_flat_steps(energy: Commitment, others: Sequence[Commitment]) -> Commitment:

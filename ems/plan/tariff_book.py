@@ -16,7 +16,8 @@ from ems.commitment import Commitment, Per, Span
 from ems.horizon import Horizon
 from ems.kpi.bills.demand import is_charged_in, ratchet_kw
 from ems.kpi.bills.yearly import pair_for
-from ems.plan.tariff import CARBON, COINCIDENT, CONTRACT, MINIMUM_TAKE, NETWORK_ENERGY, RAMP, UTILISATION
+from ems.plan.hours_use import has_tiers_per_kw, price_per_peak_kw, tier_days
+from ems.plan.tariff import CARBON, COINCIDENT, CONTRACT, MINIMUM_TAKE, NETWORK_ENERGY, RAMP, TIER_PEAK, UTILISATION, dearer_tiers
 from ems.plan.tariff_memory import KNOWN_H, TariffMemory, higher
 from ems.plan.tariff_peaks import CalendarPredictor, PeakPredictor
 from ems.site.model import Site
@@ -81,15 +82,18 @@ class TariffBook:
         mean_kw = self.month_kwh[known[0]] / self.month_h[known[0]]
         return {m: mean_kw * month_hours(m, self.time_zone) for m in (month, month + 1)}
 
-    def tier_kwh(self, now: datetime) -> dict[int, float]:
-        """The same in the unit of the tiers: per day of the month, per kW of its mean (a data center's peak is near it), or both."""
-        unit = self.tariff.tier_unit
+    def tier_kwh(self, now: datetime, expected_kw: Expected = lambda windows, days_left: 0.0) -> dict[int, float]:
+        """The same in the unit of the tiers: per day of the month, per kW of its peak so far or expected (at least its mean), or both."""
         found = {}
         for month, kwh in self.expected_month_kwh(now).items():
-            hours = month_hours(month, self.time_zone)
-            per_kw = max(kwh / hours, 1e-9) if "per_kw" in unit else 1.0
-            found[month] = kwh / per_kw / (hours / 24.0 if unit.endswith("day") else 1.0)
+            per_kw = 1.0
+            if has_tiers_per_kw(self.tariff):
+                per_kw = max(self._tier_peak_kw(now, month, expected_kw), kwh / month_hours(month, self.time_zone), 1e-9)
+            found[month] = kwh / per_kw / tier_days(self.tariff, month, self.time_zone)
         return found
+
+    def _tier_peak_kw(self, now: datetime, month: int, expected_kw: Expected) -> float:
+        return max(expected_kw((), self._days_left(now, month)), self.peaks_kw.get(TIER_PEAK, {}).get(month, 0.0))
 
     def commitments(
         self,
@@ -105,6 +109,7 @@ class TariffBook:
         return tuple(
             [
                 *self._demand(now, horizon, expected_kw),
+                *self._tier_peak(now, horizon, expected_kw),
                 *self._contract(horizon),
                 *self._utilisation(horizon, expected_kw),
                 *self._coincident(now, horizon),
@@ -120,16 +125,27 @@ class TariffBook:
         for charge in self.tariff.demand_charges:
             windows = charge.windows if charge.billed_on == "window" else ()
             for month, suffix in self._two_months(horizon):
-                days_left = math.inf if suffix else (month_start(month + 1, self.time_zone) - now) / DAY
                 hours = [w for w in windows if month % 12 + 1 in w.months] or windows  # another season's are not looked into
-                free_kw = max(expected_kw(hours, days_left), self._billed_anyway_kw(charge, month))
-                price = _price_at(charge, free_kw) if is_charged_in(charge, month) else 0.0
+                free_kw = max(expected_kw(hours, self._days_left(now, month)), self._billed_anyway_kw(charge, month))
                 spans = self._spans(horizon, windows, month)
-                yield Commitment(charge.name + suffix, Per.PEAK, (free_kw,), (price,), (0.0,), charge.interval_min, spans)
+                for name, from_kw, price in _steps(charge, free_kw):
+                    price = price if is_charged_in(charge, month) else 0.0
+                    yield Commitment(name + suffix, Per.PEAK, (from_kw,), (price,), (0.0,), charge.interval_min, spans)
 
     def _billed_anyway_kw(self, charge: DemandCharge, month: int) -> float:
         peaks = self.peaks_kw.get(charge.name, {})
         return max(peaks.get(month, 0.0), charge.minimum_kw, ratchet_kw(charge.ratchet, month, peaks))
+
+    def _tier_peak(self, now: datetime, horizon: Horizon, expected_kw: Expected) -> Iterator[Commitment]:
+        """What the month's peak costs where it makes energy tiers wider; nothing until it is known in which tier the month ends."""
+        if not has_tiers_per_kw(self.tariff):
+            return
+        amounts = self.tier_kwh(now, expected_kw)
+        for month, suffix in self._two_months(horizon):
+            free_kw = self._tier_peak_kw(now, month, expected_kw)
+            price = price_per_peak_kw(self.tariff, month, amounts.get(month, 0.0), self.time_zone)
+            spans, minutes = self._spans(horizon, (), month), self.tariff.demand_interval_min
+            yield Commitment(TIER_PEAK + suffix, Per.PEAK, (free_kw,), (price,), (0.0,), minutes, spans)
 
     def _contract(self, horizon: Horizon) -> Iterator[Commitment]:
         contract = self.tariff.contract_capacity
@@ -232,6 +248,8 @@ class TariffBook:
             if charge.interval_min == minutes and times.within(windows)[0]:
                 self._raise(charge.name, month, kw)
         contract, rule = self.tariff.contract_capacity, self.tariff.utilisation_hours
+        if has_tiers_per_kw(self.tariff) and self.tariff.demand_interval_min == minutes:
+            self._raise(TIER_PEAK, month, kw)
         if contract is not None and contract.interval_min == minutes:
             self._raise(CONTRACT, month, kw)
         if rule is not None and rule.interval_min == minutes:
@@ -250,6 +268,9 @@ class TariffBook:
         month = int(self._times([horizon.starts[0]]).month_index[0])
         return [(month, ""), (month + 1, NEXT)]
 
+    def _days_left(self, now: datetime, month: int) -> float:
+        return (month_start(month + 1, self.time_zone) - now) / DAY
+
     def _spans(self, horizon: Horizon, windows: Sequence[Window], month: int) -> tuple[Span, ...]:
         """The times of the horizon, from its running interval on, that lie in the windows and in the month; runs of half hours."""
         first = datetime.fromtimestamp(horizon.starts[0].timestamp() // 3600 * 3600, UTC)
@@ -266,6 +287,12 @@ def _on_import(name: str, price: Array) -> Commitment:
     return Commitment(name, Per.STEP, (0.0,) * len(price), tuple(price.tolist()), (0.0,) * len(price))
 
 
-def _price_at(charge: DemandCharge, kw: float) -> float:
-    """The price of the next kW above a demand."""
-    return next(t.price for t in charge.tiers if t.up_to is None or kw < t.up_to)
+def _steps(charge: DemandCharge, free_kw: float) -> Iterator[tuple[str, float, float]]:
+    """Name, start in kW and price per kW: of the next kW above what is free, and of each tier above that what it is dearer. A cheaper tier
+    to come is not convex: it counts at the price before it. As many for every demand, since the plan's terms are compiled once."""
+    price = next(t.price for t in charge.tiers if t.up_to is None or free_kw < t.up_to)
+    yield charge.name, free_kw, price
+    for name, (from_kw, tier_price) in dearer_tiers(charge).items():
+        dearer = max(0.0, tier_price - price) if from_kw > free_kw else 0.0
+        yield name, max(from_kw, free_kw), dearer
+        price += dearer

@@ -8,7 +8,6 @@ from itertools import pairwise
 from ems.commitment import Commitment, Per
 from ems.plan.inputs import PlanInputs
 from ems.plan.plan import Plan
-from ems.site.tariff import Tariff
 from ems.timegrid import interval_rows
 
 MONEY_TOLERANCE = 1e-4  # relative, at least of one unit of money
@@ -28,12 +27,12 @@ def charge_faults(inputs: PlanInputs, plan: Plan) -> Iterator[str]:
             yield f"{c.name} costs {least:.4f}, not {plan.cost[c.name]:.4f}"
 
 
-def minimum_faults(tariff: Tariff, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
+def minimum_faults(inputs: PlanInputs, plan: Plan) -> Iterator[str]:
     """What the bill misses of its minimum must be that of the bill's own parts; each of them is priced again elsewhere."""
     if MINIMUM_BILL not in plan.cost:
         return
-    own = [charge.name for charge in tariff.demand_charges]
-    bill = sum(plan.cost.get(name, 0.0) for name in ("energy", "demand", "contract capacity", *own))
+    peaks = [c.name for c in inputs.commitments if c.per is Per.PEAK and not c.name.endswith(", next month")]
+    bill = sum(plan.cost.get(name, 0.0) for name in ("energy", "demand", *peaks))
     missing = 0.0 if inputs.minimum_left is None else max(0.0, COUNTED_SHARE * (inputs.minimum_left - bill))
     if abs(missing - plan.cost[MINIMUM_BILL]) > MONEY_TOLERANCE * max(1.0, abs(missing), abs(bill)):
         yield f"{MINIMUM_BILL} costs {missing:.4f}, not {plan.cost[MINIMUM_BILL]:.4f}"

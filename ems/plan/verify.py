@@ -45,7 +45,7 @@ def verify(site: Site, inputs: PlanInputs, plan: Plan) -> list[str]:
     faults += inside_faults(site, inputs, plan)
     faults += _limits(site, inputs, plan)
     faults += charge_faults(inputs, plan)
-    faults += minimum_faults(site.tariff, inputs, plan)
+    faults += minimum_faults(inputs, plan)
     faults += branch_faults(site, inputs, plan)
     return [*faults, *_money(site, inputs, plan)]
 

@@ -26,7 +26,7 @@ TAKEN = frozenset(  # parts of a bill and of a plan's cost: a charge of that nam
         "minimum take",
         "ramps",
     }
-    | {"power by utilisation hours", "energy by utilisation hours", "up to the minimum bill", "ramp limit"}
+    | {"power by utilisation hours", "energy by utilisation hours", "peak of the energy tiers", "up to the minimum bill", "ramp limit"}
     | {"wear", "fuel", "purchase", "workload", "other"}
 )
 NEXT, NEXT_YEAR = ", next month", ", next year"  # ends of the names under which a plan prices the later one of two

@@ -74,9 +74,9 @@ def test_above_the_minimum_the_plan_is_that_of_a_tariff_without_one(left: float 
 def test_a_plan_that_calls_its_bill_below_the_minimum_when_it_is_not_does_not_stand_its_check() -> None:
     site = site_with(MINIMUM)
     plan, inputs = plan_of(site, left=1.0), replace(plan_inputs(site), minimum_left=1.0)
-    assert list(minimum_faults(site.tariff, inputs, plan)) == []
+    assert list(minimum_faults(inputs, plan)) == []
     wrong = replace(plan, cost={**plan.cost, MINIMUM_BILL: 50.0})
-    assert [fault.split(" costs")[0] for fault in minimum_faults(site.tariff, inputs, wrong)] == [MINIMUM_BILL]
+    assert [fault.split(" costs")[0] for fault in minimum_faults(inputs, wrong)] == [MINIMUM_BILL]
 
 
 @settings(max_examples=30, deadline=None)
