@@ -39,7 +39,7 @@ class GenerationInputs:
 
     def numbers(self) -> dict[str, float | None]:
         """Single numbers by a name."""
-        return {f"power of {k}": r.generation_kw + r.available + r.blocked_h for k, r in self.runs.items()}
+        return {f"power of {k}": r.generation_kw + r.available + r.blocked_h + r.start_left_h for k, r in self.runs.items()}
 
     def uncertain_kw(self, n: int) -> Array:
         """What sun and wind may fall short of what is expected, per step."""

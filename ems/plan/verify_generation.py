@@ -49,12 +49,13 @@ def _generator(site: Site, g: Generator, inputs: PlanInputs, plan: Plan) -> Iter
 
 
 def _is_away(g: Generator, run: GeneratorRun, inputs: PlanInputs) -> Array:
-    """1 in steps that an announced outage or a repair touches."""
+    """1 in steps that an announced outage or a repair touches, or the start of a baseload machine after it."""
     begin = np.array([s.timestamp() for s in inputs.horizon.starts])
     end = begin + 3600.0 * np.array(inputs.horizon.duration_h)
-    away = begin < begin[0] + 3600.0 * run.blocked_h - 1.0
+    back_h, start_s = (run.blocked_h + run.start_left_h, g.start_s) if g.is_baseload else (run.blocked_h, 0.0)
+    away = begin < begin[0] + 3600.0 * back_h - 1.0
     for start, stop in zip(g.outage_start_s, g.outage_end_s, strict=True):
-        away |= (begin < stop) & (end > start)
+        away |= (begin < stop + start_s) & (end > start) & (stop > begin[0])
     return away.astype(float)
 
 

@@ -10,14 +10,14 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ems.assets.generator.model import Generator, GeneratorRun, GeneratorState
+from ems.assets.generator.model import STARTING, Generator, GeneratorRun, GeneratorState
 from ems.site.model import Site
 
 LONGEST_BRIDGE_S = 600.0  # a longer gap is not counted: nobody saw what ran
 NO_BUDGET = 1e6
 LONG_AGO_H = 1e6
 ECONOMIC, BASELOAD, MAINS, TEST, LOCAL, ORDER = "economic", "baseload", "mains failure", "test", "local", "order"
-STILL_FAULT_H = 0.25  # a machine that is still in fault is not counted on sooner
+STILL_H = 0.25  # a machine that is in fault, or starts, for longer than it should is not counted on sooner
 
 
 class RunLog:
@@ -27,6 +27,7 @@ class RunLog:
         self._site, self._zone = site, ZoneInfo(site.time_zone)
         self._on: dict[str, tuple[bool, str]] = {}  # on or off, and since when (ISO)
         self._fault_since: dict[str, str] = {}
+        self._start_since: dict[str, str] = {}
         self.hours: dict[str, dict[str, dict[str, float]]] = {}  # generator -> year -> reason -> h
         self.emitted_kg: dict[str, dict[str, float]] = {}
         self._last: datetime | None = None
@@ -64,10 +65,11 @@ class RunLog:
         known = self._on.get(name)
         if known is None or known[0] != state.is_on:
             self._on[name] = (state.is_on, "" if known is None else now.isoformat())
-        if state.mode != "fault":
-            self._fault_since.pop(name, None)
-        else:
-            self._fault_since.setdefault(name, now.isoformat())
+        for since, lasts in ((self._fault_since, state.mode == "fault"), (self._start_since, state.mode in STARTING)):
+            if lasts:
+                since.setdefault(name, now.isoformat())
+            else:
+                since.pop(name, None)
 
     def _run(self, g: Generator, state: GeneratorState, now: datetime, ordered: str) -> GeneratorRun:
         is_on, since = self._on.get(g.id, (False, ""))
@@ -81,11 +83,20 @@ class RunLog:
             permit_left_h=NO_BUDGET if g.permit_h_per_year is None else max(0.0, g.permit_h_per_year - self.used_h(g, now)),
             emission_left_kg=self._emission_left_kg(g, now),
             ordered_because=ordered,
+            start_left_h=self._start_left_h(g, now),
         )
 
     def _blocked_h(self, g: Generator, now: datetime) -> float:
         since = self._fault_since.get(g.id)
-        return 0.0 if since is None else max(STILL_FAULT_H, g.repair_h - _hours_since(since, now))
+        return 0.0 if since is None else max(STILL_H, g.repair_h - _hours_since(since, now))
+
+    def _start_left_h(self, g: Generator, now: datetime) -> float:
+        """Of a machine that stands, its whole start; of one that nobody hears, what was last seen."""
+        is_on, _ = self._on.get(g.id, (False, ""))
+        since, start_h = self._start_since.get(g.id), g.start_s / 3600.0
+        if since is None:
+            return 0.0 if is_on else start_h
+        return max(min(STILL_H, start_h), start_h - _hours_since(since, now))
 
     def _emission_left_kg(self, g: Generator, now: datetime) -> float:
         year = self._year(now)
@@ -101,6 +112,7 @@ class RunLog:
             "began": self._began,
             "on": {k: list(v) for k, v in self._on.items()},
             "fault_since": dict(self._fault_since),
+            "start_since": dict(self._start_since),
             "hours": {g: {y: dict(h) for y, h in years.items()} for g, years in self.hours.items()},
             "emitted_kg": {g: dict(years) for g, years in self.emitted_kg.items()},
         }
@@ -111,6 +123,7 @@ class RunLog:
         self._began = str(data["began"])
         self._on = {k: (bool(on), str(since)) for k, (on, since) in data["on"].items() if k in known}
         self._fault_since = {k: str(v) for k, v in data["fault_since"].items() if k in known}
+        self._start_since = {k: str(v) for k, v in data.get("start_since", {}).items() if k in known}
         self.hours = {g: {y: dict(h) for y, h in years.items()} for g, years in data["hours"].items() if g in known}
         self.emitted_kg = {g: dict(years) for g, years in data["emitted_kg"].items() if g in known}
 

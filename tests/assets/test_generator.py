@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ems.assets.generator.block import BaseloadBlock, EmergencyBlock, UnitBlock, generator_block
+from ems.assets.generator.block import BaseloadBlock, EmergencyBlock, UnitBlock, availability, generator_block
 from ems.assets.generator.envelope import generator_envelope
-from ems.assets.generator.model import Generator, GeneratorState
+from ems.assets.generator.model import Generator, GeneratorRun, GeneratorState
 from ems.errors import ConfigError
 from ems.guard.generation import unknown_run
 from ems.site.resolved import site_from_json, site_to_json
@@ -138,7 +138,7 @@ def test_a_reactor_runs_between_its_minimum_and_its_rating_and_moves_slowly() ->
 
 
 def test_a_reactor_gives_nothing_in_its_outage_and_comes_back_at_its_minimum_load() -> None:
-    out = replace(SMR_1, outage_start_s=(STARTS_S[1],), outage_end_s=(STARTS_S[2],))
+    out = replace(SMR_1, start_s=0.0, outage_start_s=(STARTS_S[1],), outage_end_s=(STARTS_S[2],))
     block = baseload(out)
     assert block.most_kw.value.tolist() == [300, 0, 300, 300]
     assert block.least_kw.value.tolist() == [150, 0, 150, 150]
@@ -149,7 +149,38 @@ def test_a_reactor_gives_nothing_in_its_outage_and_comes_back_at_its_minimum_loa
     assert broken(block.constraints) == ["at most what it can give"]
 
 
-@pytest.mark.parametrize("run", [on(300.0), on(40.0, since_h=0.1), off(blocked_h=0.3), off(), on(300.0, available=0.4), off(available=0.0)])
+RESTART = replace(SMR_1, start_s=900.0)
+OUTAGE = replace(RESTART, outage_start_s=(STARTS_S[0],), outage_end_s=(STARTS_S[1],))
+
+
+@pytest.mark.parametrize(
+    ("machine", "run", "most"),
+    [
+        (RESTART, on(0.0, start_left_h=0.25), [0, 300, 300, 300]),  # it starts
+        (RESTART, off(blocked_h=0.25, start_left_h=0.25), [0, 0, 300, 300]),  # a repair, then its start
+        (OUTAGE, off(start_left_h=0.25), [0, 0, 300, 300]),  # an outage, then its start
+        (
+            replace(OUTAGE, outage_start_s=(STARTS_S[0] - 900.0,), outage_end_s=(STARTS_S[0],)),
+            on(300.0),
+            [300, 300, 300, 300],
+        ),  # loaded sooner
+        (
+            replace(GAS_1, outage_start_s=OUTAGE.outage_start_s, outage_end_s=OUTAGE.outage_end_s),
+            off(start_left_h=0.25),
+            [0, 400, 400, 400],
+        ),
+    ],
+)
+def test_a_baseload_machine_is_counted_on_only_after_its_start(machine: Generator, run: GeneratorRun, most: list[float]) -> None:
+    assert (machine.power_kw * availability(machine, run, STARTS_S, HOURS)).tolist() == most  # the plan starts the gas engine itself
+
+
+STARTING_UP = on(0.0, since_h=0.1, start_left_h=0.3)
+
+
+@pytest.mark.parametrize(
+    "run", [on(300.0), on(40.0, since_h=0.1), STARTING_UP, off(blocked_h=0.3), off(), on(300.0, available=0.4), off(available=0.0)]
+)
 @pytest.mark.parametrize("technology", ["gas", "fuel cell", "smr", "diesel"])
 def test_whatever_is_measured_a_machine_can_be_planned_for(technology: str, run: object) -> None:
     machine = {"gas": GAS_1, "smr": SMR_1, "diesel": DIESEL_1, "fuel cell": replace(GAS_1, ramp_kw_per_s=0.02, start_s=1200.0)}[technology]
@@ -175,6 +206,7 @@ def test_an_emergency_block_has_no_decision_at_all() -> None:
 
 LOADED = GeneratorState(-300.0, "loaded", 400.0, is_fresh=True)
 STANDING = GeneratorState(0.0, "off", 400.0, is_fresh=True)
+SILENT = GeneratorState(0.0, "fault", 0.0, is_fresh=False)
 
 
 @pytest.mark.parametrize(
@@ -289,6 +321,32 @@ def test_a_machine_in_fault_is_counted_out_until_its_repair_and_its_dwell_surviv
     assert runs["gas-1"].blocked_h == pytest.approx(1.0) and runs["gas-1"].since_h == pytest.approx(3.0)
     runs = again.update(later + timedelta(hours=4), states, {})
     assert runs["gas-1"].blocked_h == 0.0 and runs["gas-1"].permit_left_h >= FAR
+
+
+COURSE = [  # hours since noon, what the reactor says, hours of its start that are left
+    (0.0, "loaded", 0.0),
+    (1.0, "fault", 48.0),  # from the end of its repair
+    (2.0, "off", 48.0),
+    (3.0, "starting", 48.0),
+    (33.0, "warming", 18.0),
+    (43.0, "silent", 8.0),  # its start goes on
+    (63.0, "synchronising", 0.25),  # late: not at once
+    (64.0, "loaded", 0.0),
+    (65.0, "silent", 0.0),  # as it was last seen
+    (66.0, "fault", 48.0),
+    (67.0, "starting", 48.0),
+]
+
+
+def test_the_start_of_a_reactor_is_followed_to_its_load_over_restarts_of_control() -> None:
+    log = RunLog(SITE)
+    states = {g.id: replace(STANDING, available_kw=g.power_kw) for g in SITE.generators}
+    for at_h, mode, left_h in COURSE:
+        reactor = SILENT if mode == "silent" else replace(STANDING, mode=mode)
+        runs = log.update(NOW + timedelta(hours=at_h), {**states, "smr-1": reactor}, {})
+        assert runs["smr-1"].start_left_h == pytest.approx(left_h), (at_h, mode)
+        memory, log = log.encode(), RunLog(SITE)
+        log.restore(memory)
 
 
 @pytest.mark.parametrize(

@@ -124,11 +124,11 @@ def test_a_permit_that_is_nearly_used_up_is_kept_for_the_dearest_hours(gas: Plan
 
 def test_an_outage_of_the_reactor_is_planned_around() -> None:
     away = {"start": (MONDAY + timedelta(hours=12)).isoformat(), "end": (MONDAY + timedelta(hours=18)).isoformat()}
-    planner = Planner(site_with(800.0, gas_1=GAS, smr_1={**SMR, "power_kw": 500, "outages": [away]}))
+    planner = Planner(site_with(800.0, gas_1=GAS, smr_1={**SMR, "power_kw": 500, "start_s": 3600, "outages": [away]}))
     inputs = priced(all_standing(planner.site), 0.5 * COST_PER_KWH)
     plan = planner.plan(inputs)
     begin = hours_h(plan)
-    out = (begin >= 12.0) & (begin + np.array(plan.duration_h) <= 18.0)
+    out = (begin >= 12.0) & (begin + np.array(plan.duration_h) <= 19.0)  # its start of an hour included
     assert not given_kw(plan, "smr-1")[out].any() and given_kw(plan, "smr-1")[begin < 11].min() >= 250.0
     assert given_kw(plan, "gas-1")[out].max() > 0.0  # dearer than the grid, and the limit needs it
     assert max(plan.import_kw) <= 800.0 + 0.01
@@ -140,6 +140,16 @@ def test_a_reactor_that_tripped_is_counted_out_for_its_repair(mixed: Planner) ->
     plan = mixed.plan(replace(inputs, generation=replace(inputs.generation, runs=runs)))
     power, begin = given_kw(plan, "smr-1"), hours_h(plan)
     assert not power[begin < 8.0].any() and power[begin > 12.0].min() >= 150.0
+
+
+def test_a_reactor_that_starts_is_not_counted_on_before_it_loads(mixed: Planner) -> None:
+    inputs = with_runs(all_standing(mixed.site), smr_1=on(0.0, 0.5, start_left_h=3.5))
+    plan = mixed.plan(inputs)
+    power, begin = given_kw(plan, "smr-1"), hours_h(plan)
+    assert not power[begin < 3.5].any() and power[begin > 6.0].min() >= 150.0
+    at_once = mixed.plan(all_standing(mixed.site))
+    assert verify(mixed.site, inputs, plan) == []
+    assert any("smr-1: runs through an outage" in fault for fault in verify(mixed.site, inputs, at_once))
 
 
 def test_no_single_trip_would_break_the_import_limit() -> None:

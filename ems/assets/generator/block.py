@@ -131,7 +131,7 @@ class BaseloadBlock:
         }
 
     def update(self, run: GeneratorRun, starts_s: Array, duration_h: Array, paid_h: Array, ordered_kw: Array | None = None) -> None:
-        """Sets bounds around announced outages and a fault; what its ramp cannot reach from here is not asked of it."""
+        """Sets bounds around announced outages, a fault and a start; what its ramp cannot reach from here is not asked of it."""
         g = self.generator
         share = availability(g, run, starts_s, duration_h)
         most = g.power_kw * min(1.0, max(run.available, 0.0)) * share
@@ -177,11 +177,14 @@ def generator_block(generator: Generator, duration_h: cp.Parameter, window: Wind
 
 
 def availability(generator: Generator, run: GeneratorRun, starts_s: Array, duration_h: Array) -> Array:
-    """Per step, 1 where the machine can run through it; 0 where an announced outage or a repair touches it."""
+    """Per step, 1 where the machine can run through it; 0 where an announced outage or a repair touches it, or, for a baseload machine,
+    the start that follows (the plan of any other decides on its starts itself)."""
     ends_s = starts_s + duration_h * 3600.0
-    can = starts_s - starts_s[0] >= run.blocked_h * 3600.0 - 1.0
+    start_s, start_left_h = (generator.start_s, run.start_left_h) if generator.is_baseload else (0.0, 0.0)
+    can = starts_s - starts_s[0] >= (run.blocked_h + start_left_h) * 3600.0 - 1.0
     for start, end in zip(generator.outage_start_s, generator.outage_end_s, strict=True):
-        can &= (ends_s <= start) | (starts_s >= end)
+        if end > starts_s[0]:  # after one that is over the machine itself says how far its start is
+            can &= (ends_s <= start) | (starts_s >= end + start_s)
     return can.astype(float)
 
 

@@ -16,7 +16,8 @@ from ems.assets.asset import DeviceLink
 READINGS = ("power_kw", "mode", "available_kw", "carries_load", "start_cause", "run_hours_h", "is_local")
 COMMANDS = ("run_request", "power_setpoint_kw")  # 1: please run, 0: no request; power in kW, generating negative
 MODES = ("off", "starting", "warming", "synchronising", "loaded", "cooling_down", "fault")  # value of `mode` is the index
-RUNNING = frozenset({"starting", "warming", "synchronising", "loaded"})  # what counts as on: requested and not yet let go
+STARTING = frozenset({"starting", "warming", "synchronising"})  # on its way to load
+RUNNING = STARTING | {"loaded"}  # what counts as on: requested and not yet let go
 CAUSES = ("none", "request", "transfer", "test", "local")  # value of `start_cause` is the index: who started it
 HOURS_PER_YEAR = 8784.0
 
@@ -151,3 +152,4 @@ class GeneratorRun:
     permit_left_h: float
     emission_left_kg: float
     ordered_because: str = ""  # "" or the order or person for whom an emergency machine may be requested now
+    start_left_h: float = 0.0  # hours of its start before it takes load, counted from the end of a repair; 0 while it is loaded
