@@ -10,7 +10,7 @@ Caps: `free`, `contract` (the contract caps, which hold without storage), or `es
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -110,9 +110,12 @@ def _grid_outage(site: Site, facts: Facts) -> Seen | None:
 
 
 def _feed_lost(site: Site, facts: Facts) -> Seen | None:
+    """It concerns the halls that the lost UPSs carry: the others draw from a grid that is whole."""
     state = facts.state
-    lost = [u.id for u in site.upses if state.upses[u.id].is_fresh and state.upses[u.id].mode in ON_BATTERY]
-    return _said(f"{', '.join(lost)} on battery, the grid is there" if lost and not _has_outage(site, state) else "")
+    lost = [u for u in site.upses if state.upses[u.id].is_fresh and state.upses[u.id].mode in ON_BATTERY]
+    if not lost or _has_outage(site, state):
+        return None
+    return _said(f"{', '.join(u.id for u in lost)} on battery, the grid is there", [c for u in lost for c in u.carries])
 
 
 def _dips(site: Site, facts: Facts) -> Seen | None:
@@ -207,11 +210,11 @@ MODES = (
 
 
 class Degraded:
-    """Follows all modes from cycle to cycle."""
+    """Follows all modes from cycle to cycle, each per set of clusters: a hall keeps its own time while the mode goes on for another."""
 
     def __init__(self) -> None:
-        self._last_seen: dict[str, tuple[datetime, Seen]] = {}
-        self._since: dict[str, datetime] = {}
+        self._last_seen: dict[tuple[str, frozenset[str]], tuple[datetime, str]] = {}  # a mode and whom it concerns: when, and why
+        self._since: dict[tuple[str, frozenset[str]], datetime] = {}
         self._was_on_battery: dict[str, bool] = {}
         self._dips: deque[datetime] = deque(maxlen=DIPS)
 
@@ -222,37 +225,36 @@ class Degraded:
         for mode in MODES:
             seen = mode.seen(site, facts)
             if seen is not None:
-                self._last_seen[mode.name] = (now, seen)
-                self._since.setdefault(mode.name, now)
-        return tuple(s for m in MODES if (s := self._standing(m, now)) is not None)
+                self._last_seen[mode.name, seen.clusters] = (now, seen.why)
+                self._since.setdefault((mode.name, seen.clusters), now)
+        return tuple(s for mode in MODES for s in self._standing(mode, now))
 
     def is_on(self, name: str) -> bool:
         """True while a mode is in force, as of the last update."""
-        return name in self._last_seen
+        return any(name == seen for seen, _ in self._last_seen)
 
     def encode(self) -> dict[str, Any]:
         """What must survive a restart, as plain data."""
         return {
-            k: [at.isoformat(), seen.why, self._since[k].isoformat(), sorted(seen.clusters)] for k, (at, seen) in self._last_seen.items()
+            ":".join([name, *sorted(clusters)]): [at.isoformat(), why, self._since[name, clusters].isoformat(), sorted(clusters)]
+            for (name, clusters), (at, why) in self._last_seen.items()
         }
 
     def restore(self, data: Mapping[str, Any]) -> None:
         """Takes back what `encode` gave."""
         for name, (at, why, since, *clusters) in data.items():
-            seen = Seen(why, frozenset(clusters[0] if clusters else ()))
-            self._last_seen[name], self._since[name] = (datetime.fromisoformat(at), seen), datetime.fromisoformat(since)
+            key = name.partition(":")[0], frozenset(clusters[0] if clusters else ())
+            self._last_seen[key], self._since[key] = (datetime.fromisoformat(at), why), datetime.fromisoformat(since)
 
-    def _standing(self, mode: Mode, now: datetime) -> Standing | None:
-        if mode.name not in self._last_seen:
-            return None
-        at, seen = self._last_seen[mode.name]
-        gone_s = (now - at).total_seconds()
-        if gone_s > mode.hold_s + mode.return_s:
-            del self._last_seen[mode.name], self._since[mode.name]
-            return None
-        share = 1.0 if gone_s <= mode.hold_s else 1.0 - (gone_s - mode.hold_s) / mode.return_s
-        why = seen.why if gone_s <= 0.0 else f"{seen.why} until {gone_s:.0f} s ago"
-        return Standing(mode, why, self._since[mode.name], share, seen.clusters)
+    def _standing(self, mode: Mode, now: datetime) -> Iterator[Standing]:
+        for key in [k for k in self._last_seen if k[0] == mode.name]:
+            at, why = self._last_seen[key]
+            gone_s = (now - at).total_seconds()
+            if gone_s > mode.hold_s + mode.return_s:
+                del self._last_seen[key], self._since[key]
+                continue
+            share = 1.0 if gone_s <= mode.hold_s else 1.0 - (gone_s - mode.hold_s) / mode.return_s
+            yield Standing(mode, why if gone_s <= 0.0 else f"{why} until {gone_s:.0f} s ago", self._since[key], share, key[1])
 
     def _count_dips(self, state: SiteState) -> int:
         for name, ups in state.upses.items():

@@ -190,6 +190,26 @@ def test_water_that_stands_still_takes_the_halls_it_cools_to_essential_work_and_
     assert all(e.high_kw <= 0.0 for e in loop.decisions[-1].verdict.storage.values()), "nothing is charged"
 
 
+def cut(loop: Loop, cycles: int) -> set[str]:
+    """The clusters held far below their rating after some cycles."""
+    caps = after(loop, cycles)
+    return {c.id for c in loop.site.clusters if caps[c.id] < 0.7 * c.rating_kw}
+
+
+def test_a_ups_without_input_takes_the_halls_it_carries_to_essential_work_and_no_others_each_by_its_own_time():
+    """The first UPS without input to 20 s, the second from 10 to 160 s."""
+    loop = water_loop()
+    first, second = loop.site.upses
+    loop.plant.devices[first.id].inject("input_lost", loop.now.timestamp() + 20.0)
+    assert cut(loop, 10) == {*first.carries}
+    loop.plant.devices[second.id].inject("input_lost", loop.now.timestamp() + 150.0)
+    assert cut(loop, 60) == {*first.carries, *second.carries}, "held for a minute after it has its input again"
+    again = Controller(loop.site, "capped", loop.modes, loop.controller.memory())
+    assert again.degraded.encode() == loop.controller.degraded.encode()
+    assert cut(loop, 80) == {*second.carries}
+    assert cut(loop, 150) == set() and names(loop) == []
+
+
 def test_a_leak_takes_the_halls_it_cools_to_their_contract_caps_until_five_minutes_after_it_is_gone():
     loop = water_loop()
     plant = loop.site.coolings[0]
