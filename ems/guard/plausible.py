@@ -159,6 +159,6 @@ def _moved_soc(store: Battery | Ups, kw: float, seconds: float) -> float:
 def _most_kw(site: Site) -> float:
     """Everything that can draw or feed, together."""
     loads = [c.rating_kw * (1.0 + max((u.loss_fraction for u in site.upses), default=0.0)) for c in site.clusters]
-    loads += [c.rating_kw for c in site.coolings] + [f.power_kw for f in site.fixed_loads]
+    loads += [c.most_kw for c in site.coolings] + [f.power_kw for f in site.fixed_loads]
     sources = [b.power_kw for b in site.batteries] + [u.rating_kw for u in site.upses] + [r.power_kw for r in site.renewables]
     return sum(loads) + sum(sources) + sum(g.power_kw for g in site.generators)

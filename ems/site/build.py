@@ -10,7 +10,7 @@ from ems.assets.battery.droop import Droop
 from ems.assets.battery.model import Battery
 from ems.assets.catalogue import Asset
 from ems.assets.cooling.model import Cooling, worst_fraction
-from ems.assets.cooling.plant import CoolingPlant
+from ems.assets.cooling.plant import HOTTEST_C, CoolingPlant
 from ems.assets.fixed_load.model import FixedLoad
 from ems.assets.grid_connection.model import PointOfConnection
 from ems.assets.ups.model import Ups
@@ -25,7 +25,6 @@ from ems.site.schema_feeds import build_feed
 from ems.site.schema_generation import GeneratorFile, RenewableFile
 from ems.site.tariff_build import build_tariff
 
-HOTTEST_C = 42.0  # outdoor temperature for which contract caps must hold
 NO_ASSETS: Mapping[str, AssetFile] = {}
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from ems.assets.cooling.plant import HOTTEST_C, CoolingPlant
 from ems.errors import Complaint
 from ems.resources import known_names
 from ems.site.feasibility import lasting_limit
@@ -62,7 +63,7 @@ GENERATOR: tuple[tuple[str, Callable[[GeneratorFile], bool], str], ...] = (
 
 def site_notes(source: Source, file: SiteFile) -> list[str]:
     """Every note on a valid site file as a line, in the order of the file."""
-    rules = (odd_assets, uncooled, beyond_horizon, loose_limits, wide_export, fixed_zone)
+    rules = (odd_assets, uncooled, low_rating, beyond_horizon, loose_limits, wide_export, fixed_zone)
     in_tariff = [(("tariff", *where), text) for where, text in notes_on_tariff(file.tariff)]
     found = [note for rule in rules for note in rule(file)]
     return lines(source, [*found, *unknown_programs(source, file), *in_tariff])
@@ -105,6 +106,16 @@ def uncooled(file: SiteFile) -> Iterator[Note]:
     for name, asset in file.assets.items():
         if cooled and isinstance(asset, ClusterFile) and name not in cooled:
             yield ("assets", name, "kind"), "no cooling names this cluster under `cools`: its heat costs nothing to remove"
+
+
+def low_rating(file: SiteFile) -> Iterator[Note]:
+    """Ratings of cooling below what its plant draws when it recovers from a trip."""
+    for name, asset in file.assets.items():
+        if isinstance(asset, CoolingFile) and asset.plant is not None and asset.rating_kw is not None:
+            full_kw = CoolingPlant(**asset.plant.model_dump()).full_power_kw
+            if asset.rating_kw < full_kw:
+                text = f"less than the plant draws at its full capacity_kw and {HOTTEST_C:g} °C ({full_kw:.0f} kW), as after a trip"
+                yield ("assets", name, "rating_kw"), text
 
 
 def beyond_horizon(file: SiteFile) -> Iterator[Note]:

@@ -6,10 +6,11 @@ A silent load counts as min(nameplate, parent meter - fresh siblings + margin); 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from ems.assets.battery.model import Battery, BatteryState
+from ems.assets.cooling.envelope import ASTRAY_K
 from ems.assets.cooling.model import Cooling, CoolingState
 from ems.assets.generator.model import CAUSES as START_CAUSES
 from ems.assets.generator.model import MODES as RUN_MODES
@@ -24,6 +25,7 @@ from ems.state.image import SiteImage
 PartState = BatteryState | UpsState | ClusterState | CoolingState | GeneratorState | RenewableState
 UNBALANCED = 0.1  # of the import limit: a larger difference between meter and devices means that one of them lies
 LOCKED_OUT = 2.0  # of `is_local`: 0 remote, 1 in the hands of a person, 2 locked out
+AN_HOUR_S = 3600.0  # weather moves slowly, and so does the water of a plant: an hour-old temperature is still one
 SILENT_LOAD_MARGIN = 0.05  # of nameplate, added to what the parent meter leaves for a silent load
 
 
@@ -86,7 +88,10 @@ def estimate_state(site: Site, image: SiteImage, residual_kw: float | None) -> S
     unheard_kw = sum(g.power_kw for g in site.generators if not generators[g.id].is_fresh)
     unheard_kw += sum(r.power_kw for r in site.renewables if not renewables[r.id].is_fresh)
     clusters = _clusters(site, image, poc, batteries, coolings, fixed_kw + given_kw - unheard_kw, assumed)
-    coolings = {c.id: coolings[c.id] if coolings[c.id].is_fresh else _assumed_cooling(c, clusters, assumed) for c in site.coolings}
+    coolings = {
+        c.id: coolings[c.id] if coolings[c.id].is_fresh else _assumed_cooling(c, coolings[c.id], image, clusters, assumed)
+        for c in site.coolings
+    }
     upses = {u.id: _ups(site, u, image, clusters, assumed) for u in site.upses}
     parts_kw = (
         sum(b.power_kw for b in batteries.values())
@@ -204,8 +209,9 @@ def _ups(site: Site, ups: Ups, image: SiteImage, clusters: dict[str, ClusterStat
 
 def _cooling(site: Site, cooling: Cooling, image: SiteImage) -> CoolingState:
     stale_s = site.control.stale_after_s
-    power = _load_value(image.value(cooling.id, "power_kw", stale_s), cooling.rating_kw)
-    temp = image.value(cooling.id, "outdoor_temp_c", 3600.0)  # weather moves slowly; an hour-old temperature is still one
+    said_kw = image.value(cooling.id, "power_kw", stale_s)
+    power = _load_value(said_kw, cooling.most_kw)
+    temp = None if said_kw is None else image.value(cooling.id, "outdoor_temp_c", AN_HOUR_S)
     supply = image.value(cooling.id, "supply_temp_c", stale_s)
     able = image.value(cooling.id, "heat_capacity_kw", stale_s)
     return CoolingState(
@@ -260,10 +266,17 @@ def _load_value(kw: float | None, rating_kw: float) -> float | None:
     return kw if kw is not None and -0.02 * rating_kw <= kw <= 1.5 * rating_kw else None
 
 
-def _assumed_cooling(cooling: Cooling, clusters: dict[str, ClusterState], assumed: list[str]) -> CoolingState:
-    assumed.append(f"{cooling.id}: silent, counted as its worst share of IT power")
+def _assumed_cooling(
+    cooling: Cooling, seen: CoolingState, image: SiteImage, clusters: dict[str, ClusterState], assumed: list[str]
+) -> CoolingState:
+    """Its worst share of IT power; a plant last seen warm takes the loop's heat out with all it has. What else it says is kept."""
+    supply_c = image.value(cooling.id, "supply_temp_c", AN_HOUR_S)
+    if cooling.plant is not None and supply_c is not None and supply_c > cooling.plant.supply_temp_c + ASTRAY_K:
+        assumed.append(f"{cooling.id}: silent or not trusted with its loop warm, counted as its full power")
+        return replace(seen, power_kw=cooling.most_kw)
+    assumed.append(f"{cooling.id}: silent or not trusted, counted as its worst share of IT power")
     worst_kw = cooling.fraction(None) * sum(clusters[c].power_kw for c in cooling.cools)
-    return CoolingState(min(cooling.rating_kw, worst_kw), None, is_fresh=False)
+    return replace(seen, power_kw=min(cooling.most_kw, worst_kw))
 
 
 def _clusters(

@@ -34,6 +34,11 @@ def battery(more: str) -> Changes:
     return [(BESS, f"{BESS}    {more}\n")]
 
 
+def plant(rating_kw: float) -> Changes:
+    text = f"rating_kw: {rating_kw}\n    plant: {{capacity_kw: 2000, cop_reference: 6, pump_fan_kw: 40, loop_m3: 10}}"
+    return [("    lag_s: 300\n", f"    lag_s: 300\n    {text}\n")]
+
+
 def charge(more: str, tariff: str = "", *changes: tuple[str, str]) -> Changes:
     text = f"tariff: {{name: x, demand_charges: [{{name: peak, price_per_kw_month: 1, {more}}}]{tariff}}}"
     return [("tariff: ercot-indexed-demand", text), *changes]
@@ -45,6 +50,7 @@ def limit(tolerance: float) -> Changes:
 
 ODD = {  # what is changed in the demo site, the key, the words; and a change nearby that is meant
     "uncooled": ([(HALL_B, "cools: [hall-a]")], "assets.hall-b.kind = workload", "no cooling names this cluster", []),
+    "plant": (plant(200), "assets.cooling-1.rating_kw = 200", "at its full capacity_kw and 42 °C", plant(900)),
     "worn out": (
         battery("state_of_health: 0.7\n    end_of_life_capacity: 0.7"),
         "assets.bess-1.state_of_health = 0.7",

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from ems.assets.cooling.model import Cooling, CoolingState
 from ems.reading import Quality, Reading
+from ems.site.load import load_site
 from ems.state.estimate import estimate_state, measured_residual_kw
 from ems.state.image import SiteImage, decode_image, encode_image
 from tests.control.loop import Loop, demo_site, even
 
+EDGE = Path(__file__).parents[2] / "config/sites/edge-5mw.yaml"
 CALM = {"hall-a": even(350.0), "hall-b": even(150.0)}
 
 
@@ -63,6 +67,39 @@ def test_silent_cooling_counts_as_its_worst_share() -> None:
     image, loop = calm_image()
     state = estimate_state(loop.site, without(image, "cooling-1"), 30.0)
     assert state.cooling_kw == pytest.approx(0.25 * state.it_kw)
+
+
+def recovering(power_kw: float, supply_c: float, age_s: float = 0.0) -> tuple[CoolingState, Cooling, str]:
+    """What is made of the edge site's plant when it says that it draws `power_kw`, and of what nobody believes the reason."""
+    loop = Loop(load_site(EDGE), "rules")
+    loop.run(5, lambda k: {c.id: even(0.5 * (c.peak_kw - c.idle_kw)) for c in loop.site.clusters})
+    image, plant = loop.field.image(loop.now), loop.site.coolings[0]
+    said = {"power_kw": power_kw, "supply_temp_c": supply_c, "outdoor_temp_c": 41.0}
+    readings = {**image.readings[plant.id], **{k: Reading(v, image.now) for k, v in said.items()}}
+    told = replace(image, readings={**image.readings, plant.id: readings})
+    state = estimate_state(loop.site, without(told, plant.id, age_s), 100.0)
+    return state.coolings[plant.id], plant, " ".join(a for a in state.assumed if a.startswith(plant.id))
+
+
+def test_a_plant_that_recovers_from_a_trip_is_believed_up_to_its_own_full_power_whatever_share_of_it_power_that_is() -> None:
+    seen, plant, assumed = recovering(1600.0, 27.0)
+    assert 1.5 * plant.rating_kw < 1600.0 and plant.most_kw == pytest.approx(1387.0, abs=1.0)
+    assert seen.is_fresh and seen.power_kw == 1600.0 and not assumed
+
+
+@pytest.mark.parametrize("supply_c", [24.0, 27.0])
+def test_what_a_plant_says_of_its_water_stands_when_its_power_is_not_believed(supply_c: float) -> None:
+    seen, plant, assumed = recovering(9000.0, supply_c)
+    assert (seen.is_fresh, seen.supply_temp_c, seen.outdoor_temp_c) == (False, supply_c, 41.0)
+    is_warm = supply_c > 25.0
+    assert (seen.power_kw == plant.most_kw) is is_warm and ("full power" if is_warm else "worst share") in assumed
+
+
+def test_a_plant_that_falls_silent_while_its_loop_is_warm_counts_as_its_full_power_and_an_hour_later_as_its_worst_share() -> None:
+    for age_s, is_warm in ((60.0, True), (3700.0, False)):
+        seen, plant, _ = recovering(1600.0, 27.0, age_s)
+        assert seen.supply_temp_c is None and seen.outdoor_temp_c is None
+        assert (seen.power_kw == plant.most_kw) is is_warm
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), None])

@@ -29,7 +29,7 @@ def cooling_envelope(
     growth = cooling_growth(cooling, ahead_s)
     low_kw = measured_kw + growth * min(0.0, fraction * it_low_kw - measured_kw)
     high_kw = measured_kw + growth * max(0.0, fraction * it_high_kw - measured_kw)
-    high_kw = max(low_kw, min(cooling.rating_kw, high_kw))
+    high_kw = max(low_kw, min(cooling.most_kw, high_kw))
     return Envelope(cooling.id, low_kw, high_kw, "follows IT heat with its lag", "follows IT heat with its lag")
 
 

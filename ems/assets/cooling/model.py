@@ -32,6 +32,11 @@ class Cooling:
         """True where the controller may lead the supply temperature."""
         return self.plant is not None and self.plant.is_led
 
+    @property
+    def most_kw(self) -> float:
+        """The most it can draw in kW: its rating, or what a plant takes at full capacity where that is more."""
+        return self.rating_kw if self.plant is None else max(self.rating_kw, self.plant.full_power_kw)
+
     def fraction(self, outdoor_temp_c: float | None) -> float:
         """kW of cooling per kW of IT; the worst case when the temperature is unknown. Of a plant the worst over its load."""
         if self.plant is not None and outdoor_temp_c is not None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+HOTTEST_C = 42.0  # outdoor temperature for which ratings and contract caps must hold
 DEW_MARGIN_K = 2.0  # supply stays this far above the dew point
 LEAST_COP = 1.0
 LEAST_LOAD = 0.2  # of the heat: chillers are not taken below it to let the loop warm
@@ -87,6 +88,12 @@ class CoolingPlant:
         movers_kw = self.pump_fan_kw * max(share, self.least_speed) ** 3
         wet_c = wet_bulb_c(outdoor_temp_c, self.humidity) + colder_k
         return movers_kw + (1.0 - self.free_share(wet_c)) * heat / self.cop(share, wet_c)
+
+    @property
+    def full_power_kw(self) -> float:
+        """Electrical power at full capacity in the hottest weather. After a trip it draws that, whatever the halls give off: it takes the
+        loop's heat out again with all it has."""
+        return self.power_kw(self.capacity_kw, HOTTEST_C)
 
     def coldest_c(self, outdoor_temp_c: float) -> float:
         """The lowest supply the controller may ask for: its own bound and 2 K above the dew point of the air outside, at most as
