@@ -79,10 +79,11 @@ def _said(why: str, clusters: Iterable[str] = ()) -> Seen | None:
 
 
 def _has_outage(site: Site, state: SiteState) -> bool:
-    """Every UPS is on battery and nothing that lives on the grid has power (a device that is silent says nothing against it)."""
-    if _draws_from_the_grid(site, state):
-        return False
+    """Every UPS is on battery and nothing that lives on the grid has power (a device that is silent says nothing against it). Where gensets
+    have taken load over, what cooling and batteries draw says nothing of the grid."""
     modes = [state.upses[u.id].mode for u in site.upses if state.upses[u.id].is_fresh]
+    if _imports(site, state) or (_draws_power(site, state) and not (modes and _is_on_gensets(state))):
+        return False
     return all(m in ON_BATTERY for m in modes) if modes else _works_on_nothing(site, state)
 
 
@@ -95,12 +96,21 @@ def _works_on_nothing(site: Site, state: SiteState) -> bool:
     return are_read and it_kw > DEAD_GRID * site.point_of_connection.import_limit_kw
 
 
-def _draws_from_the_grid(site: Site, state: SiteState) -> bool:
-    poc_kw = state.connection.power_kw or 0.0
+def _is_on_gensets(state: SiteState) -> bool:
+    """A transfer control has put load on a machine, or a UPS is fed by one."""
+    return any(g.carries_load for g in state.generators.values()) or any(u.is_fresh and u.mode == "generator" for u in state.upses.values())
+
+
+def _imports(site: Site, state: SiteState) -> bool:
+    """The meter shows that the grid is there."""
+    return abs(state.connection.power_kw or 0.0) > DEAD_GRID * site.point_of_connection.import_limit_kw
+
+
+def _draws_power(site: Site, state: SiteState) -> bool:
+    """Batteries or cooling have power from somewhere."""
     batteries = [(state.batteries[b.id].power_kw, b.power_kw) for b in site.batteries if state.batteries[b.id].is_fresh]
     coolings = [(state.coolings[c.id].power_kw, c.rating_kw) for c in site.coolings if state.coolings[c.id].is_fresh]
-    is_metered = abs(poc_kw) > DEAD_GRID * site.point_of_connection.import_limit_kw
-    return is_metered or any(abs(kw) > DEAD_DEVICE * rating_kw for kw, rating_kw in (*batteries, *coolings))
+    return any(abs(kw) > DEAD_DEVICE * rating_kw for kw, rating_kw in (*batteries, *coolings))
 
 
 def _grid_outage(site: Site, facts: Facts) -> Seen | None:
@@ -115,7 +125,8 @@ def _feed_lost(site: Site, facts: Facts) -> Seen | None:
     lost = [u for u in site.upses if state.upses[u.id].is_fresh and state.upses[u.id].mode in ON_BATTERY]
     if not lost or _has_outage(site, state):
         return None
-    return _said(f"{', '.join(u.id for u in lost)} on battery, the grid is there", [c for u in lost for c in u.carries])
+    is_there = ", the grid is there" if _imports(site, state) else ""
+    return _said(f"{', '.join(u.id for u in lost)} on battery{is_there}", [c for u in lost for c in u.carries])
 
 
 def _dips(site: Site, facts: Facts) -> Seen | None:

@@ -12,7 +12,7 @@ import pytest
 
 from ems.assets.generator.model import GeneratorState
 from ems.control.controller import Controller
-from ems.guard.degraded import DIPS, MODES, Facts, _grid_outage
+from ems.guard.degraded import DIPS, MODES, Facts, _feed_lost, _grid_outage
 from ems.guard.guard import Observed, guard_site
 from ems.state.estimate import SiteState
 from simulators.plant import Demand
@@ -188,6 +188,27 @@ def test_what_is_generated_here_is_carried_by_no_ups():
         _grid_outage(site, Facts(replace(state, generators=g))) for g in ({}, {"smr": reactor}, {"smr": replace(reactor, is_fresh=False)})
     ]
     assert [s is not None for s in seen] == [True, False, False] and "no UPS can be read" in seen[0].why
+
+
+def test_cooling_on_gensets_is_no_proof_of_the_grid_and_only_the_meter_says_that_it_is_there():
+    """The UPS on battery and cooling at work, by the meter and by who feeds what."""
+    loop, rng = running()
+    loop.plant.devices["ups-1"].inject("input_lost", loop.now.timestamp() + 60.0)
+    loop.run(20, busy(rng))
+    site, state, limit_kw = loop.site, loop.decisions[-1].state, loop.site.point_of_connection.import_limit_kw
+    bright, dark = (replace(state, connection=replace(state.connection, power_kw=share * limit_kw)) for share in (0.2, 0.05))
+    diesel = GeneratorState(-250.0, "loaded", 500.0, True, carries_load=True)
+    fed = {"ups-1": replace(state.upses["ups-1"], mode="generator")}
+    cases = {
+        "the meter shows the grid": (replace(bright, generators={"diesel": diesel}), False),
+        "a diesel has taken over": (replace(dark, generators={"diesel": diesel}), True),
+        "a genset feeds the UPS": (replace(dark, upses=fed), True),
+        "a diesel runs beside the grid": (replace(dark, generators={"diesel": replace(diesel, carries_load=False)}), False),
+    }
+    for name, (seen, is_outage) in cases.items():
+        lost = _feed_lost(site, Facts(seen))
+        assert (_grid_outage(site, Facts(seen)) is not None, lost is None) == (is_outage, is_outage), name
+        assert lost is None or ("the grid is there" in lost.why) == (name == "the meter shows the grid")
 
 
 def test_a_working_site_whose_ups_is_silent_is_in_no_outage():
