@@ -38,8 +38,9 @@ from ems.errors import EmsError
 from ems.guard.ceilings import OVER_CAP, Ceilings, InForce, RecentCaps
 from ems.guard.correction import Correction
 from ems.guard.degraded import Degraded, Facts, Standing
+from ems.guard.export import ExportWatch
 from ems.guard.exposure import exposure
-from ems.guard.guard import Observed, Verdict, exposure_s_of, guard_site
+from ems.guard.guard import Observed, Verdict, exposure_s_of, guard_site, unfed_kw
 from ems.guard.heartbeat import Sources
 from ems.guard.overload import Overload
 from ems.guard.plausible import Plausible
@@ -118,6 +119,7 @@ class Controller:
         self.response, self.ceilings, self.caps_in_force = Response(site), Ceilings(site), InForce(site)
         self.recent_caps = RecentCaps(site)
         self.correction, self.unanswered = Correction(), Unanswered()
+        self.export_watch = ExportWatch(site)
         self._over_kw = 0.0  # measured import above the highest limit of the last seconds
         self.limit_hold = PeakHold(max(ANSWERED_S, ANSWERED_CYCLES * site.control.cycle_s))
         self.commissioning = Commissioning(site)
@@ -144,6 +146,7 @@ class Controller:
         advice = self.turns.settled(now, self._advise(rung, state, verdict, trends))
         setpoints = self._setpoints(rung, state, verdict, advice, trends)
         without_answer = _infeasible(verdict, state) or self._unanswered(rung, state, verdict)
+        without_answer += self.export_watch.said(state, verdict, {} if rung.level >= Level.L4 else self.last_storage)
         withdraw = tuple(a for a in self.orders.modes if a not in state.locked_out) if rung.level is Level.L5 else ()
         is_disturbed = any(s.mode.storage == "idle" for s in observed.degraded)
         known = list(self.obligations.values())
@@ -313,7 +316,7 @@ class Controller:
         return Observed(
             critical_kw={u.id: self._critical_kw(u.id, state, quantile_kw) for u in self.site.upses},
             since_normal_s={k: (now - t).total_seconds() if t else 0.0 for k, t in self.normal_since.items()},
-            load_valley_kw=self.load_valley.update(now, min(state.load_kw, self._load_of_parts_kw(state))),
+            load_valley_kw=self.load_valley.update(now, min(state.load_kw, self._load_of_parts_kw(state)) - unfed_kw(state)),
             interval_limit_kw=interval_kw,
             interval_source=interval_source,
             ramp_ceiling_kw=math.inf if ramp is None else self._rise(import_kw, ramp),

@@ -96,7 +96,8 @@ def _hold_interval(
     """Answers an interval that would end above its goal, with the cheapest means first; relieves discharge that is not needed."""
     need = _need(site, state, trends, limits)
     per_it = (1.0 + verdict.room.loss_fraction) * (1.0 + site.worst_loss)  # cooling, counted as it is now, follows in the next cycles
-    load_kw = need.mean_kw * (1.0 + verdict.room.loss_fraction) + state.cooling_kw + state.fixed_kw - state.generation_kw
+    load_kw = need.mean_kw * (1.0 + verdict.room.loss_fraction) - verdict.unfed_kw
+    load_kw += state.cooling_kw + state.fixed_kw - state.generation_kw
     over_kw = (load_kw + sum(w.kw for w in wishes.values())) * (1.0 + site.worst_loss) - allowed_kw
     why = f"hold the billing mean at {advice.goal_kw:.0f} kW"
     if advice.work_goal_kw is not None and advice.work_goal_kw > (advice.goal_kw or 0.0) + 1.0:

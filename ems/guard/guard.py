@@ -22,7 +22,7 @@ from ems.assets.ups.envelope import ups_envelope
 from ems.assets.ups.model import Ups
 from ems.assets.workload.envelope import assumed_cap_kw, cap_envelope
 from ems.assets.workload.model import Cluster
-from ems.guard.degraded import Standing, cap_bound_kw, storage_bounds
+from ems.guard.degraded import ON_BATTERY, Standing, cap_bound_kw, storage_bounds
 from ems.guard.generation import firm_generation_kw, generation_envelopes, most_generation_kw
 from ems.guard.room import Room
 from ems.guard.share import share_total
@@ -46,7 +46,7 @@ class Observed:
 
     critical_kw: Mapping[str, float]  # per UPS: the load its reserve must carry
     since_normal_s: Mapping[str, float]  # per UPS
-    load_valley_kw: float  # smallest import without storage of the last seconds
+    load_valley_kw: float  # smallest import without storage of the last seconds, without what UPSes carried off the grid
     interval_limit_kw: float  # what limits on longer windows leave now; infinite when there are none
     interval_source: str
     ramp_ceiling_kw: float  # highest import the ramp limit allows now; infinite when there is none
@@ -88,6 +88,7 @@ class Verdict:
     heat_allowed_kw: dict[str, float] = field(default_factory=dict)  # per chilled-water plant that says what it can remove
     feeds: list[tuple[tuple[str, ...], float]] = field(default_factory=list)  # assets and limit of each feeder and pair of feeders
     most_generation_kw: float = math.inf  # all of it together: more would export more than allowed
+    unfed_kw: float = 0.0  # load that UPSes carry without the grid: no discharge may serve it
     supply: dict[str, SupplyEnvelope] = field(default_factory=dict)  # per plant whose supply may be led
 
     def lowest_storage_kw(self, it_kw: float) -> float:
@@ -95,7 +96,8 @@ class Verdict:
         smallest load of the last seconds. Cooling may have begun to fall already, so only most of it is counted."""
         room = self.room
         load_kw = it_kw * (1.0 + room.loss_fraction) + room.cooling_kw * (1.0 - room.growth) + room.fixed_kw - room.unfirm_kw
-        return -(max(0.0, min(load_kw, self.load_valley_kw) - self.trip_kw) * EXPORT_MARGIN + self.export_limit_kw)
+        load_kw = min(load_kw - self.unfed_kw, self.load_valley_kw)
+        return -(max(0.0, load_kw - self.trip_kw) * EXPORT_MARGIN + self.export_limit_kw)
 
 
 def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], observed: Observed) -> Verdict:
@@ -152,6 +154,7 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
         feeds=site.feeds(state.outdoor_temp_c),
         generation=generation_envelopes(site, state, observed.runs),
         most_generation_kw=most_generation_kw(site, state, observed.gross_valley_kw),
+        unfed_kw=unfed_kw(state),
     )
 
 
@@ -312,6 +315,11 @@ def _degraded_cap(cluster: Cluster, envelope: Envelope, state: SiteState, standi
     """What the degraded modes in force take from a cluster; never under its idle power."""
     high_kw, name = cap_bound_kw(cluster, state.clusters[cluster.id], standing)
     return envelope.narrowed(envelope.low_kw, max(envelope.low_kw, high_kw), name) if name else envelope
+
+
+def unfed_kw(state: SiteState) -> float:
+    """Load in kW that UPSes whose input is lost carry themselves: it is not at the meter, and may be back at any moment."""
+    return sum(max(0.0, u.load_kw) for u in state.upses.values() if u.mode in ON_BATTERY)
 
 
 def _trip_kw(site: Site, state: SiteState) -> float:
