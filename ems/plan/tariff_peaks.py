@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from math import comb
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ from scipy.special import ndtr, ndtri
 from scipy.stats.qmc import Sobol
 
 from ems.site.tariff import CoincidentPeak, Tariff
-from ems.site.tariff_calendar import LocalTimes, month_start
+from ems.site.tariff_calendar import NOBODY, LocalTimes, month_start
 
 Array = NDArray[np.float64]
 GRID_S = 900.0
@@ -54,18 +55,21 @@ class CalendarPredictor:
 
 
 class SystemLoadPredictor:
-    """From a forecast of the system's load: the chance that an interval's load turns out to be the highest of its month.
+    """From a forecast of the system's load: the chance that an interval is billed, as the highest of its day on one of the days that count.
+
+    A rule by the month counts the highest day of each month (4CP, 12CP), a rule by the year the N highest days of the season (5CP).
 
     The load is its forecast plus an AR(1) error; the last error seen fades by `error_memory` an hour. Of a fixed set of `PATHS` courses of
-    that error over a day, the interval must be the highest of its day, and the day's peak x must exceed what the month has seen, every
-    other day that is forecast (each by its own courses) and all days beyond the forecast (each like the daily peaks of the last
-    `LIKE_DAYS` days and of the days forecast, independent):
+    that error over a day, the interval must be the highest of its day, and fewer than N other days of the month or season may exceed the
+    day's peak x: days seen, every other day that is forecast (each by its own courses) and all days beyond the forecast (each like the
+    daily peaks of the last `LIKE_DAYS` days and of the days forecast, independent):
 
-        P(i) = mean over courses of [i is the day's highest] [x > seen] x product over days j of P(peak_j <= x) x P(peak beyond <= x)^days
+        P(i) = mean over courses of [i is the day's highest] [x > seen of its day] x P(days seen, forecast and beyond with a peak > x < N)
 
     The courses are quasi-random (Sobol), so that the same knowledge gives the same chance. Hours of one day belong together: taken as
     independent draws, tomorrow looks higher than it will be, and today is not acted in. tests/plan/test_tariff_peaks.py says how many
-    intervals of generated summers are hit, and on how many days.
+    intervals of generated summers are hit, and on how many days. Early in a season that still warms, days beyond look milder than they
+    will be, and more peaks are expected than come.
     """
 
     MIN_DAYS = 5
@@ -74,6 +78,7 @@ class SystemLoadPredictor:
 
     def __init__(self, tariff: Tariff, rule: CoincidentPeak, time_zone: str, error_share: float = 0.03, error_memory: float = 0.9) -> None:
         self.tariff, self.rule, self.time_zone = tariff, rule, time_zone
+        self.count = rule.per_month or rule.per_year  # days of a month or season that are billed
         self.error_share, self.error_memory = max(error_share, 1e-3), error_memory
         self._error: tuple[float, float] | None = None  # when the load was last seen, and by how much it exceeded its forecast
         self._forecast: tuple[Array, Array] = (np.zeros(0), np.zeros(0))
@@ -111,28 +116,35 @@ class SystemLoadPredictor:
         times = LocalTimes(at_s, self.time_zone, self.tariff)
         highest = _highest(*self._forecast, at_s, length_s)
         can_peak = np.isfinite(highest) & eligible(self.rule, times)
-        for month in np.unique(times.month_index[can_peak]):
-            inside = np.flatnonzero(can_peak & (times.month_index == month))
+        group = self._group(times.day_number)
+        for key in np.unique(group[can_peak]):
+            inside = np.flatnonzero(can_peak & (group == key))
             asked = inside[inside < len(begin)]
             if len(asked):
-                found = self._of_month(int(month), at_s[inside], highest[inside], times.day_number[inside], now)
+                found = self._of_group(int(key), at_s[inside], highest[inside], times.day_number[inside], now)
                 chance[asked] = found[: len(asked)]
         return chance
 
-    def _of_month(self, month: int, at_s: Array, load_kw: Array, day: NDArray[np.int64], now: datetime) -> Array:
+    def _of_group(self, group: int, at_s: Array, load_kw: Array, day: NDArray[np.int64], now: datetime) -> Array:
+        """Chance of each interval of a month or season."""
         sigma = self.error_share * max(float(load_kw.max()), *self._daily.values(), 1e-9)
         courses = {d: load_kw[day == d] + sigma * self._errors(at_s[day == d], now, sigma) for d in np.unique(day).tolist()}
         peaks = {d: np.sort(course.max(axis=1)) for d, course in courses.items()}
-        seen_kw = max((kw for d, kw in self._daily.items() if self._month_of(d) == month), default=0.0)
+        forecast_kw = [float(p.mean()) for p in peaks.values()]
+        in_group = self._group(np.array([*self._daily], np.int64)) == group
+        seen = {d: kw for (d, kw), is_in in zip(self._daily.items(), in_group, strict=True) if is_in}
+        past_kw = np.array([kw for d, kw in seen.items() if d not in courses])
         chance = np.zeros(len(load_kw))
         for d, course in courses.items():
             x = course.max(axis=1)
-            weight = (x > seen_kw) * self._rest(month, x, max(courses), [float(p.mean()) for p in peaks.values()])
+            higher = self._beyond(group, x, max(courses), forecast_kw)
             for other, peak in peaks.items():
                 if other != d:
-                    weight = weight * np.searchsorted(peak, x) / len(peak)
+                    higher = _with_one_more(higher, np.searchsorted(np.maximum(peak, seen.get(other, 0.0)), x) / len(peak))
+            room = self.count - (past_kw[:, None] >= x).sum(axis=0)  # days that count and are not taken by one seen
+            weight = (x > seen.get(d, 0.0)) * (higher * (np.arange(self.count)[:, None] < room)).sum(axis=0)
             chance[day == d] = np.bincount(course.argmax(axis=1), weights=weight, minlength=course.shape[1]) / len(x)
-        return chance * (self.rule.per_month or self.rule.per_year)
+        return chance
 
     def _errors(self, at_s: Array, now: datetime, sigma: float) -> Array:
         """Courses of the error over one day's intervals, in units of its deviation: from what is left of the last one on."""
@@ -158,21 +170,29 @@ class SystemLoadPredictor:
         lead_h = np.maximum(begin_s - self._error[0], 0.0) / 3600.0
         return np.asarray(self.error_memory**lead_h, float)
 
-    def _rest(self, month: int, x: Array, last_day: int, forecast_kw: Sequence[float]) -> Array:
-        """Chance that no day of the month after `last_day` exceeds x."""
-        days_left = max(0, self._last_day(month) - last_day)
+    def _beyond(self, group: int, x: Array, last_day: int, forecast_kw: Sequence[float]) -> Array:
+        """Chance that 0, 1, ... days of the month or season after `last_day` exceed x: a row each, below the count that is billed."""
+        days_left = int((self._group(np.arange(last_day + 1, last_day + 367)) == group).sum())
         seen = [kw for d, kw in self._daily.items() if d > last_day - len(forecast_kw) - self.LIKE_DAYS]
         peaks = np.array([*seen, *forecast_kw])
-        if len(seen) < self.MIN_DAYS or not days_left:
-            return np.ones(len(x))
+        is_known = len(seen) >= self.MIN_DAYS or not self.rule.per_month  # of a season nearly all days are beyond: none is left out
+        if not days_left or not is_known:
+            return np.repeat(np.eye(self.count)[:, :1], len(x), axis=1)
         spread = max(float(peaks.std()), self.error_share * float(peaks.mean()))
-        return np.asarray(ndtr((x - peaks.mean()) / spread) ** days_left, float)
+        below = ndtr((x - peaks.mean()) / spread)
+        rows = [comb(days_left, k) * (1.0 - below) ** k * below ** max(0, days_left - k) for k in range(self.count)]
+        return np.array(rows)
 
-    def _month_of(self, day: int) -> int:
-        return int(np.datetime64(day, "D").astype("datetime64[M]").astype(np.int64))
+    def _group(self, day: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The month, or the year of the season, in which each local day counts; NOBODY in months without a peak."""
+        month = day.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+        return np.where(np.isin(month % 12 + 1, self.rule.months), month if self.rule.per_month else month // 12, NOBODY)
 
-    def _last_day(self, month: int) -> int:
-        return int(np.datetime64(month + 1, "M").astype("datetime64[D]").astype(np.int64)) - 1
+
+def _with_one_more(higher: Array, below: Array) -> Array:
+    """Chances of 0, 1, ... days above, once a day that stays below with chance `below` is counted in."""
+    one_less = np.vstack([np.zeros_like(below), higher[:-1]])
+    return np.asarray(higher * below + one_less * (1.0 - below), float)
 
 
 def eligible(rule: CoincidentPeak, times: LocalTimes) -> NDArray[np.bool_]:

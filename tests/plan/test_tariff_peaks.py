@@ -12,7 +12,7 @@ import pytest
 
 from ems.kpi.bills.coincident import coincident_intervals
 from ems.plan.tariff_peaks import CalendarPredictor, SystemLoadPredictor
-from ems.site.source import read_source
+from ems.site.source import parse_source, read_source
 from ems.site.tariff import Tariff
 from ems.site.tariff_checks import checked_tariff
 
@@ -81,6 +81,56 @@ def test_days_still_to_come_share_the_chance() -> None:
 
 def test_nothing_forecast_is_no_chance() -> None:
     assert predictor().probability(JULY, *hourly(JULY, 24)).sum() == 0.0
+
+
+def tariff_5cp() -> Tariff:
+    text = "name: pjm\ncoincident_peak: {rule: 5cp, price_per_kw_year: 60.0, hours: [12, 20]}\n"
+    return checked_tariff(parse_source(text, Path("pjm.yaml")))
+
+
+def season_of_days(seed: int, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Hours from June on and a load in kW whose days are as high as `level` says, in percent."""
+    rng, hours = np.random.default_rng(seed), np.arange(24 * len(level))
+    day_kw = 1e4 * (level + rng.normal(0.0, 9.0, len(level)))
+    return SUMMER[0].timestamp() + 3600.0 * hours, day_kw[hours // 24] * (1 + 0.25 * np.sin(2 * np.pi * (hours % 24 - 10.5) / 24))
+
+
+def chances_of_the_season(at_s: np.ndarray, load: np.ndarray) -> np.ndarray:
+    """Chance of each hour as it stood at four in the morning of its day, with two days forecast nearly right."""
+    tariff = tariff_5cp()
+    assert tariff.coincident_peak is not None
+    made, found = SystemLoadPredictor(tariff, tariff.coincident_peak, CHICAGO, error_share=0.01), np.zeros(len(load))
+    for k in range(4, len(load) - 23, 24):
+        made.add_forecast(at_s[k : k + 48], load[k : k + 48])
+        now = datetime.fromtimestamp(at_s[k], UTC)
+        found[k : k + 24] = made.probability(now, *hourly(now, 24))
+        for i in range(k, k + 24):
+            made.observe(float(at_s[i]), float(load[i]))
+    return found
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_five_peaks_of_a_season_are_expected_once_each_and_at_most_one_a_day(seed: int) -> None:
+    """The bill counts five; days that are like each other make the plan expect about as many, a summer that warms more of them."""
+    for level, most in ((np.full(122, 100.0), 7.0), (100.0 + 18.0 * np.sin(np.pi * np.arange(122) / 122), 13.0)):
+        at_s, load = season_of_days(seed, level)
+        chance = chances_of_the_season(at_s, load)
+        billed = np.isin(at_s, coincident_intervals(tariff_5cp(), CHICAGO, at_s, load))
+        assert billed.sum() == 5 and 3.0 < chance.sum() < most
+        assert chance.reshape(-1, 24).sum(axis=1).max() <= 1.0 + 1e-9
+        assert chance[billed].mean() > 5.0 * chance[chance > 0.0].mean()
+
+
+def test_a_day_below_five_days_seen_is_no_peak_of_the_season_and_one_below_four_may_be() -> None:
+    tariff = tariff_5cp()
+    assert tariff.coincident_peak is not None
+    start = datetime(2024, 9, 30, 5, tzinfo=UTC)  # the last day of the season
+    for days, chance in ((5, 0.0), (4, 1.0)):
+        made = SystemLoadPredictor(tariff, tariff.coincident_peak, CHICAGO)
+        for day in range(days):
+            made.observe((JULY + timedelta(days=day, hours=16)).timestamp(), 120e6)
+        made.add_forecast(start.timestamp() + 3600.0 * np.arange(24), system_kw(24))
+        assert made.probability(start, *hourly(start, 24)).sum() == pytest.approx(chance, abs=1e-6)
 
 
 SUMMER = (datetime(2024, 6, 1, 5, tzinfo=UTC), datetime(2024, 10, 1, 5, tzinfo=UTC))
