@@ -195,3 +195,14 @@ def test_before_a_day_is_metered_the_bill_counts_as_above_its_minimum() -> None:
 def test_beside_charges_that_are_not_weighed_the_minimum_is_left_out() -> None:
     site = site_with(MINIMUM, minimum_take={"kwh_per_month": 1e5, "price_per_kwh": 0.05})
     assert PlanLoop(site).money is None and Planner(site).problem.minimum_bill is None
+
+
+def test_a_bill_above_its_minimum_by_its_first_tier_is_not_taken_for_one_below() -> None:
+    """The bill engine's month has no minimum line; the last tier's price on nearly every kWh would leave some 13,000 of it."""
+    tiers = [{"up_to": 500_000.0, "price_per_kwh": 0.12}, {"price_per_kwh": 0.01}]
+    period = {"name": "all", "rest": True, "tiers": tiers}
+    site = site_with(50_000.0, energy="time_of_use", energy_price_per_kwh=0.0, demand_price_per_kw_month=10.0, energy_periods=[period])
+    (bill,) = make_bills(site.tariff, "USD", site.time_zone, Metered(MONDAY.replace(day=1), 15, np.full(744 * 4, 950.0)))
+    assert bill.total > 65_000 and all(line.name != "up to the minimum of the month" for line in bill.lines)
+    left = loop_after(site, 96, 950.0).make_inputs(MONDAY, state()).minimum_left
+    assert left is None or left <= 0.0
