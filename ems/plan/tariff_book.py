@@ -6,6 +6,7 @@ Energy and the plain demand charge are in tariff.py. Peaks already billed, ratch
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -20,6 +21,7 @@ from ems.plan.hours_use import has_tiers_per_kw, price_per_peak_kw, tier_days
 from ems.plan.tariff import CARBON, COINCIDENT, CONTRACT, MINIMUM_TAKE, NETWORK_ENERGY, RAMP, TIER_PEAK, UTILISATION, dearer_tiers
 from ems.plan.tariff_memory import KNOWN_H, TariffMemory, higher
 from ems.plan.tariff_peaks import CalendarPredictor, PeakPredictor
+from ems.plan.tariff_ratchet import later_price_per_kw
 from ems.site.model import Site
 from ems.site.tariff import NEXT, NEXT_YEAR, DemandCharge, Window
 from ems.site.tariff_calendar import LocalTimes, month_hours, month_number, month_start
@@ -108,7 +110,7 @@ class TariffBook:
             return ()
         return tuple(
             [
-                *self._demand(now, horizon, expected_kw),
+                *self._demand(now, horizon, expected_kw, settle_at),
                 *self._tier_peak(now, horizon, expected_kw),
                 *self._contract(horizon),
                 *self._utilisation(horizon, expected_kw),
@@ -121,15 +123,20 @@ class TariffBook:
 
     # -- peaks ----------------------------------------------------------------------------------------------------------------------
 
-    def _demand(self, now: datetime, horizon: Horizon, expected_kw: Expected) -> Iterator[Commitment]:
+    def _demand(self, now: datetime, horizon: Horizon, expected_kw: Expected, settle_at: datetime | None) -> Iterator[Commitment]:
+        end = sys.maxsize if settle_at is None else int(self._times([settle_at - GRID]).month_index[0]) + 1
         for charge in self.tariff.demand_charges:
             windows = charge.windows if charge.billed_on == "window" else ()
             for month, suffix in self._two_months(horizon):
                 hours = [w for w in windows if month % 12 + 1 in w.months] or windows  # another season's are not looked into
                 free_kw = max(expected_kw(hours, self._days_left(now, month)), self._billed_anyway_kw(charge, month))
+                later = 0.0
+                if charge.ratchet is not None:
+                    peaks, later_kw = self.peaks_kw.get(charge.name, {}), expected_kw(windows, math.inf)
+                    later = later_price_per_kw(charge, month, free_kw, peaks, later_kw, end)
                 spans = self._spans(horizon, windows, month)
                 for name, from_kw, price in _steps(charge, free_kw):
-                    price = price if is_charged_in(charge, month) else 0.0
+                    price = (price if is_charged_in(charge, month) else 0.0) + (later if name == charge.name else 0.0)
                     yield Commitment(name + suffix, Per.PEAK, (from_kw,), (price,), (0.0,), charge.interval_min, spans)
 
     def _billed_anyway_kw(self, charge: DemandCharge, month: int) -> float:

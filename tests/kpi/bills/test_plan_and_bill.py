@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -100,9 +101,16 @@ def money(tariff: Tariff, metered: Metered) -> float:
 
 
 def planned(
-    site: Site, book: TariffBook, peak_kw: float, horizon: Horizon, power: np.ndarray, market: np.ndarray, grams: np.ndarray
+    site: Site,
+    book: TariffBook,
+    peak_kw: float,
+    horizon: Horizon,
+    power: np.ndarray,
+    market: np.ndarray,
+    grams: np.ndarray,
+    later_kw: float = 0.0,
 ) -> float:
-    """What the commitments of a plan cost for given step means."""
+    """What the commitments of a plan cost for given step means. `later_kw`: the peak expected of whole months and years to come."""
     tariff = site.tariff
     period, export = step_prices(tariff, ZONE, horizon.starts, horizon.duration_h)
     exports_at_market = tariff.export_energy != "fixed"
@@ -113,7 +121,8 @@ def planned(
         export_price_per_kwh=market * exports_at_market + export,
         meter=DemandMeter(peak_kw, 0.0),
     )
-    commitments = (*tariff_commitments(tariff, inputs), *book.commitments(horizon.starts[0], horizon, lambda hours, days: 0.0, grams))
+    of_book = book.commitments(horizon.starts[0], horizon, lambda hours, days: later_kw if days == inf else 0.0, grams)
+    commitments = (*tariff_commitments(tariff, inputs), *of_book)
     hours, total = np.array(horizon.duration_h), 0.0
     data = Metered(horizon.starts[0], 30, np.repeat(power, 2))
     for c in commitments:
@@ -144,7 +153,8 @@ def test_a_plan_and_the_bill_agree_on_what_one_half_month_costs_more_than_anothe
     book.observe(JULY + HOUR * HALF_H, 0.0, 0.0)  # closes the last interval
     horizon = Horizon(tuple(JULY + HOUR * k for k in range(HALF_H, MONTH_H)), (1.0,) * (MONTH_H - HALF_H))
     peak_kw = float(np.maximum(first, 0.0).max())
-    plan = [planned(site, book, peak_kw, horizon, half, market[HALF_H:], grams[HALF_H:]) for half in (x, y)]
+    later_kw = 1e6  # no ratchet reaches it: this month alone is billed here
+    plan = [planned(site, book, peak_kw, horizon, half, market[HALF_H:], grams[HALF_H:], later_kw) for half in (x, y)]
     bills = []
     for half in (x, y):
         net_kw, market_per_kwh, carbon = (np.repeat(row, 2) for row in (np.concatenate([first, half]), market, grams))
