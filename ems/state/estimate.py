@@ -272,9 +272,9 @@ def _assumed_cooling(
     """Its worst share of IT power; a plant last seen warm takes the loop's heat out with all it has. What else it says is kept."""
     supply_c = image.value(cooling.id, "supply_temp_c", AN_HOUR_S)
     if cooling.plant is not None and supply_c is not None and supply_c > cooling.plant.supply_temp_c + ASTRAY_K:
-        assumed.append(f"{cooling.id}: silent or not trusted with its loop warm, counted as its full power")
+        assumed.append(f"{cooling.id}: silent, or shows a power it cannot draw; its loop is warm, counted as its full power")
         return replace(seen, power_kw=cooling.most_kw)
-    assumed.append(f"{cooling.id}: silent or not trusted, counted as its worst share of IT power")
+    assumed.append(f"{cooling.id}: silent, or shows a power it cannot draw; counted as its worst share of IT power")
     worst_kw = cooling.fraction(None) * sum(clusters[c].power_kw for c in cooling.cools)
     return replace(seen, power_kw=min(cooling.most_kw, worst_kw))
 
