@@ -243,6 +243,7 @@ def _generator(site: Site, generator: Generator, image: SiteImage, assumed: list
         carries_load=bool(image.value(generator.id, "carries_load", stale_s) or 0.0),
         is_local=bool(image.value(generator.id, "is_local", stale_s) or 0.0),
         cause=START_CAUSES[int(cause)] if cause is not None and 0 <= int(cause) < len(START_CAUSES) else "none",
+        run_hours_h=image.value(generator.id, "run_hours_h", stale_s),
     )
 
 

@@ -169,3 +169,18 @@ def test_hours_used_survive_a_restart_of_the_controller() -> None:
     image = loop.field.image(loop.now)
     left_h = again.decide(image, [], loop.now).runs["gas-1"].permit_left_h
     assert left_h == pytest.approx(1.0 - 995 / 3600, abs=0.02)
+
+
+def test_hours_in_which_nobody_heard_the_machine_are_read_from_its_counter() -> None:
+    """Silent for 20 min, and tripped in them: counted as running until the counter tells."""
+    loop = Loop(site(gas_1={**GAS, **SURE, "permit_h_per_year": 1.0, "is_on_at_start": True}))
+    news = lambda k: plan_for(loop, {"gas-1": -300.0}, {"gas-1": 1.0}) if k % 20 == 0 else ()  # noqa: E731
+    loop.run(30, lambda k: DEMAND, news)
+    for fault in ("silent", "trip"):
+        loop.plant.devices["gas-1"].inject(fault, loop.now.timestamp() + 1200.0)
+    loop.run(235, lambda k: DEMAND)
+    silent = loop.decisions[-1]
+    assert not silent.state.generators["gas-1"].is_fresh
+    assert silent.runs["gas-1"].permit_left_h == pytest.approx(1.0 - 265 * 5 / 3600, abs=0.01)
+    loop.run(10, lambda k: DEMAND)
+    assert loop.decisions[-1].runs["gas-1"].permit_left_h == pytest.approx(1.0 - 30 * 5 / 3600, abs=0.01)

@@ -128,6 +128,7 @@ class GeneratorState:
     carries_load: bool = False  # its transfer control has put the load on it
     is_local: bool = False
     cause: str = "none"
+    run_hours_h: float | None = None  # its own counter, of its whole life
 
     @property
     def generation_kw(self) -> float:
