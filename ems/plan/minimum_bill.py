@@ -4,10 +4,10 @@ term that makes money below it worth nothing.
 A month pays the more of its bill and its minimum, December what the year then misses of the year's: so of the two what the horizon must
 reach is the more, and one term weighs both.
 
-Weighed where the bill is energy, demand and contract capacity, each at one price. Beside any other charge, tiers or a ratchet, as before a
-day of the month is metered, the bill counts as above its minimum: to shave for nothing costs less than to let a peak rise for nothing.
-Under tiers the plan knows the price of the next kWh or kW, not what those before it cost: with falling ones a bill far above its minimum
-would look below. With a ratchet the price of a kW holds what later months pay for it.
+Weighed where the bill is energy, demand and contract capacity. Beside any other charge, tiers of energy or a ratchet, as before a day of
+the month is metered, the bill counts as above its minimum: to shave for nothing costs less than to let a peak rise for nothing. Under tiers
+of energy the plan knows the price of the next kWh, not what those before it cost: with falling ones a bill far above its minimum would look
+below. With a ratchet the price of a kW holds what later months pay for it.
 """
 
 from __future__ import annotations
@@ -38,9 +38,8 @@ YEAR_MONTHS = 12
 def is_weighed(tariff: Tariff) -> bool:
     """True for a minimum of the month or year that a plan can compare its bill with."""
     others = (tariff.coincident_peak, tariff.utilisation_hours, tariff.minimum_take, tariff.carbon, tariff.ramp)
-    tiers = [part.tiers for part in tariff.energy_periods] + [charge.tiers for charge in tariff.demand_charges]
-    is_of_one_price = all(len(t) == 1 for t in tiers) and all(charge.ratchet is None for charge in tariff.demand_charges)
-    return max(tariff.minimum_charge_per_month, tariff.minimum_charge_per_year) > 0.0 and is_of_one_price and not any(others)
+    is_known = all(len(p.tiers) == 1 for p in tariff.energy_periods) and all(c.ratchet is None for c in tariff.demand_charges)
+    return max(tariff.minimum_charge_per_month, tariff.minimum_charge_per_year) > 0.0 and is_known and not any(others)
 
 
 class MonthMoney:
