@@ -63,7 +63,7 @@ def arbitrate(
     wishes = _yield_charging(verdict, need, wishes)
     if advice.spend_storage_at_limit:
         wishes = _serve_at_limit(verdict, need, wishes)
-    wishes = _stay_under_load(site, state, verdict, limits, wishes)
+    wishes = _take_up_export(site, state, verdict, _stay_under_load(site, state, verdict, limits, wishes))
     wanted_kw = {k: w.kw for k, w in wishes.items()}
     storage = balance_strings(classes, state, verdict.storage, _let_go_slowly(verdict, wishes))
     caps = _caps(site, verdict, need, wanted_kw, storage, not advice.only_shaves)
@@ -270,6 +270,22 @@ def _stay_under_load(
         return wishes
     part = max(0.0, low_kw / total_kw)
     return {k: replace(w, kw=w.kw * part, reason=f"{w.reason}; no export") if w.kw < 0 else w for k, w in wishes.items()}
+
+
+def _take_up_export(site: Site, state: SiteState, verdict: Verdict, wishes: dict[str, Wish]) -> dict[str, Wish]:
+    """Where generation that cannot fall as fast as the load would be exported above the limit, stores take it: first nobody discharges any
+    more, then batteries charge, then UPSes. Ordered powers too: a limit stands above an order."""
+    least_import_kw = -verdict.export_limit_kw * (1.0 - site.control.import_margin)
+    over_kw = least_import_kw - state.load_kw - sum(w.kw for w in wishes.values())
+    why = f"hold the export limit of {verdict.export_limit_kw:.0f} kW"
+    out = dict(wishes)
+    for most_kw, word in ((0.0, "less discharge"), (math.inf, "more charging")):
+        for store, wish in sorted(out.items(), key=lambda item: item[0] in state.upses):
+            kw = min(most_kw, verdict.storage[store].high_kw, wish.kw + max(0.0, over_kw))
+            if kw > wish.kw:
+                over_kw -= kw - wish.kw
+                out[store] = replace(wish, kw=kw, reason=f"{wish.reason}; {word} to {why}")
+    return out
 
 
 def _let_go_slowly(verdict: Verdict, wishes: dict[str, Wish]) -> dict[str, Wish]:

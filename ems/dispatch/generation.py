@@ -134,16 +134,18 @@ def _least_kw(site: Site, verdict: Verdict, name: str) -> float:
 
 
 def _let_go_slowly(state: SiteState, verdict: Verdict, wants: Mapping[str, Wish]) -> dict[str, Wish]:
-    """Machines keep what they give until the caps in force no longer need it; a machine that the guard closes is not kept."""
+    """Machines keep what they give until the caps in force no longer need it, and go down as far as those leave room; a stop waits for all
+    of it. A machine that the guard closes is not kept."""
     given = {k: g.generation_kw for k, g in state.generators.items()}
     now_kw = firm_kw(given.values())
     after_kw = firm_kw(min(kw, wants[k].kw) if k in wants else kw for k, kw in given.items())
     spare_kw = verdict.room.storage_kw(verdict.confirmed_it_kw) - sum(verdict.storage_now_kw.values())
     if now_kw - after_kw <= max(0.0, spare_kw):
         return dict(wants)
-    out = dict(wants)
+    out, part = dict(wants), max(0.0, spare_kw) / (now_kw - after_kw)  # what is left when the largest trips falls by no larger part
     for name, wish in wants.items():
         kept_kw = -verdict.generation[name].clamp(-given.get(name, 0.0))
         if kept_kw > wish.kw:
+            kept_kw -= part * (kept_kw - wish.kw) if wish.kw > 0.0 else 0.0
             out[name] = replace(wish, kw=kept_kw, reason=f"{wish.reason}; not before the caps have narrowed")
     return out

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from ems.control.controller import Controller
+from ems.dispatch.advice import Wish
+from ems.dispatch.generation import generation_setpoints
 from ems.dispatch.setpoint import Setpoint
 from ems.messages import Mode, Order, OrderKind
 from ems.plan.plan import encode_plan
@@ -184,3 +186,42 @@ def test_hours_in_which_nobody_heard_the_machine_are_read_from_its_counter() -> 
     assert silent.runs["gas-1"].permit_left_h == pytest.approx(1.0 - 265 * 5 / 3600, abs=0.01)
     loop.run(10, lambda k: DEMAND)
     assert loop.decisions[-1].runs["gas-1"].permit_left_h == pytest.approx(1.0 - 30 * 5 / 3600, abs=0.01)
+
+
+def collapsed(export_limit_kw: float) -> Loop:
+    """A reactor of 1,200 kW with its minimum at half; all work is gone after a minute and only idle power is left."""
+    made = site(smr_1={**SMR, "power_kw": 1200})
+    made = replace(made, point_of_connection=replace(made.point_of_connection, export_limit_kw=export_limit_kw))
+    loop = Loop(made, policy="rules")
+    loop.run(60, lambda k: DEMAND if k < 12 else {"hall-a": even(0.0), "hall-b": even(0.0)})
+    return loop
+
+
+def test_what_a_reactor_gives_above_a_collapsed_load_is_stored_rather_than_exported_above_the_limit() -> None:
+    loop = collapsed(200.0)
+    charged = [d for d in loop.decisions if any("more charging to hold the export limit of 200 kW" in s.reason for s in d.setpoints)]
+    assert len(charged) > 20
+    assert min(loop.truth.poc_kw[20:]) >= -205.0
+    assert not any(a.startswith("export") for d in loop.decisions[20:] for a in d.alarms)
+    given = [d.state.generators["smr-1"].generation_kw for d in loop.decisions]
+    assert given[-1] < given[15] - 30.0  # and it goes down meanwhile
+
+
+def test_export_that_all_stores_together_cannot_take_is_an_alarm() -> None:
+    loop = collapsed(0.0)
+    assert all(asked(d.written, "bess-1")["power_setpoint_kw"] == 500.0 for d in loop.decisions[20:])
+    assert all(-60.0 < kw < -30.0 for kw in loop.truth.poc_kw[20:])
+    assert all(any(a.startswith("export: ") and "could take 0 kw more" in a.lower() for a in d.alarms) for d in loop.decisions[20:])
+
+
+def test_two_reactors_go_down_as_far_as_the_caps_in_force_leave_room_and_a_stop_waits_for_all_of_it() -> None:
+    loop = Loop(site(smr_1=SMR, smr_2=SMR), policy="rules")
+    loop.run(2, lambda k: DEMAND)
+    state, verdict = loop.decisions[-1].state, loop.decisions[-1].verdict
+    spare_kw = 50.0  # of the 150 kW that one of them gives less when the other has tripped
+    tight = replace(verdict, storage_now_kw={"bess-1": verdict.room.storage_kw(verdict.confirmed_it_kw) - spare_kw})
+    wants = {"smr-1": Wish(150.0, "less"), "smr-2": Wish(150.0, "less")}
+    less = list(generation_setpoints(loop.site, state, tight, wants))
+    assert asked(less, "smr-1")["power_setpoint_kw"] == pytest.approx(-250.0, abs=3.0)
+    stop = list(generation_setpoints(loop.site, state, tight, {**wants, "smr-2": Wish(0.0, "stop")}))
+    assert asked(stop, "smr-2")["power_setpoint_kw"] == pytest.approx(-300.0, abs=3.0)
