@@ -40,7 +40,7 @@ class Ceilings:
                 self._over[cluster] = 0
                 continue
             told.append((state.now, cap_kw))
-            while state.now - told[0][0] > self._window:
+            while len(told) > 1 and state.now - told[1][0] >= self._window:  # one entry of the window's age or older stays: it acted then
                 told.popleft()
             most_kw = max(kw for _, kw in told)
             is_known = state.now - told[0][0] >= self._window - timedelta(seconds=1)  # what it held before may act until then
