@@ -89,6 +89,7 @@ class Verdict:
     feeds: list[tuple[tuple[str, ...], float]] = field(default_factory=list)  # assets and limit of each feeder and pair of feeders
     most_generation_kw: float = math.inf  # all of it together: more would export more than allowed
     unfed_kw: float = 0.0  # load that UPSes carry without the grid: no discharge may serve it
+    drawn_kw: dict[str, float] = field(default_factory=dict)  # what is counted for each cluster that is overdrawn or cannot be heard
     supply: dict[str, SupplyEnvelope] = field(default_factory=dict)  # per plant whose supply may be led
 
     def lowest_storage_kw(self, it_kw: float) -> float:
@@ -155,6 +156,7 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
         generation=generation_envelopes(site, state, observed.runs),
         most_generation_kw=most_generation_kw(site, state, observed.gross_valley_kw),
         unfed_kw=unfed_kw(state),
+        drawn_kw={k: kw for k, kw in ceilings.items() if not state.clusters[k].is_fresh} | overdrawn,
     )
 
 
@@ -403,19 +405,39 @@ def _under_feeders(
     it can remove, and what its loop takes until chillers are back."""
     out = dict(ceiling)
     for ups in site.upses:
-        _fit(out, [c for c in out if c in ups.carries], verdict.carried_kw[ups.id], floor, want_kw)
+        _fit(out, [c for c in out if c in ups.carries], verdict.carried_kw[ups.id], floor, want_kw, verdict.drawn_kw)
     for cooling in site.coolings:
         if cooling.id in verdict.heat_allowed_kw:
-            _fit(out, [c for c in out if c in cooling.cools], verdict.heat_allowed_kw[cooling.id], floor, want_kw)
+            cooled = [c for c in out if c in cooling.cools]
+            _fit(out, cooled, verdict.heat_allowed_kw[cooling.id], floor, want_kw, verdict.drawn_kw)
     for below, limit_kw in verdict.feeds:
         inside = [c for c in out if c in below]
         other_kw = sum(a.power_kw for a in site.fixed_loads if a.id in below)
-        cooled = sum(c.fraction(None) for c in site.coolings if c.id in below)
-        room_kw = max(0.0, (limit_kw * (1.0 - site.control.import_margin) - other_kw) / (1.0 + verdict.room.loss_fraction + cooled))
-        _fit(out, inside, room_kw, floor, want_kw)
+        per_it = sum(c.fraction(None) for c in site.coolings if c.id in below)
+        room_kw = max(0.0, (limit_kw * (1.0 - site.control.import_margin) - other_kw) / (1.0 + verdict.room.loss_fraction + per_it))
+        _fit(out, inside, room_kw, floor, want_kw, verdict.drawn_kw)
     return out
 
 
-def _fit(out: dict[str, float], inside: Sequence[str], room_kw: float, floor: Mapping[str, float], want_kw: Mapping[str, float]) -> None:
-    if sum(out[c] for c in inside) > room_kw:
-        out.update(share_total(room_kw, {c: floor[c] for c in inside}, {c: want_kw[c] for c in inside}, {c: out[c] for c in inside}))
+def _fit(
+    out: dict[str, float],
+    inside: Sequence[str],
+    room_kw: float,
+    floor: Mapping[str, float],
+    want_kw: Mapping[str, float],
+    drawn_kw: Mapping[str, float],
+) -> None:
+    """Everybody gets a share of the room; what a cluster draws, or may draw, above its own the others do not get."""
+    out.update(_lowered(out, inside, room_kw, floor, want_kw))
+    above_kw = {c: drawn_kw[c] for c in inside if drawn_kw.get(c, 0.0) > out[c]}
+    others = [c for c in inside if c not in above_kw]
+    out.update(_lowered(out, others, room_kw - sum(above_kw.values()), floor, want_kw))
+
+
+def _lowered(
+    out: Mapping[str, float], inside: Sequence[str], room_kw: float, floor: Mapping[str, float], want_kw: Mapping[str, float]
+) -> dict[str, float]:
+    ceiling = {c: out[c] for c in inside}
+    if sum(ceiling.values()) <= room_kw:
+        return ceiling
+    return share_total(room_kw, {c: floor[c] for c in inside}, {c: want_kw[c] for c in inside}, ceiling)
