@@ -25,11 +25,13 @@ from numpy.typing import NDArray
 
 from ems.errors import PlanInfeasible
 from ems.plan.bound import BoundInputs, solve_bound
+from ems.plan.hours_use import has_tiers_per_kw, price_per_peak_kw, tier_days
 from ems.plan.inputs import stores_of
 from ems.plan.sources import PriceSource, WeatherSource
+from ems.plan.tariff import TIER_PEAK, dearer_tiers
 from ems.site.model import Site
-from ems.site.tariff import Tariff, Window
-from ems.site.tariff_calendar import LocalTimes
+from ems.site.tariff import DemandCharge, Tariff, Tier, Window
+from ems.site.tariff_calendar import LocalTimes, month_hours
 from ems.timegrid import interval_start
 
 Array = NDArray[np.float64]
@@ -112,8 +114,8 @@ class PeakExpectation:
         first = interval_start(now, QUARTER_S) - timedelta(seconds=QUARTER_S * len(quarters))
         starts = tuple(first + timedelta(seconds=QUARTER_S * k) for k in range(len(quarters)))
         at_s, hours = np.array([s.timestamp() for s in starts]), (0.25,) * len(starts)
-        month = int(LocalTimes([now.timestamp()], self.site.time_zone, self.site.tariff).month_index[0]) % 12 + 1
-        tariff = charged_in(self.site.tariff, month)
+        month = int(LocalTimes([now.timestamp()], self.site.time_zone, self.site.tariff).month_index[0])
+        tariff = at_full_price(charged_in(self.site.tariff, month % 12 + 1), month, self.site.time_zone)
         self._unseen = any(not LocalTimes(at_s, self.site.time_zone, tariff).within(c.windows).any() for c in tariff.demand_charges)
         try:
             seen = solve_bound(
@@ -147,6 +149,17 @@ def charged_in(tariff: Tariff, month: int) -> Tariff:
     charged = [c for c in tariff.demand_charges if not c.windows or any(month in w.months for w in c.windows)]
     windows = [_any_month([w for w in c.windows if month in w.months]) for c in charged]
     return replace(tariff, demand_charges=tuple(replace(c, windows=w) for c, w in zip(charged, windows, strict=True)))
+
+
+def at_full_price(tariff: Tariff, month: int, time_zone: str) -> Tariff:
+    """Peaks at the price a kW may have: rising tiers at their dearest, energy tiers per kW as in a month of flat load. Days replayed
+    at the cheapest would not be shaved, and what they reach counts as free."""
+    dearest = [replace(c, tiers=(Tier(None, max(t.price for t in c.tiers)),)) if dearer_tiers(c) else c for c in tariff.demand_charges]
+    if has_tiers_per_kw(tariff):
+        flat = month_hours(month, time_zone) / tier_days(tariff, month, time_zone)
+        price = price_per_peak_kw(tariff, month, flat, time_zone)
+        dearest.append(DemandCharge(TIER_PEAK, (Tier(None, price),), tariff.demand_interval_min, (), 0.0, None, "window"))
+    return replace(tariff, demand_charges=tuple(dearest))
 
 
 def _any_month(windows: Sequence[Window]) -> tuple[Window, ...]:
