@@ -20,7 +20,8 @@ HEAD = """# How good
 Every plant is 10 % off its site file in capacity, efficiency, COP, lag and idle share, signs drawn by the seed; seeds divisible by three
 (marked *) are worse in all five (`ems/replay/mismatch.py`). The UPS keeps 12 % more of its charge than its reserve asks for (`soc_error`),
 since a store 10 % smaller and less efficient than its file would else come short of it. Control steps of 30 s over weeks, 5 s in the fault
-scenarios, 300 s over the summer; the plant steps 5 s. Money in USD. "energy / demand / workload" is plan less capped.
+scenarios, 300 s over the summer; the plant steps 5 s. Money in USD. "energy / demand / workload" is plan less capped. The weeks of
+demand-charge are run under two draws of the plant each: one alone moves by a hundred dollars with it.
 A battery alone on two markets: [results-battery.md](results-battery.md)."""
 
 
