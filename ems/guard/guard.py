@@ -25,7 +25,7 @@ from ems.assets.workload.model import Cluster
 from ems.guard.degraded import ON_BATTERY, Standing, cap_bound_kw, storage_bounds
 from ems.guard.generation import firm_generation_kw, generation_envelopes, most_generation_kw
 from ems.guard.room import Room
-from ems.guard.share import share_total
+from ems.guard.share import fit, share_total
 from ems.limit import Allowed, Limit
 from ems.obligation import Obligation
 from ems.site.model import Site
@@ -405,39 +405,15 @@ def _under_feeders(
     it can remove, and what its loop takes until chillers are back."""
     out = dict(ceiling)
     for ups in site.upses:
-        _fit(out, [c for c in out if c in ups.carries], verdict.carried_kw[ups.id], floor, want_kw, verdict.drawn_kw)
+        fit(out, [c for c in out if c in ups.carries], verdict.carried_kw[ups.id], floor, want_kw, verdict.drawn_kw)
     for cooling in site.coolings:
         if cooling.id in verdict.heat_allowed_kw:
             cooled = [c for c in out if c in cooling.cools]
-            _fit(out, cooled, verdict.heat_allowed_kw[cooling.id], floor, want_kw, verdict.drawn_kw)
+            fit(out, cooled, verdict.heat_allowed_kw[cooling.id], floor, want_kw, verdict.drawn_kw)
     for below, limit_kw in verdict.feeds:
         inside = [c for c in out if c in below]
         other_kw = sum(a.power_kw for a in site.fixed_loads if a.id in below)
         per_it = sum(c.fraction(None) for c in site.coolings if c.id in below)
         room_kw = max(0.0, (limit_kw * (1.0 - site.control.import_margin) - other_kw) / (1.0 + verdict.room.loss_fraction + per_it))
-        _fit(out, inside, room_kw, floor, want_kw, verdict.drawn_kw)
+        fit(out, inside, room_kw, floor, want_kw, verdict.drawn_kw)
     return out
-
-
-def _fit(
-    out: dict[str, float],
-    inside: Sequence[str],
-    room_kw: float,
-    floor: Mapping[str, float],
-    want_kw: Mapping[str, float],
-    drawn_kw: Mapping[str, float],
-) -> None:
-    """Everybody gets a share of the room; what a cluster draws, or may draw, above its own the others do not get."""
-    out.update(_lowered(out, inside, room_kw, floor, want_kw))
-    above_kw = {c: drawn_kw[c] for c in inside if drawn_kw.get(c, 0.0) > out[c]}
-    others = [c for c in inside if c not in above_kw]
-    out.update(_lowered(out, others, room_kw - sum(above_kw.values()), floor, want_kw))
-
-
-def _lowered(
-    out: Mapping[str, float], inside: Sequence[str], room_kw: float, floor: Mapping[str, float], want_kw: Mapping[str, float]
-) -> dict[str, float]:
-    ceiling = {c: out[c] for c in inside}
-    if sum(ceiling.values()) <= room_kw:
-        return ceiling
-    return share_total(room_kw, {c: floor[c] for c in inside}, {c: want_kw[c] for c in inside}, ceiling)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 def share_total(total: float, floor: Mapping[str, float], want: Mapping[str, float], ceiling: Mapping[str, float]) -> dict[str, float]:
@@ -22,3 +22,28 @@ def share_total(total: float, floor: Mapping[str, float], want: Mapping[str, flo
 
 def _fraction(amount: float, whole: float) -> float:
     return min(1.0, max(0.0, amount / whole)) if whole > 0 else 0.0
+
+
+def fit(
+    out: dict[str, float],
+    inside: Sequence[str],
+    room_kw: float,
+    floor: Mapping[str, float],
+    want_kw: Mapping[str, float],
+    drawn_kw: Mapping[str, float],
+) -> None:
+    """Lowers the ceilings `out`, in kW, of the clusters `inside` to the room they have together. Everybody gets a share of it; what one
+    draws, or may draw, above its own (`drawn_kw`) the others do not get."""
+    out.update(_lowered(out, inside, room_kw, floor, want_kw))
+    above_kw = {c: drawn_kw[c] for c in inside if drawn_kw.get(c, 0.0) > out[c]}
+    others = [c for c in inside if c not in above_kw]
+    out.update(_lowered(out, others, room_kw - sum(above_kw.values()), floor, want_kw))
+
+
+def _lowered(
+    out: Mapping[str, float], inside: Sequence[str], room_kw: float, floor: Mapping[str, float], want_kw: Mapping[str, float]
+) -> dict[str, float]:
+    ceiling = {c: out[c] for c in inside}
+    if sum(ceiling.values()) <= room_kw:
+        return ceiling
+    return share_total(room_kw, {c: floor[c] for c in inside}, {c: want_kw[c] for c in inside}, ceiling)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
 from ems.assets.workload.model import DUE_HOURS, ClassState
+from ems.commitment import Commitment
+from ems.kpi.bills.metered import Metered
 from ems.plan.inputs import DemandMeter, ImportEnvelope, PlanInputs
+from ems.plan.plan import Plan
+from ems.plan.planner import Planner
+from ems.plan.verify import verify
 from ems.site.load import load_site
 from ems.site.model import Site
 from ems.timegrid import TimeGrid
@@ -59,3 +66,27 @@ def backlog(batch_kwh: float, training_kwh: float) -> dict[str, ClassState]:
         "batch": ClassState(100.0, batch_kwh, due(batch_kwh, 8)),
         "training": ClassState(50.0, training_kwh, due(training_kwh, 24)),
     }
+
+
+def tight_plan(
+    site: Site, now: datetime, price_per_kwh: np.ndarray, commitments: Sequence[Commitment], minimum_left: float | None = None
+) -> Plan:
+    """Verified, with more load than storage holds below a free peak."""
+    given = plan_inputs(site, now)
+    inputs = replace(
+        given,
+        load_q50_kw={name: 1.1 * kw for name, kw in given.load_q50_kw.items()},
+        import_price_per_kwh=price_per_kwh,
+        store_energy_kwh={"bess-1": 900.0, "ups-1": 390.0},
+        commitments=tuple(commitments),
+        minimum_left=minimum_left,
+    )
+    plan = Planner(site).plan(inputs)
+    assert verify(site, inputs, plan) == []
+    return plan
+
+
+def highest_kw(plan: Plan) -> float:
+    """The highest quarter of an hour of its import."""
+    minutes = np.repeat(plan.import_kw, np.round(np.array(plan.duration_h) * 60).astype(int))
+    return float(Metered(plan.starts[0], 1, minutes).import_means(15)[1].max())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,15 +15,13 @@ from ems.kpi.bills.metered import Metered
 from ems.plan.loop import PlanLoop
 from ems.plan.minimum_bill import MonthMoney
 from ems.plan.plan import Plan
-from ems.plan.planner import Planner
 from ems.plan.tariff import NEXT, TIER_PEAK, peak_names
 from ems.plan.tariff_book import TariffBook
 from ems.plan.tariff_memory import decode_memory
-from ems.plan.verify import verify
 from ems.site.load import load_site
 from ems.site.model import Site
 from ems.site.tariff_prices import step_prices
-from tests.plan.given import plan_inputs
+from tests.plan.given import highest_kw, plan_inputs, tight_plan
 from tests.plan.test_loop import state
 from tests.site.conftest import DEMO
 
@@ -131,26 +128,9 @@ def test_before_the_month_is_known_the_peak_has_no_price_and_a_restart_forgets_n
 
 
 def plan_of(site: Site, book: TariffBook) -> Plan:
-    """Verified, with more load than storage holds below the peak so far."""
-    given = plan_inputs(site, NOW)
-    price = step_prices(site.tariff, site.time_zone, given.horizon.starts, given.horizon.duration_h, book.tier_kwh(NOW, nothing_expected))[
-        0
-    ]
-    inputs = replace(
-        given,
-        load_q50_kw={name: 1.1 * kw for name, kw in given.load_q50_kw.items()},
-        import_price_per_kwh=price,
-        store_energy_kwh={"bess-1": 900.0, "ups-1": 390.0},
-        commitments=book.commitments(NOW, given.horizon, nothing_expected),
-    )
-    plan = Planner(site).plan(inputs)
-    assert verify(site, inputs, plan) == []
-    return plan
-
-
-def highest_kw(plan: Plan) -> float:
-    minutes = np.repeat(plan.import_kw, np.round(np.array(plan.duration_h) * 60).astype(int))
-    return float(Metered(NOW, 1, minutes).import_means(15)[1].max())
+    horizon = plan_inputs(site, NOW).horizon
+    price, _ = step_prices(site.tariff, site.time_zone, horizon.starts, horizon.duration_h, book.tier_kwh(NOW, nothing_expected))
+    return tight_plan(site, NOW, price, book.commitments(NOW, horizon, nothing_expected))
 
 
 def test_a_plan_shaves_the_peak_that_widens_the_tiers() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,13 +14,11 @@ from ems.kpi.bills.metered import Metered
 from ems.plan.commitments import commitment_cost
 from ems.plan.minimum_bill import MonthMoney
 from ems.plan.plan import Plan
-from ems.plan.planner import Planner
 from ems.plan.tariff import MINIMUM_BILL, NEXT, peak_names
 from ems.plan.tariff_book import TariffBook
-from ems.plan.verify import verify
 from ems.site.load import load_site
 from ems.site.model import Site
-from tests.plan.given import plan_inputs
+from tests.plan.given import highest_kw, plan_inputs, tight_plan
 from tests.site.conftest import DEMO
 
 AUGUST = datetime(2024, 8, 1, 5, tzinfo=UTC)  # midnight in Chicago
@@ -55,25 +52,9 @@ def billed(site: Site, peak_kw: float) -> float:
 
 
 def plan_of(site: Site, left: float | None = None) -> Plan:
-    """Verified, with more load than storage holds below the free peak."""
-    given = plan_inputs(site, NOW)
-    inputs = replace(
-        given,
-        load_q50_kw={name: 1.1 * kw for name, kw in given.load_q50_kw.items()},
-        import_price_per_kwh=np.full(given.horizon.n, 0.08),
-        store_energy_kwh={"bess-1": 900.0, "ups-1": 390.0},
-        commitments=TariffBook(site).commitments(NOW, given.horizon, lambda windows, days_left: FREE_KW),
-        minimum_left=left,
-    )
-    plan = Planner(site).plan(inputs)
-    assert verify(site, inputs, plan) == []
-    return plan
-
-
-def highest_kw(plan: Plan) -> float:
-    """The highest quarter of an hour."""
-    minutes = np.repeat(plan.import_kw, np.round(np.array(plan.duration_h) * 60).astype(int))
-    return float(Metered(NOW, 1, minutes).import_means(15)[1].max())
+    horizon = plan_inputs(site, NOW).horizon
+    priced = TariffBook(site).commitments(NOW, horizon, lambda windows, days_left: FREE_KW)
+    return tight_plan(site, NOW, np.full(horizon.n, 0.08), priced, left)
 
 
 @pytest.mark.parametrize("tiers", [RISING, THREE])
