@@ -135,13 +135,21 @@ def _class_limits(
     limits = {}
     for name, planned in plan.classes[cluster.id].items():
         cut_kw, recover_kw = planned.defer_kw[k] + planned.throttle_kw[k], planned.recover_kw[k]
-        foreseen_kw = cluster.classes[name].share * max(0.0, plan.load_q50_kw[cluster.id][k] - cluster.idle_kw)
         if cut_kw > NEGLIGIBLE_KW:
-            limits[name] = Wish(max(0.0, foreseen_kw - cut_kw) + recover_kw, f"cut by {why}")
+            asked_kw = _asked_kw(cluster, name, plan, k, state)
+            limits[name] = Wish(max(0.0, asked_kw - cut_kw) + recover_kw, f"cut by {why}")
         elif name in DEFERRABLE and state.clusters[cluster.id].classes[name].backlog_kwh > NEGLIGIBLE_KW:
             rise_kw = trend.class_held_kw[name] * _growth(cluster, name, plan.marginal_price_per_kwh[k], is_defended)
             limits[name] = Wish(trend.class_held_kw[name] + rise_kw + recover_kw, f"recovery by {why}")
     return limits
+
+
+def _asked_kw(cluster: Cluster, name: str, plan: Plan, k: int, state: SiteState) -> float:
+    """What a planned cut is taken from: the foreseen median, so that a load above it is cut too; under a throughput curve what is asked
+    for now where that is more, since there each kW cut beyond the planned ones loses more than they do."""
+    work = cluster.classes[name]
+    foreseen_kw = work.share * max(0.0, plan.load_q50_kw[cluster.id][k] - cluster.idle_kw)
+    return max(foreseen_kw, state.clusters[cluster.id].classes[name].demand_kw) if work.throughput_by_power else foreseen_kw
 
 
 def _growth(cluster: Cluster, name: str, worth: float, is_defended: bool) -> float:

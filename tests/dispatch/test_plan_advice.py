@@ -66,3 +66,22 @@ def test_a_limit_on_backlog_leaves_the_dearer_class_room_to_rise_while_power_is_
         planned = plan.classes["hall-a"][name]
         assert planned.defer_kw[0] < 0.5, "else the limit is a cut"
         assert limits[name].kw == pytest.approx(share * trend.class_held_kw[name] + planned.recover_kw[0], abs=0.1)
+
+
+@pytest.mark.parametrize(("curve", "cut_kw"), [([], 170.0), ([[0.0, 0.0], [0.8, 0.93], [1.0, 1.0]], 50.0)])
+def test_under_a_throughput_curve_no_more_is_cut_than_planned_when_the_load_is_above_the_median(curve: list[list[float]], cut_kw: float):
+    site = demo_site(assets={"hall-a": {"throughput_by_power": curve}})
+    plan = Planner(site).plan(plan_inputs(site, now=START, peak_so_far_kw=1400.0))
+    n, hall = len(plan.starts), next(c for c in site.clusters if c.id == "hall-a")
+    cut = replace(plan.classes["hall-a"]["batch"], defer_kw=(50.0,) * n, throttle_kw=(0.0,) * n, recover_kw=(0.0,) * n)
+    plan = replace(
+        plan,
+        classes={**plan.classes, "hall-a": {**plan.classes["hall-a"], "batch": cut}},
+        load_q50_kw={**plan.load_q50_kw, "hall-a": (hall.idle_kw + 300.0,) * n},
+    )
+    loop = Loop(site)
+    loop.run(2, lambda _k: {"hall-a": even(600.0), "hall-b": even(150.0)})
+    state = replace(loop.decisions[-1].state, now=START)
+    asked_kw = state.clusters["hall-a"].classes["batch"].demand_kw
+    limits = advise_from_plan(site, plan, "L0", state, loop.controller.trend.update(state), plan.peak_kw, 1400.0).limits["hall-a"]
+    assert asked_kw - limits["batch"].kw == pytest.approx(cut_kw, rel=0.05)
