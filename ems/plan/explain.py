@@ -37,8 +37,8 @@ def interval_means(inputs: PlanInputs, import_kw: Array, interval_s: int) -> Arr
 def explain(
     inputs: PlanInputs, import_kw: Array, marginal: Array, binding: tuple[str, ...], peak_kw: float | None, stored_value: dict[str, float]
 ) -> tuple[str, ...]:
-    """A few lines for a person: the peak defended (None where it has no price), what binds the import, the dearest step, what stored
-    energy is worth."""
+    """A few lines for a person: the peak defended (None where it has no price), what binds the import, the steps in which import costs and
+    pays most, what stored energy is worth."""
     lines = [] if peak_kw is None else [_peak_line(inputs, peak_kw)]
     for source in dict.fromkeys(filter(None, binding)):
         steps = [i for i, name in enumerate(binding) if name == source]
@@ -47,10 +47,23 @@ def explain(
             f"{inputs.horizon.starts[steps[0]]:%d %b %H:%M}Z"
         )
     lines += _clash(inputs, import_kw)
-    dearest = int(np.argmax(marginal))
-    lines.append(f"one kWh less import is worth most at {inputs.horizon.starts[dearest]:%d %b %H:%M}Z: {marginal[dearest]:.3f}")
-    lines += [f"one more kWh in {name} now is worth {value:.3f}" for name, value in stored_value.items()]
+    lines += _worth_lines(inputs, marginal)
+    lines += [_stored_line(name, round(value, 3)) for name, value in stored_value.items()]
     return tuple(lines)
+
+
+def _worth_lines(inputs: PlanInputs, marginal: Array) -> list[str]:
+    """Where one kWh less import saves most and, where power is paid for, where one more earns most."""
+    at = [f"{start:%d %b %H:%M}Z" for start in inputs.horizon.starts]
+    lowest, highest = int(np.argmin(marginal)), int(np.argmax(marginal))
+    pays, costs = round(-float(marginal[lowest]), 3), round(float(marginal[highest]), 3)
+    less = [f"one kWh less import is worth most at {at[highest]}: {costs:.3f}"] if costs > 0.0 or pays <= 0.0 else []
+    return less + ([f"one kWh more import earns most at {at[lowest]}: {pays:.3f}"] if pays > 0.0 else [])
+
+
+def _stored_line(name: str, value: float) -> str:
+    """Below 0 where a store that is fuller has less room for what is paid for, or gains less by filling up."""
+    return f"one more kWh in {name} now " + (f"costs {-value:.3f}" if value < 0.0 else f"is worth {abs(value):.3f}")
 
 
 def _stands_at(inputs: PlanInputs, step: int, source: str, peak_kw: float | None) -> str:

@@ -43,7 +43,7 @@ class Plan:
     """Targets per step. Powers are step means in our sign; energies have one value more than steps.
 
     `peak_kw` is the billing-interval mean the plan defends this month; `marginal_price_per_kwh` is what one kWh less import is worth in
-    each step; `binding` names what binds the import in each step ("" when nothing).
+    each step, below 0 where it costs; `binding` names what binds the import in each step ("" when nothing).
     """
 
     made_at: datetime

@@ -274,10 +274,10 @@ class Planner:
         return sum((slope * self._values(part, solution) for slope, part in parts), start=np.zeros(self.grid.n))
 
     def _marginal_price(self, inputs: PlanInputs, values: PlanValues, solution: Solution) -> Array:
-        """Dual of the power balance per kWh: what one kWh less import is worth. The price itself when the solver gave no duals."""
-        assert self.engine.compiled is not None
-        dual = np.abs(solution.row_dual[self.engine.compiled.balance_rows(self.problem.import_kw)])
-        return np.where(dual.any(), dual / values.duration_h, inputs.import_price_per_kwh)
+        """What one kWh less import is worth, from the dual of the power balance; below 0 where it costs, as in hours that pay for taking
+        power. The price itself when the solver gave no duals."""
+        saved = 0.0 - self.engine.worth(self.problem.constraints["power balance"], solution)  # its room is import without use
+        return np.where(saved.any(), saved / values.duration_h, inputs.import_price_per_kwh)
 
     def _stored_values(self, solution: Solution) -> dict[str, float]:
         """Minus the reduced cost of the energy a store starts with: what one more kWh now would save."""

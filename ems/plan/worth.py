@@ -29,8 +29,6 @@ RULES: dict[str, tuple[str, str]] = {  # what is true, and what one more unit is
     "discharges within its rating": ("discharges with all it has", "1 kW more discharging power"),
     "charges as its state of charge allows": ("charges as much as its state of charge allows", "1 kW more charging power"),
     "discharges as its state of charge allows": ("discharges as much as its state of charge allows", "1 kW more discharging power"),
-    "gives no more in a day than its warranty": ("today's warranty throughput is used up", "1 kWh more per day"),
-    "gives no more in a day than its cells may": ("today's cell throughput is used up", "1 kWh more per day"),
     "keeps the reserve": ("nothing is left above the reserve", "1 kWh less reserve"),
     "stays below full": ("full", "1 kWh more storage"),
     "relieves at most what it carries": ("relieves all it carries", "1 kW more load carried"),
@@ -57,6 +55,11 @@ RULES: dict[str, tuple[str, str]] = {  # what is true, and what one more unit is
     "must run": ("must run", "1 kW less of it"),
     "curtails at most what is there": ("all of it is curtailed", "1 kW more of it"),
 }
+DAILY = {  # with the local day in brackets behind: 0 is the day the plan begins in
+    "gives no more in a day than its warranty": "warranty throughput",
+    "gives no more in a day than its cells may": "cell throughput",
+}
+DAYS = ("today's {}", "tomorrow's {}")
 TRIP = "holds the import limit"  # when a named machine trips, or without sun and wind
 
 
@@ -64,6 +67,8 @@ def told(rule: str) -> tuple[str, str] | None:
     """Words for a constraint's name, None for one that is no limit. A class before a colon and a number behind are kept apart."""
     if rule.startswith(TRIP):
         return f"room is kept: {rule}", "1 kW less to keep"
+    if _plain(rule) in DAILY:
+        return f"{_of_day(rule)} is used up", "1 kWh more of it"
     name = rule.partition(": ")
     known = RULES.get(_plain(name[2] or rule))
     if known is None:
@@ -83,6 +88,20 @@ def lines(worth: Worth, step: int, parts: tuple[str, ...] | None = None, with_wh
                 if words is not None and value is not None:
                     found.append((-value, f"{part}: {words[0]}; {words[1]} would save {value:.3f}"))
     yield from (line for _, line in sorted(found))
+
+
+def of_day(rule: str, day: int) -> str:
+    """The name of a daily rule with the local day it is told of."""
+    return f"{rule} ({day})"
+
+
+def _of_day(rule: str) -> str:
+    """`today's warranty throughput`; of any day where the rule names none."""
+    number, what = rule[len(_plain(rule)) :].strip(" ()"), DAILY[_plain(rule)]
+    day = int(number) if number.isdecimal() else None
+    if day is None:
+        return f"a day's {what}"
+    return DAYS[day].format(what) if day < len(DAYS) else f"the {what} of the day {day} days ahead"
 
 
 def _plain(rule: str) -> str:

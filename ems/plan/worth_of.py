@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ems.plan.blocks import checkpoints
 from ems.plan.engine import Engine, Solution
 from ems.plan.problem import PlanProblem
-from ems.plan.worth import WHOLE, Worth, told
+from ems.plan.worth import DAILY, WHOLE, Worth, of_day, told
 
 Array = NDArray[np.float64]
 LEAST = 1e-3  # money per unit: less is the plan's own tie-breaks
@@ -35,9 +35,10 @@ class Worths:
             value = engine.worth(constraint, solution)
             if "cold" in rule and ("supply" in rule or "loop" in rule):
                 value = value * self.per_degree[part]
-            steps = self._steps(value)
-            if steps:
-                out.setdefault(part, {})[rule] = steps
+            rows = {of_day(rule, day): value[[day]] for day in range(len(value))} if rule in DAILY else {rule: value}
+            for name, row in rows.items():
+                if steps := self._steps(row):
+                    out.setdefault(part, {})[name] = steps
         return out
 
     def _steps(self, value: Array) -> tuple[tuple[int, float], ...]:

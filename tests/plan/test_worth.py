@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import cvxpy as cp
 import numpy as np
 import pytest
 
+from ems.assets.battery.model import Battery
 from ems.control.snapshot import encode_snapshot
 from ems.obligation import Obligation, ObligationKind
 from ems.plan.envelope import import_envelope
 from ems.plan.inputs import ImportEnvelope, PlanInputs
 from ems.plan.plan import decode_plan, encode_plan
 from ems.plan.planner import Planner
-from ems.plan.worth import RULES, lines, told
+from ems.plan.worth import RULES, WHOLE, lines, told
+from ems.site.model import Site
 from tests.control.loop import START, Loop, even
 from tests.plan.given import MONDAY, demo_site, plan_inputs
 
@@ -46,6 +49,61 @@ def test_the_worth_of_a_stored_kilowatt_hour_of_reserve_is_what_a_smaller_reserv
     freed = replace(INPUTS, reserve_kwh={"ups-1": INPUTS.reserve_kwh["ups-1"] - 0.5})
     saved = (PLAN.objective - PLANNER.plan(freed).objective) / 0.5
     assert saved == pytest.approx(sum(inside.values()), rel=0.1, abs=0.02)
+
+
+def with_load(planner: Planner, inputs: PlanInputs, step: int, by_kw: float) -> float:
+    """What the plan costs with so much more load at the meter in one step."""
+    problem = planner.problem
+    problem.update(inputs)
+    balance = problem.constraints["power balance"]
+    moved = np.where(np.arange(inputs.horizon.n) == step, by_kw, 0.0)
+    rest = [c for c in problem.constraints.values() if c is not balance]
+    whole = cp.Problem(cp.Minimize(problem.cost), [*rest, balance.args[0] == balance.args[1] + moved])
+    return float(whole.solve(solver=cp.HIGHS))
+
+
+def paid_hours() -> tuple[PlanInputs, list[int]]:
+    """Inputs whose price lies far below zero for four hours of each morning, and the steps of the first morning."""
+    inputs = plan_inputs(demo_site(1450.0), seed=1, peak_so_far_kw=1400.0)
+    is_paid = np.array([8 <= s.hour < 12 for s in inputs.horizon.starts])
+    first = [k for k, s in enumerate(inputs.horizon.starts) if is_paid[k] and s.day == MONDAY.day]
+    return replace(inputs, import_price_per_kwh=np.where(is_paid, -0.25, 0.03)), first
+
+
+def test_a_kilowatt_hour_less_import_costs_in_hours_that_pay_for_taking_power_as_a_second_solve_says() -> None:
+    planner, (inputs, steps) = Planner(demo_site(1450.0)), paid_hours()
+    plan = planner.plan(inputs)
+    for step in (0, steps[4]):
+        more_kw = 0.5 / plan.duration_h[step]
+        costs = (with_load(planner, inputs, step, more_kw) - plan.objective) / 0.5
+        assert plan.marginal_price_per_kwh[step] == pytest.approx(costs, abs=0.002)
+    assert plan.marginal_price_per_kwh[0] > 0.0 > plan.marginal_price_per_kwh[steps[4]]
+    assert [line for line in plan.lines if "import earns" in line] == ["one kWh more import earns most at 19 Aug 10:45Z: 0.250"]
+    assert not any("-0." in line for line in plan.lines)
+
+
+def with_warranty(kwh_per_day: float) -> Site:
+    site = demo_site(1450.0)
+    battery = site.assets["bess-1"]
+    assert isinstance(battery, Battery)
+    return replace(site, assets={**site.assets, "bess-1": replace(battery, warranty_kwh_per_day=kwh_per_day)})
+
+
+def test_the_worth_of_a_daily_budget_is_told_by_the_local_day_that_binds() -> None:
+    inputs = plan_inputs(demo_site(1450.0), seed=1, peak_so_far_kw=1400.0)
+    is_dear = np.array([s.hour >= 21 or s.hour < 1 for s in inputs.horizon.starts])
+    inputs = replace(inputs, import_price_per_kwh=np.where(is_dear, 0.6, 0.03), given_kwh={"bess-1": 0.0})
+    plan = Planner(with_warranty(300.0)).plan(inputs)
+    told_of = {rule: dict(steps)[WHOLE] for rule, steps in plan.worth["bess-1"].items() if "warranty" in rule}
+    saved = plan.objective - Planner(with_warranty(301.0)).plan(inputs).objective  # one more kWh on each day
+    assert len(told_of) == 2 and sum(told_of.values()) == pytest.approx(saved, rel=0.02)
+    said = [line for line in lines(plan.worth, WHOLE, ("bess-1",)) if "warranty" in line]
+    assert sorted(line.partition(" warranty")[0] for line in said) == ["bess-1: today's", "bess-1: tomorrow's"]
+    assert told("gives no more in a day than its cells may (3)") == (
+        "the cell throughput of the day 3 days ahead is used up",
+        "1 kWh more of it",
+    )
+    assert told("gives no more in a day than its warranty") == ("a day's warranty throughput is used up", "1 kWh more of it")
 
 
 def test_what_binds_nothing_is_not_told_and_the_peak_is_told_once_for_the_plan() -> None:
