@@ -16,6 +16,7 @@ from ems.plan.blocks import build_blocks, checkpoints
 from ems.plan.branch_values import branch_values
 from ems.plan.branches import Branch
 from ems.plan.commitments import BillingIntervals, Levelling, PeakTerm, StepTerm
+from ems.plan.feeders import FeederTerm, most_back_kw
 from ems.plan.generation import TripReserve, update_generators
 from ems.plan.headroom import Headroom, kept_kwh
 from ems.plan.inputs import PlanInputs
@@ -23,12 +24,11 @@ from ems.plan.minimum_bill import MinimumBillTerm, is_weighed
 from ems.plan.tariff import tariff_commitments, with_flat_steps
 from ems.plan.tariff_terms import TariffTerms
 from ems.plan.values import PlanValues, ambient_share, cooling_share, foreseen_kw, lowest_gain, plan_values
-from ems.site.model import Site
+from ems.site.model import Feeder, Site
 from ems.site.tariff import NEXT, NEXT_YEAR
 from ems.timegrid import TimeGrid, boundaries_h, interval_weights
 
 Array = NDArray[np.float64]
-FEEDER_PRICE_PER_KWH = 20.0  # as a breach of the import limit
 
 
 class PlanProblem:
@@ -53,8 +53,7 @@ class PlanProblem:
         self.branches = [Branch(self.blocks, self.import_kw, peaks, *rest) for _ in range(branches)]
         sources = (self.blocks.generators, self.blocks.renewables)
         self.trips = TripReserve(*sources, self.import_kw, self.connection.import_limit_kw, self.duration_h)
-        self.feeder_limit_kw = {f.id: cp.Parameter(grid.n, nonneg=True) for f in site.feeders if f.limit_by_ambient_c}
-        self.feeder_over_kw = {f.id: cp.Variable(grid.n, nonneg=True) for f in site.feeders}
+        self.feeders = {f.id: self._feeder(f) for f in site.feeders}
         self.constraints = self._constraints()
         self.cost = self._cost()
         self.problem = cp.Problem(cp.Minimize(self.cost), list(self.constraints.values()))
@@ -76,15 +75,16 @@ class PlanProblem:
     def _constraints(self) -> dict[str, cp.Constraint]:
         named = {f"{part}: {name}": c for part, block in self._parts().items() for name, c in block.constraints.items()}  # type: ignore[attr-defined]
         named["power balance"] = self.import_kw == self._flow_kw({a: 1.0 + self.site.losses.get(a, 0.0) for a in self.blocks.all})
-        for feeder in self.site.feeders:
-            flow_kw = self._flow_kw(self.site.gains(feeder))
-            limit_kw = self.feeder_limit_kw.get(feeder.id, feeder.limit_kw)
-            named[f"{feeder.id}: stays within the feeder limit"] = flow_kw <= limit_kw + self.feeder_over_kw[feeder.id]
-            partner = next((f for f in self.site.feeders if f.id == feeder.partner), None)
-            if partner is not None:  # either feed alone must carry both
-                both_kw = flow_kw + self._flow_kw(self.site.gains(partner))
-                named[f"{feeder.id}: carries its partner too"] = both_kw <= limit_kw + self.feeder_over_kw[feeder.id]
+        for name, feeder in self.feeders.items():
+            named |= {f"{name}: {rule}": constraint for rule, constraint in feeder.constraints.items()}
         return named
+
+    def _feeder(self, feeder: Feeder) -> FeederTerm:
+        flow_kw, both_kw, both_back_kw = self._flow_kw(self.site.gains(feeder)), None, 0.0
+        partner = next((f for f in self.site.feeders if f.id == feeder.partner), None)
+        if partner is not None:  # either feed alone must carry both
+            both_kw, both_back_kw = flow_kw + self._flow_kw(self.site.gains(partner)), most_back_kw(self.site, feeder, partner)
+        return FeederTerm(feeder, flow_kw, both_kw, most_back_kw(self.site, feeder), both_back_kw, self.duration_h)
 
     def _flow_kw(self, gains: Mapping[str, float]) -> cp.Expression:
         """Sum of the powers of some assets, each with what is lost on the way to it. A diagonal, since cvxpy cannot multiply a Parameter
@@ -100,8 +100,8 @@ class PlanProblem:
         return sum([self.peak.cost, *peaks], start=self.energy.cost)
 
     def _cost(self) -> cp.Expression:
-        cost = sum(part.cost for part in self._parts().values())  # type: ignore[attr-defined]
-        return cost + sum(FEEDER_PRICE_PER_KWH * (self.duration_h @ v) for v in self.feeder_over_kw.values())
+        cost: cp.Expression = sum(part.cost for part in self._parts().values())  # type: ignore[attr-defined,assignment]
+        return sum((feeder.cost for feeder in self.feeders.values()), start=cost)
 
     def update(self, inputs: PlanInputs) -> PlanValues:
         """Sets every Parameter from the inputs; returns the derived numbers they were set from."""
@@ -110,9 +110,8 @@ class PlanProblem:
         self.connection.update(inputs.envelope.kw, self.site.point_of_connection.export_limit_kw)
         if self.connection.ramp is not None:
             self.connection.ramp.update(inputs.import_now_kw, v.duration_h)
-        for feeder in self.site.feeders:
-            if feeder.id in self.feeder_limit_kw:
-                self.feeder_limit_kw[feeder.id].value = np.array([feeder.allowed_kw(float(t)) for t in inputs.outdoor_temp_c])
+        for feeder in self.feeders.values():
+            feeder.update(inputs.outdoor_temp_c)
         self._update_stores(inputs, v)
         self._update_loads(inputs, v)
         self._update_generation(inputs, v)

@@ -19,6 +19,8 @@ RULES: dict[str, tuple[str, str]] = {  # what is true, and what one more unit is
     "rises no faster than the ramp limit": ("import rises as fast as the ramp limit lets it", "1 kW more of ramp"),
     "falls no faster than the ramp limit": ("import falls as fast as the ramp limit lets it", "1 kW more of ramp"),
     "stays within the feeder limit": ("the feeder is full", "1 kW more feeder limit"),
+    "feeds back within the feeder limit": ("as much flows back through the feeder as it may carry", "1 kW more feeder limit"),
+    "feeds back its partner's too": ("no more may flow back through the feeder if its partner fails", "1 kW more feeder limit"),
     "carries its partner too": ("the feeder could carry no more if its partner failed", "1 kW more feeder limit"),
     "reaches the baseline and what is above it": ("the billing peak is held", "1 kW more peak without charge"),
     "power for the upper load quantile": ("power is kept ready for a higher load", "1 kW less to keep ready"),
