@@ -30,7 +30,7 @@ class Limit:
 
     `kva`: the bound is on apparent power, and `kw` is what it leaves at `power_factor`, which stands where no meter shows reactive power.
     `curve`: points (multiple of the bound, seconds it may last), multiples rising from above 1, seconds falling; a 1-s bound without a
-    curve is never exceeded. `heartbeat_s`: `source` must be heard that often, else `fail_safe_kw` holds instead of `kw`.
+    curve is never exceeded. `heartbeat_s`: `source` must be heard that often, else `fail_safe_kw`, at most `kw`, holds instead.
     """
 
     kw: float

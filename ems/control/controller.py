@@ -309,7 +309,8 @@ class Controller:
     def _observed(self, state: SiteState) -> Observed:
         now = state.now
         quantile_kw = self.plan.critical_q99_kw if self.plan is not None and self.plan.is_valid(now) else None
-        self.allowed = {**self.overload.update(state), **self.sources.update(now)}
+        heard = self.overload.update(state)
+        self.allowed = {**heard, **self.sources.update(now, heard)}
         interval_kw, interval_source = self.windows.lowest(now, self.allowed)
         ramp = self.site.point_of_connection.ramp_limit_kw_per_min
         import_kw = self.import_hold.update(now, max(0.0, state.poc_kw))

@@ -1,7 +1,8 @@
 """Is who gives a limit still there? A record of the site file with `heartbeat_s` counts only while its source is heard that often.
 
 Unheard, the record's fail-safe value holds, also from the start until the source is heard for the first time: a limit that nobody
-refreshes may long have been lowered. Heard again, it must be heard without a gap for RETURN before its limit counts again.
+refreshes may long have been lowered. Silence never loosens: the fail-safe value counts up to what the limit would allow now. Heard
+again, it must be heard without a gap for RETURN before its limit counts again.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from ems.limit import Allowed, Limit
 from ems.site.model import Site
 
 RETURN = timedelta(seconds=60)
+NOTHING_ELSE: Mapping[Limit, Allowed] = {}
 
 
 @dataclass
@@ -45,6 +47,7 @@ class Sources:
     def __init__(self, site: Site) -> None:
         self._limits = [x for x in site.point_of_connection.limits if x.heartbeat_s is not None]
         self._sources = {x.source: Source() for x in self._limits}
+        self._held_kw: dict[Limit, float] = {}  # what holds in place of the limits not heard
 
     def take(self, body: Mapping[str, Any], now: datetime) -> None:
         """A contact with a source; of others nothing is kept. Raises KeyError, TypeError or ValueError on anything else."""
@@ -54,16 +57,16 @@ class Sources:
         if body["source"] in self._sources:
             self._sources[body["source"]].hear(min(at, now))
 
-    def update(self, now: datetime) -> dict[Limit, Allowed]:
-        """The limits whose fail-safe value holds now."""
+    def update(self, now: datetime, heard: Mapping[Limit, Allowed] = NOTHING_ELSE) -> dict[Limit, Allowed]:
+        """The limits whose fail-safe value holds now; `heard`: what limits that are more than a number would allow now."""
         for limit in self._limits:
             self._sources[limit.source].follow(now, limit.heartbeat_s or 0.0)
-        return {x: Allowed(_fail_safe_kw(x), f", fail-safe: {self._why(x, now)}") for x in self._limits if self._sources[x.source].is_lost}
+        self._held_kw = {x: _fail_safe_kw(x, heard.get(x)) for x in self._limits if self._sources[x.source].is_lost}
+        return {x: Allowed(kw, f", fail-safe: {self._why(x, now)}") for x, kw in self._held_kw.items()}
 
     def lost(self, now: datetime) -> str:
         """Who is not heard, and what holds instead; "" when everybody is."""
-        lost = [x for x in self._limits if self._sources[x.source].is_lost]
-        return ", ".join(f"{x.source} {self._why(x, now)}, {_fail_safe_kw(x):.0f} kW hold" for x in lost)
+        return ", ".join(f"{x.source} {self._why(x, now)}, {kw:.0f} kW hold" for x, kw in self._held_kw.items())
 
     def encode(self) -> dict[str, Any]:
         """What must survive a restart: who was heard, and whose limit counts."""
@@ -84,5 +87,7 @@ class Sources:
         return f"not heard for {(now - source.last).total_seconds():.0f} s"
 
 
-def _fail_safe_kw(limit: Limit) -> float:
-    return limit.kw if limit.fail_safe_kw is None else limit.fail_safe_kw
+def _fail_safe_kw(limit: Limit, heard: Allowed | None) -> float:
+    """The fail-safe value, never above the limit, nor above what reactive power leaves of one in kVA."""
+    bounds = (limit.kw, limit.fail_safe_kw, None if heard is None else heard.kw)
+    return min(kw for kw in bounds if kw is not None)

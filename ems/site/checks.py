@@ -81,7 +81,8 @@ def reference_complaints(source: Source, parts: Parts) -> list[Complaint]:
 
 
 def limit_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:
-    """A site needs one protective limit that always holds; the meter's id is no asset's, and neither is the word for all of them."""
+    """A site needs one protective limit that always holds; no limit grows while its source is silent; the meter's id is no asset's, and
+    neither is the word for all of them."""
     if parts.connection is None:
         return
     where: KeyPath = ("point_of_connection",)
@@ -91,6 +92,11 @@ def limit_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:
         )
     if parts.connection.id in parts.ids:
         yield source.complaint(("assets", parts.connection.id), "an id other than the point of connection's", parts.connection.id)
+    for number, limit in enumerate(parts.connection.limits):
+        # A limit whose source falls silent may only become stricter.
+        if limit.fail_safe_kw is not None and limit.fail_safe_kw > limit.rated_kw:
+            expected = f"above 0 and at most the limit itself ({limit.rated_kw:g} kW)"
+            yield source.complaint((*where, "limits", number, "fail_safe_kw"), expected, limit.fail_safe_kw)
     if "all" in parts.ids:
         yield source.complaint(("assets", "all"), "an id other than all, which means every asset in an order", "all")
 

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ems.control.controller import Controller
 from ems.control.ladder import Level
 from ems.guard.heartbeat import RETURN, Sources
+from ems.guard.overload import Overload
 from ems.messages import Order, OrderKind
 from ems.plan.plan import encode_plan
 from ems.reading import Reading
@@ -68,6 +71,22 @@ def test_a_source_that_falls_silent_lowers_its_limit_with_an_alarm_and_gets_it_b
     assert any("heard again for" in a for a in loop.decisions[310].alarms)
     assert "limit source lost" not in names(loop)
     assert max(loop.truth.poc_kw[236:455]) <= 900.9
+
+
+@given(st.floats(100.0, 1350.0), st.floats(100.0, 9000.0), st.sampled_from([None, 0.95]), st.floats(0.0, 2000.0))
+@settings(max_examples=60, deadline=None)
+def test_silence_never_loosens_a_limit(kw: float, fail_safe_kw: float, power_factor: float | None, kvar: float):
+    """A record may have been made without the check of a site file, and reactive power may leave less than one in kVA had at load."""
+    site = flexible()
+    kva = {} if power_factor is None else {"kva": kw / power_factor, "power_factor": power_factor}
+    record = replace(site.point_of_connection.limits[-1], kw=kw, fail_safe_kw=fail_safe_kw, **kva)
+    site = replace(site, point_of_connection=replace(site.point_of_connection, limits=(*site.point_of_connection.limits[:-1], record)))
+    state = Loop(flexible(), "capped").cycle(BUSY).state
+    state = replace(state, connection=replace(state.connection, reactive_kvar=kvar))
+    heard, sources = Overload(site, 60.0).update(state), Sources(site)
+    allowed = sources.update(state.now, heard)[record].kw
+    assert allowed == min(fail_safe_kw, kw, heard[record].kw if record in heard else kw)
+    assert sources.lost(state.now).endswith(f"{allowed:.0f} kW hold")
 
 
 def test_what_was_heard_survives_a_restart_and_a_stranger_does_not_count():

@@ -316,6 +316,18 @@ BAD: dict[str, tuple[list[tuple[str, str]], str, str, str]] = {
         "false, a lead-acid",
     ),
     "stale too soon": ([("stale_after_s: 5", "stale_after_s: 1")], "control.stale_after_s", "1", "more than cycle_s (1)"),
+    "silence loosens": (
+        [("  export_limit_kw: 0", "  limits: [{kw: 1000, source: dso, heartbeat_s: 30, fail_safe_kw: 9000}]\n  export_limit_kw: 0")],
+        "point_of_connection.limits[0].fail_safe_kw",
+        "9000",
+        "at most the limit itself (1000 kW)",
+    ),
+    "silence loosens in kva": (
+        [("  export_limit_kw: 0", "  limits: [{kva: 1000, power_factor: 0.9, heartbeat_s: 30, fail_safe_kw: 950}]\n  export_limit_kw: 0")],
+        "point_of_connection.limits[0].fail_safe_kw",
+        "950",
+        "at most the limit itself (900 kW)",
+    ),
     "slow cycle": ([("cycle_s: 1", "cycle_s: 10")], "control.cycle_s", "10", "a number <= 5"),
     "plan too short-lived": ([("valid_s: 1800", "valid_s: 200")], "plan.valid_s", "200", "at least every_s (300)"),
 }
