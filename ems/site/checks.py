@@ -157,6 +157,9 @@ def feeder_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:
             yield source.complaint((*where, "parent"), "a parent that is not below this feeder itself")
         if feeder.partner is not None and not any(f.id == feeder.partner and f.partner == feeder.id for f in parts.feeders.values()):
             yield source.complaint((*where, "partner"), "the id of another feeder that names this one as its partner")
+        elif feeder.partner is not None and feeder.partner in {feeder.id, *above(feeder, parts.feeders.values())}:
+            # What both carry would be counted twice against one limit.
+            yield source.complaint((*where, "partner"), "another feeder, neither this one nor one above it")
         if feeder.loss_fraction > 0.0 and may_turn_round(feeder, parts):
             yield source.complaint(
                 (*where, "loss_fraction"),
@@ -186,14 +189,17 @@ def may_turn_round(feeder: FeederFile, parts: Parts) -> bool:
 
 def is_in_circle(feeder: FeederFile, feeders: Iterable[FeederFile]) -> bool:
     """True when the way up from a feeder comes back to it."""
+    return feeder.id in above(feeder, feeders)
+
+
+def above(feeder: FeederFile, feeders: Iterable[FeederFile]) -> set[str]:
+    """The ids on the way up from a feeder, once round where it is a circle."""
     parents = {f.id: f.parent for f in feeders}
     here, seen = feeder.parent, set[str]()
     while here is not None and here not in seen:
-        if here == feeder.id:
-            return True
         seen.add(here)
         here = parents.get(here)
-    return False
+    return seen
 
 
 def links_of(parts: Parts) -> Iterator[tuple[KeyPath, LinkFile]]:

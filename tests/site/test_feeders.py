@@ -79,6 +79,8 @@ def test_charging_is_bounded_by_what_its_feeder_has_left() -> None:
         ({"kva": 800}, {}, "load below it at contract caps"),
         ({"partner": "utility"}, {}, "names this one as its partner"),
         ({"partner": "utility", "limit_kw": 1200}, {"partner": "halls", "limit_kw": 1200}, "with that of its partner"),
+        ({"partner": "halls", "limit_kw": 3000}, {}, r"partner = halls: expected another feeder, neither this one"),
+        ({"partner": "utility", "parent": "utility"}, {"partner": "halls", "limit_kw": 3000}, "utility: expected another feeder"),
         ({"limit_by_ambient_c": [[40, 1], [20, 0.5]]}, {}, "rising temperatures"),
     ],
 )
