@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ems.assets.workload.model import ClassState, WorkloadClass
+from ems.assets.workload.model import ClassState, ClusterState, WorkloadClass
 from ems.assets.workload.tier import TierWindow
 from ems.control.controller import Controller
 from ems.control.plan_state import plan_state
@@ -26,7 +27,7 @@ from ems.plan.state import PlanState
 from ems.replay.report import tier_lines
 from ems.site.model import Site
 from ems.state.tier_use import TierUse
-from tests.control.loop import Loop, demo_site, even
+from tests.control.loop import START, Loop, demo_site, even
 
 TIGHT = {"hall-a": even(560.0), "hall-b": even(240.0)}
 KIND = WorkloadClass(0.4, None, 0.03, 1.0, 8.0, tier_loss=0.25, tier_window_h=1.0)
@@ -125,20 +126,73 @@ def test_work_that_is_dropped_stays_missing_and_work_made_up_does_not() -> None:
     site = tiered(batch={"tier_loss": 0.25})
     state = Loop(site, "capped").cycle(TIGHT).state
     use, key = TierUse(site), ("hall-a", "batch")
-    hall = replace(state.clusters["hall-a"], power_kw=270.0 + 60.0, cap_kw=1080.0)
+    fresh_kw = 120.0 + sum(work.demand_kw for name, work in state.clusters["hall-a"].classes.items() if name != "batch")
+    hall = replace(state.clusters["hall-a"], power_kw=270.0 + fresh_kw + 60.0, cap_kw=1080.0)
+    trained = ClassState(state.clusters["hall-a"].classes["training"].demand_kw, 0.0, (0.0,) * 6)
 
     def at(minutes: float, backlog_kwh: float) -> float:
-        classes = {**hall.classes, "batch": ClassState(120.0, backlog_kwh, (0.0,) * 6)}
+        classes = {**hall.classes, "training": trained, "batch": ClassState(120.0, backlog_kwh, (0.0,) * 6)}
         clusters = {**state.clusters, "hall-a": replace(hall, classes=classes)}
         use.update(replace(state, now=state.now + timedelta(minutes=minutes), clusters=clusters))
         return use.windows[key]._sums[2]
 
     at(0.0, 100.0)
     assert at(1.0, 102.0) == pytest.approx(2.0)
-    assert at(2.0, 101.0) == pytest.approx(1.0)  # 60 kW may have made up 1 kWh in a minute
+    assert at(2.0, 101.0) == pytest.approx(1.0)  # 60 kW beyond what came in may have made up 1 kWh in a minute
     assert at(3.0, 50.0) == pytest.approx(0.0)  # but not 51 kWh: they were dropped
     assert at(4.0, 450.0) == pytest.approx(2.0)  # of 120 kW no more than 2 kWh arrive in a minute: the reading before was none
     assert at(60.0, 490.0) == pytest.approx(2.0)  # nobody saw the hour between
+
+
+def hall_at(at_s: float, backlog_kwh: float, power_kw: float, *, is_fresh: bool = True) -> Any:
+    """Both halls of the site with 252 kW of batch alone coming in; hall-b is always seen."""
+    hall = ClusterState(power_kw, 600.0, 1080.0, {"batch": ClassState(252.0, backlog_kwh, (backlog_kwh,) * 6)}, is_fresh)
+    return SimpleNamespace(now=START + timedelta(seconds=at_s), clusters={"hall-a": hall, "hall-b": replace(hall, is_fresh=True)})
+
+
+@given(st.integers(1, 600), st.integers(1, 60), st.floats(0.0, 1.0))
+@settings(max_examples=40, deadline=None)
+def test_a_hall_that_was_silent_for_up_to_ten_minutes_is_counted_as_if_it_had_been_seen(gap_s: int, step_s: int, share: float) -> None:
+    """The work put off while one hall is silent counts for its tier, although the rest of the site went on."""
+    site = tiered(batch={"tier_loss": 0.25})
+    silent, seen, key = TierUse(site), TierUse(site), ("hall-a", "batch")
+    for at_s in (*range(0, gap_s, step_s), gap_s):
+        state = hall_at(at_s, share * 252.0 * at_s / 3600.0, 522.0 - share * 252.0)
+        seen.update(state)
+        hidden = replace(state.clusters["hall-a"], is_fresh=at_s in (0, gap_s))
+        silent.update(SimpleNamespace(now=state.now, clusters={**state.clusters, "hall-a": hidden}))
+    assert silent.windows[key]._sums == pytest.approx(seen.windows[key]._sums, abs=1e-6)
+    assert silent.windows[key]._sums[2] == pytest.approx(share * 252.0 * gap_s / 3600.0, abs=1e-6)
+
+
+def test_a_hall_that_was_silent_for_longer_is_not_counted_for_that_time() -> None:
+    use = TierUse(tiered(batch={"tier_loss": 0.25}))
+    for at_s, is_fresh in ((0, True), (5, True), (300, False), (606, True), (611, True)):
+        use.update(hall_at(at_s, 252.0 * at_s / 3600.0, 270.0, is_fresh=is_fresh))
+    assert use.windows["hall-a", "batch"]._sums == pytest.approx([10.0, 252.0 / 360.0, 252.0 / 360.0])
+
+
+@pytest.mark.parametrize("step_s", [1, 5, 60, 300])
+def test_a_drop_is_no_work_made_up_however_slow_the_cycle(step_s: int) -> None:
+    """All power above idle does fresh work: nothing can have been made up when 50 kWh vanish."""
+    use = TierUse(tiered(batch={"tier_loss": 0.25}))
+    for at_s in range(0, 1201, step_s):
+        use.update(hall_at(at_s, 50.0 if at_s < 600 else 0.0, 270.0 + 252.0))
+    assert use.windows["hall-a", "batch"]._sums[2] == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("step_s", [1, 5, 60, 300])
+def test_fresh_work_that_is_put_off_leaves_room_to_make_up_older_work(step_s: int) -> None:
+    """Of 300 kW of training a third is put off while its power makes up batch: what was made up is what was put off."""
+    use = TierUse(tiered(batch={"tier_loss": 0.25}, training={"tier_loss": 0.25}))
+    for at_s in range(0, 1201, step_s):
+        moved = 100.0 * at_s / 3600.0
+        state = hall_at(at_s, 50.0 - moved, 270.0 + 252.0 + 300.0)
+        classes = {**state.clusters["hall-a"].classes, "training": ClassState(300.0, moved, (0.0,) * 6)}
+        state.clusters["hall-a"] = replace(state.clusters["hall-a"], classes=classes)
+        use.update(state)
+    assert use.windows["hall-a", "batch"]._sums[2] == pytest.approx(-100.0 / 3.0)
+    assert use.windows["hall-a", "training"]._sums[2] == pytest.approx(100.0 / 3.0)
 
 
 def test_the_use_survives_a_restart_and_travels_to_the_planner() -> None:
