@@ -50,6 +50,9 @@ class Poller:
     async def ask(self, client: httpx.AsyncClient) -> float:
         """Asks once; seconds until the next time. No error leaves here but a broken program."""
         feed = self.live.feed
+        self.live.follow_clock(self._now())
+        if self.live.fetched_at is None:
+            self._marks = {}  # no response that counts could be unchanged
         try:
             fetched = await fetch(client, feed, self._now(), self._environment, self._marks)
         except FeedRefused as refused:
@@ -79,12 +82,16 @@ class DropFolder:
         self.folder = Path(live.feed.folder or "")
         self._seen: dict[str, tuple[int, int]] = {}
         self._is_read_back = False
+        self._looked_at: datetime | None = None
 
     def look(self, now: datetime) -> None:
         """Takes new files in the order of their names, as fetched `now`."""
         if not self._is_read_back:
             self._is_read_back = True
             self.live.read_back(now)
+        if self._looked_at is not None and now < self._looked_at:
+            self._seen.clear()  # the clock was set back: what was read is known only from an instant to come
+        self._looked_at = now
         for path in files_in(self.folder):
             stamp = stamp_of(path)
             if stamp is not None and self._seen.get(path.name) != stamp:

@@ -44,6 +44,8 @@ class LiveFeed:
         self.problem = ""  # of the newest attempt
         self.fetched_at: datetime | None = None  # the newest response that could be used, or that nothing has changed
         self._first_at: datetime | None = None  # of all responses known
+        self._given: set[datetime] = set()  # instants from which rows are known
+        self._ahead: set[datetime] = set()  # those a clock gave that was ahead: an older row may be known from there on
         self._watched_since: datetime | None = None
         self._latest: dict[datetime, FeedRow] = {}
         self._lock = threading.RLock()
@@ -63,6 +65,7 @@ class LiveFeed:
     def take(self, body: bytes, at: datetime, origin: str) -> bool:
         """Takes a response fetched `at`; False when nothing in it could be used. The body is kept either way."""
         with self._lock:
+            self.follow_clock(at)
             try:
                 taken, refused, said = self._take(body, at)
             except DataError as error:
@@ -89,13 +92,27 @@ class LiveFeed:
     def read_back(self, now: datetime) -> None:
         """Takes again what was kept before a restart; a page changed since then reads it anew."""
         with self._lock:
-            for at, body in self.store.read_back(now - MEMORY):
+            for at, body in self.store.read_back(now - MEMORY, now):
                 try:
                     self._take(body, at)
                     self.fetched_at = at
                 except DataError:
                     continue
             self.counts.clear()
+            if self.store.set_aside:
+                self._ahead = set(self.store.set_aside)
+                self.problem = f"{len(self.store.set_aside)} kept responses stamped by a clock that was ahead are set aside"
+
+    def follow_clock(self, now: datetime) -> None:
+        """Where the clock was set back behind the newest fetch, what was fetched is known only from an instant to come: nothing of it
+        counts as fetched or posted, and all is to be asked for again."""
+        with self._lock:
+            if self.fetched_at is None or self.fetched_at <= now:
+                return
+            self._ahead |= {at for at in self._given if at > now}
+            self.problem = f"the clock went back from {self.fetched_at:%Y-%m-%d %H:%M}Z: what was fetched before is asked for again"
+            self.fetched_at, self._watched_since = None, now
+            self.outbox.go_back(now)
 
     def _take(self, body: bytes, at: datetime) -> tuple[int, int, str]:
         """(values taken or known already, rows refused, what to tell). Raises DataError when the whole cannot be used."""
@@ -111,18 +128,26 @@ class LiveFeed:
         for value in values:
             self._take_value(value, at)
         self._latest = {start: row for start, row in self._latest.items() if row.valid_to > at - MEMORY}
+        self._given, self._ahead = ({x for x in known if x > at - MEMORY} for known in (self._given, self._ahead))
         refused = response.counts["refused"]
         return len(values), refused, f"{refused} rows refused, first {response.complaints[0]}" if refused else ""
 
     def _take_value(self, value: FeedValue, at: datetime) -> None:
         before = self._latest.get(value.start)
-        if before is not None and (before.value, before.valid_to) == (value.value, value.end):
+        known_at = self._known_at(value, at, before)
+        if before is not None and (before.value, before.valid_to) == (value.value, value.end) and self._still_holds(before, known_at):
             self.counts["duplicate"] += 1
             return
         self.counts["rows" if before is None else "revised"] += 1
-        row = FeedRow(self._known_at(value, at, before), value.start, value.end, self.source, value.value)
+        row = FeedRow(known_at, value.start, value.end, self.source, value.value)
         self._latest[value.start] = row
+        self._given.add(known_at)
         self.outbox.put(row)
+
+    def _still_holds(self, before: FeedRow, known_at: datetime) -> bool:
+        """Whether a row is what the planner knows of its interval at an instant: known by then, and no row stamped ahead of its time has
+        come in between."""
+        return before.available_at <= known_at and not any(before.available_at <= at < known_at for at in self._ahead)
 
     def _known_at(self, value: FeedValue, at: datetime, before: FeedRow | None) -> datetime:
         """When it became known here: at the fetch, not before it was public; by its rule where that lies before our first look."""
@@ -146,6 +171,7 @@ class LiveFeed:
     def post_due(self, now: datetime) -> int:
         """Posts rows whose time has come; how many."""
         with self._lock:
+            self.follow_clock(now)
             self._watched_since = self._watched_since or now
             return self.outbox.post_due(now)
 
@@ -164,7 +190,8 @@ class LiveFeed:
             if not self.is_stale(now):
                 return f"feed {self.name}{because}" if self.problem else None
             newest = self.outbox.newest
-            last = f"its newest value ended {newest.valid_to:%Y-%m-%d %H:%M}Z" if newest else "it has given nothing yet"
+            none = "it has given nothing yet" if not self._ahead else "nothing was fetched since the clock went back"
+            last = f"its newest value ended {newest.valid_to:%Y-%m-%d %H:%M}Z" if newest else none
             return f"feed {self.name} is stale: {last}{because}; {INSTEAD[self.feed.kind]}"
 
     def shown(self, now: datetime) -> dict[str, Any]:

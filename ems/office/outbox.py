@@ -38,6 +38,11 @@ class Outbox:
         self.newest = max([*useful, *([self.newest] if self.newest else [])], key=lambda r: (r.valid_to, r.available_at), default=None)
         return len(useful)
 
+    def go_back(self, now: datetime) -> None:
+        """The clock was set back: a posted row that is known only from an instant to come is not the newest."""
+        if self.newest is not None and self.newest.available_at > now:
+            self.newest = None
+
     def shown(self, name: str, origin: str, fetched_at: datetime | None, is_stale: bool, problem: str | None) -> dict[str, Any]:
         """The feed as plain data for `ems status` and the page."""
         newest = self.newest

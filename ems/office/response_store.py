@@ -28,6 +28,7 @@ class ResponseStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.set_aside: list[datetime] = []  # stamps of the responses the last look back left alone: they lie after what was fetched later
         self._since_trim = 0
 
     def keep(self, body: bytes, at: datetime, origin: str, taken: int, refused: int, reason: str) -> None:
@@ -46,17 +47,23 @@ class ResponseStore:
         if self._since_trim >= TRIM_EVERY:
             self.trim(at)
 
-    def read_back(self, since: datetime) -> Iterator[tuple[datetime, bytes]]:
-        """(fetched at, body) of the responses taken since an instant, oldest first; as many of the newest as can be read quickly."""
+    def read_back(self, since: datetime, until: datetime) -> Iterator[tuple[datetime, bytes]]:
+        """(fetched at, body) of the responses taken in `[since, until]`, oldest first; as many of the newest as can be read quickly. A
+        response stamped after one that came later, or after `until`, was stamped by a clock that ran ahead: it stays where it is."""
         wanted: list[tuple[datetime, Path]] = []
-        size = 0
+        size, before = 0, until
+        self.set_aside = []
         for line in reversed(self._lines()):
             at = datetime.fromisoformat(line["at"])
             size += line["bytes"]
-            if at < since or size > BACK_BYTES or len(wanted) == BACK_RESPONSES:
+            if size > BACK_BYTES or len(wanted) == BACK_RESPONSES:
                 break
-            if line["taken"]:
-                wanted.append((at, self.folder / line["file"]))
+            if at > before:
+                self.set_aside += [at] if line["taken"] else []
+            elif at >= since:
+                before = at
+                if line["taken"]:
+                    wanted.append((at, self.folder / line["file"]))
         for at, path in reversed(wanted):
             try:
                 yield at, gzip.decompress(path.read_bytes())

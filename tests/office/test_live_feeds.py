@@ -6,10 +6,13 @@ import gzip
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from adapters.feeds.http import new_client
 from ems.mailbox import Mailbox
@@ -36,6 +39,11 @@ def posted(found: LiveFeed) -> list[dict[str, Any]]:
     return [row for message in found.outbox.mailbox.since(found.kind.topic, 0) for row in message.body["rows"]]
 
 
+def price_rows(found: LiveFeed) -> list[PriceRow]:
+    instants = ("valid_from", "valid_to", "available_at")
+    return [PriceRow(**{**r, **{k: datetime.fromisoformat(r[k]) for k in instants}}) for r in posted(found)]
+
+
 def test_a_value_is_known_from_its_fetch_and_not_before_it_is_public(tmp_path: Path) -> None:
     found = live(tmp_path)
     assert found.take(rows(40, 50, 60), NOON + 20 * MIN, "test")  # the first interval is over, the second runs, the third is to come
@@ -59,9 +67,7 @@ def test_a_revised_value_is_a_new_version_and_the_old_one_stays_what_was_known(t
     found.take(rows(90), NOON + 70 * MIN, "test")
     found.post_due(NOON + 70 * MIN)
     assert (found.counts["revised"], found.counts["duplicate"], len(posted(found))) == (1, 1, 2)
-    book.add(
-        [PriceRow(**{**r, **{k: datetime.fromisoformat(r[k]) for k in ("valid_from", "valid_to", "available_at")}}) for r in posted(found)]
-    )
+    book.add(price_rows(found))
     at = [float(book.forecast(now, [NOON], [0.25])[0]) for now in (NOON + 59 * MIN, NOON + 60 * MIN)]
     assert at == pytest.approx([0.04, 0.09])
 
@@ -143,6 +149,80 @@ def test_what_was_kept_is_read_back_after_a_restart_with_its_instants(tmp_path: 
         (0.09, (NOON + 60 * MIN).isoformat()),
     ]
     assert again.fetched_at == NOON + 60 * MIN
+
+
+def test_what_was_fetched_by_a_clock_that_ran_ahead_is_set_aside_at_a_restart_and_asked_again(tmp_path: Path) -> None:
+    keys = {"kind": "day_ahead_price", "known": "fetched"}
+    first = live(tmp_path, **keys)
+    first.take(rows(38, start=NOON - 60 * MIN), NOON - 60 * MIN, "test")
+    first.take(rows(40, 41), NOON + timedelta(days=2), "test")
+    again = LiveFeed(first.feed, Mailbox(tmp_path / "other.db", 1000), first.store)
+    again.read_back(NOON)
+    again.post_due(NOON)
+    assert [r["price_per_kwh"] for r in posted(again)] == [0.038] and again.fetched_at == NOON - 60 * MIN
+    assert "1 kept responses stamped by a clock that was ahead are set aside" in (again.note(NOON) or "")
+    again.take(rows(40, 41), NOON, "test")
+    again.post_due(NOON)
+    assert [(r["price_per_kwh"], r["available_at"]) for r in posted(again)[1:]] == [(p, NOON.isoformat()) for p in (0.04, 0.041)]
+    assert again.note(NOON) is None and len((tmp_path / "kept" / "responses.jsonl").read_text().splitlines()) == 3
+    later = LiveFeed(first.feed, Mailbox(tmp_path / "third.db", 1000), first.store)
+    later.read_back(NOON + timedelta(days=3))  # the wrong stamp has passed, and is as wrong as before
+    later.post_due(NOON + timedelta(days=3))
+    assert {r["available_at"] for r in posted(later)} == {(NOON - 60 * MIN).isoformat(), NOON.isoformat()}
+
+
+def test_a_clock_set_back_while_running_is_told_and_everything_is_asked_for_again(tmp_path: Path) -> None:
+    found, ahead = live(tmp_path, kind="day_ahead_price", known="fetched"), NOON + timedelta(days=2)
+    found.take(rows(40, 41), ahead, "test")
+    found.post_due(ahead)
+    found.post_due(NOON)
+    assert (found.note(NOON) or "").startswith("feed rt (the clock went back from 2024-08-22 12:00Z")
+    assert found.fetched_at is None and found.is_stale(NOON + 61 * MIN)
+    assert "nothing was fetched since the clock went back" in (found.note(NOON + 61 * MIN) or "")
+    found.take(rows(40, 41), NOON + 62 * MIN, "test")
+    found.post_due(NOON + 62 * MIN)
+    assert {r["available_at"] for r in posted(found)[2:]} == {(NOON + 62 * MIN).isoformat()} and len(posted(found)) == 4
+    found.take(rows(40, 41), NOON + 63 * MIN, "test")
+    assert found.counts["duplicate"] == 2 and found.problem == ""
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["right", "ahead", "restart"]), st.integers(1, 60), st.integers(20, 25)), min_size=1, max_size=12)
+)
+@settings(max_examples=20, deadline=None)
+def test_with_the_clock_right_the_planner_knows_the_newest_response_whatever_the_clock_did_before(
+    seen: list[tuple[str, int, int]],
+) -> None:
+    with TemporaryDirectory() as name:
+        place = Path(name)
+        found, book = live(place, kind="day_ahead_price", known="fetched"), PriceBook()
+        for k, (what, ahead_h, price) in enumerate(seen):
+            now = NOON + k * timedelta(hours=7)
+            if what == "restart":
+                found = LiveFeed(found.feed, found.outbox.mailbox, found.store)
+                found.read_back(now)
+            at = now + timedelta(hours=ahead_h, minutes=30) if what == "ahead" else now
+            found.take(rows(price, start=NOON + timedelta(days=4)), at, "test")
+            found.post_due(at)
+            if what != "ahead":
+                book = PriceBook()
+                book.add(price_rows(found))
+                assert float(book.forecast(now, [NOON + timedelta(days=4)], [0.25])[0]) == pytest.approx(price / 1000.0)
+
+
+async def test_a_source_is_asked_for_the_whole_again_after_the_clock_was_set_back(tmp_path: Path) -> None:
+    now = NOON + timedelta(days=2)
+    with serving(says(rows(40), etag='"a"')) as server:
+        found = live(tmp_path, url=server.url, kind="day_ahead_price", known="fetched")
+        poller = Poller(found, lambda: now, {})
+        async with new_client() as client:
+            await poller.ask(client)
+            now = NOON
+            await poller.ask(client)
+            assert "if-none-match" not in server.asked[-1][1]
+            await poller.ask(client)
+            assert server.asked[-1][1]["if-none-match"] == '"a"'
+    assert found.post_due(NOON) == 1
 
 
 def test_the_store_is_bounded_and_a_repeated_body_is_written_once(tmp_path: Path) -> None:
@@ -232,6 +312,8 @@ def test_files_dropped_are_taken_once_and_changed_ones_again(tmp_path: Path) -> 
     (tmp_path / "in" / "a.csv").write_text("time,price\n2024-08-20T12:00Z,40\n2024-08-20T12:15Z,41\n")
     drop.look(NOON + 31 * MIN)
     assert drop.live.post_due(NOON + 31 * MIN) == 2 and drop.live.counts["responses"] == 2
+    drop.look(NOON + 20 * MIN)  # the clock was set back
+    assert drop.live.counts["responses"] == 3 and drop.live.fetched_at == NOON + 20 * MIN
 
 
 def test_half_written_odd_and_huge_files_are_left_or_refused(tmp_path: Path) -> None:
