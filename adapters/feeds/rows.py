@@ -2,14 +2,14 @@
 taken; nothing is made up.
 
 Rows may come newest first. A naive stamp is local time of the feed's zone: one that the clock change skips is refused, one that comes
-twice is the earlier instant the first time and the later one the second.
+twice is read as `adapters/feeds/twice.py` says.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from itertools import pairwise
@@ -19,11 +19,13 @@ from zoneinfo import ZoneInfo
 
 from adapters.feeds.body import ABSENT, RawRow, raw_rows, shown
 from adapters.feeds.kinds import KINDS, UNITS
+from adapters.feeds.twice import instants_of, is_newest_first, readings
 from ems.errors import DataError
 from ems.signals.prices import day_ahead_known_at
-from ems.site.feed import FETCHED, INTERVAL_END, INTERVAL_START, PUBLISHED, Feed
+from ems.site.feed import CARBON, DAY_AHEAD_PRICE, FETCHED, INTERVAL_END, INTERVAL_START, PUBLISHED, WEATHER_FORECAST, Feed
 
 COMPLAINTS_KEPT = 20
+FORECASTS = (DAY_AHEAD_PRICE, WEATHER_FORECAST)
 FIRST_YEAR, LAST_YEAR = 1971, 2200  # outside, a stamp is not in the unit it is said to be in
 
 
@@ -54,9 +56,9 @@ class _Stamped:
     raw: RawRow
 
 
-def read_response(body: bytes, feed: Feed) -> Response:
-    """The values of a body. Raises DataError when the body as a whole cannot be used."""
-    reader = _Reader(feed)
+def read_response(body: bytes, feed: Feed, at: datetime | None = None) -> Response:
+    """The values of a body fetched `at` (None: nobody knows). Raises DataError when the body as a whole cannot be used."""
+    reader = _Reader(feed, at)
     stamped = reader.stamped(list(raw_rows(body, feed)))
     values = [v for row in reader.with_ends(stamped) if (v := reader.value(*row)) is not None]
     return Response(tuple(reader.once_each(values)), tuple(reader.complaints), reader.counts)
@@ -65,8 +67,8 @@ def read_response(body: bytes, feed: Feed) -> Response:
 class _Reader:
     """Reads one body; keeps what it refuses."""
 
-    def __init__(self, feed: Feed) -> None:
-        self.feed, self.zone = feed, ZoneInfo(feed.time_zone)
+    def __init__(self, feed: Feed, at: datetime | None) -> None:
+        self.feed, self.zone, self.at = feed, ZoneInfo(feed.time_zone), at
         self.kind, _ = KINDS[feed.kind]
         self.complaints: list[str] = []
         self.counts: Counter[str] = Counter()
@@ -77,15 +79,15 @@ class _Reader:
         """Rows whose stamps can be read, oldest first."""
         read = [(place, raw, stamp) for place, raw in rows if (stamp := self._read_stamp(place, raw)) is not None]
         self.counts["backward"] += sum(_sortable(b[2]) < _sortable(a[2]) for a, b in pairwise(read))
-        if len(read) > 1 and _sortable(read[0][2]) > _sortable(read[-1][2]):
+        if self._is_newest_first([stamp for _, _, stamp in read]):
             read.reverse()
             self.counts["backward"] = max(0, len(read) - 1 - self.counts["backward"])
-        seen: set[datetime] = set()
         found = []
-        for place, raw, stamp in read:
+        for (place, raw, stamp), instant in zip(read, self._instants([stamp for _, _, stamp in read]), strict=True):
             try:
-                instant = self._instant(stamp, seen)
-                end = None if self.feed.columns.end is None else self._instant(self._read(raw, "end"), set())
+                if instant is None:
+                    raise self._no_instant(stamp)
+                end = None if self.feed.columns.end is None else self._end(self._read(raw, "end"), instant)
             except DataError as error:
                 self._refuse(f"{place} {error}")
                 continue
@@ -118,17 +120,40 @@ class _Reader:
         except (ValueError, OverflowError, OSError):
             raise DataError(f"{part} = {shown(given)}: expected a time in {form}, within living memory") from None
 
-    def _instant(self, stamp: datetime, seen: set[datetime]) -> datetime:
-        """In UTC; `seen` are the instants of the stamps before, which tell the hour that comes twice."""
-        if stamp.tzinfo is not None:
-            return stamp.astimezone(UTC)
-        local = stamp.replace(tzinfo=self.zone)
-        first, second = local.astimezone(UTC), local.replace(fold=1).astimezone(UTC)
-        if first.astimezone(self.zone).replace(tzinfo=None) != stamp:
-            raise DataError(f"time = {stamp.isoformat()}: expected a time there is in {self.feed.time_zone} (clocks skip it)")
-        instant = second if first in seen else first
-        seen.add(instant)
-        return instant
+    def _is_newest_first(self, stamps: list[datetime]) -> bool:
+        if any(stamp.tzinfo is not None for stamp in stamps):
+            return _sortable(stamps[0]) > _sortable(stamps[-1])
+        return is_newest_first(stamps, self.zone)
+
+    def _instants(self, stamps: list[datetime]) -> Iterator[datetime | None]:
+        """In UTC, of stamps oldest first; None where a naive one is no instant, or no single one."""
+        naive = [stamp for stamp in stamps if stamp.tzinfo is None]
+        told = iter(instants_of(naive, self.zone, self.at, is_forecast=self._is_forecast()))
+        return (next(told) if stamp.tzinfo is None else stamp.astimezone(UTC) for stamp in stamps)
+
+    def _is_forecast(self) -> bool:
+        return self.feed.kind in FORECASTS or (self.feed.kind == CARBON and self.feed.known not in (INTERVAL_START, INTERVAL_END))
+
+    def _end(self, stamp: datetime, start: datetime) -> datetime:
+        """The end of an interval: of an hour that comes twice the first end after the start."""
+        given = self._readings(stamp)
+        return next((instant for instant in given if instant > start), given[-1])
+
+    def _published(self, stamp: datetime) -> datetime:
+        """When a value was published: of an hour that comes twice the latest that is not in the future."""
+        given = self._readings(stamp)
+        return next((instant for instant in reversed(given) if self.at is not None and instant <= self.at), given[0])
+
+    def _readings(self, stamp: datetime) -> tuple[datetime, ...]:
+        given = readings(stamp, self.zone) if stamp.tzinfo is None else (stamp.astimezone(UTC),)
+        if not given:
+            raise self._no_instant(stamp)
+        return given
+
+    def _no_instant(self, stamp: datetime) -> DataError:
+        if readings(stamp, self.zone):
+            return DataError(f"time = {stamp.isoformat()}: expected a time with its offset (clocks pass it twice in {self.feed.time_zone})")
+        return DataError(f"time = {stamp.isoformat()}: expected a time there is in {self.feed.time_zone} (clocks skip it)")
 
     def with_ends(self, rows: list[_Stamped]) -> Iterable[tuple[_Stamped, datetime, datetime]]:
         """Each row with its interval: by the end column, else by the length told, else by the distance most stamps have."""
@@ -177,7 +202,7 @@ class _Reader:
     def _public_at(self, row: _Stamped, start: datetime, end: datetime) -> datetime | None:
         rule = self.feed.known
         if rule == PUBLISHED:
-            return self._instant(self._read(row.raw, "published"), set())
+            return self._published(self._read(row.raw, "published"))
         if rule in (FETCHED, INTERVAL_START, INTERVAL_END):
             return {FETCHED: None, INTERVAL_START: start, INTERVAL_END: end}[rule]
         return day_ahead_known_at(start, time.fromisoformat(rule), self.feed.time_zone).astimezone(UTC)

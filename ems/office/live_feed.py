@@ -116,7 +116,7 @@ class LiveFeed:
 
     def _take(self, body: bytes, at: datetime) -> tuple[int, int, str]:
         """(values taken or known already, rows refused, what to tell). Raises DataError when the whole cannot be used."""
-        response = read_response(body, self.feed)
+        response = read_response(body, self.feed, at)
         values = [v for v in response.values if at - MEMORY < v.end <= at + AHEAD]
         self.counts.update(response.counts)
         self.counts["old"] += len(response.values) - len(values)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -149,6 +150,19 @@ def test_what_was_kept_is_read_back_after_a_restart_with_its_instants(tmp_path: 
         (0.09, (NOON + 60 * MIN).isoformat()),
     ]
     assert again.fetched_at == NOON + 60 * MIN
+
+
+def test_a_rolling_feed_in_local_time_knows_both_hours_of_the_clock_change_and_revises_none(tmp_path: Path) -> None:
+    """Half an hour of a five-minute price in Chicago's time, asked every five minutes from 05:30Z to 08:30Z."""
+    found, zone = live(tmp_path, time_zone="America/Chicago", step_min=5.0), ZoneInfo("America/Chicago")
+    first = datetime(2024, 11, 3, 5, tzinfo=UTC)
+    for k in range(6, 43):
+        window = [(first + 5 * j * MIN, j) for j in range(k - 6, k)]
+        naive = [{"t": t.astimezone(zone).replace(tzinfo=None).isoformat(), "p": j} for t, j in window]
+        found.take(json.dumps(naive).encode(), first + 5 * k * MIN, "test")
+    found.post_due(first + 300 * MIN)
+    known = {row["valid_from"]: round(1000.0 * row["price_per_kwh"]) for row in posted(found)}
+    assert known == {(first + 5 * j * MIN).isoformat(): j for j in range(42)} and found.counts["revised"] == 0
 
 
 def test_what_was_fetched_by_a_clock_that_ran_ahead_is_set_aside_at_a_restart_and_asked_again(tmp_path: Path) -> None:
