@@ -65,8 +65,8 @@ def _passes(
     if len(falls) == 1:
         return [int(k >= falls[0]) for k in range(len(stamps))]
     if falls:  # rows in no order: the first time and the second time a stamp stands there
-        seen: set[datetime] = set()
-        return [int(stamp in seen or bool(seen.add(stamp))) for stamp in stamps]
+        first_place = {stamp: k for k, stamp in reversed(list(enumerate(stamps)))}
+        return [int(k > first_place[stamp]) for k, stamp in enumerate(stamps)]
     return [_one_pass(min(found), max(found), certain, at, is_forecast)] * len(stamps)
 
 

@@ -73,6 +73,12 @@ def test_the_same_row_twice_is_the_same_row_and_a_change_of_half_an_hour_is_one_
     assert [v.start for v in read(window[7:9], begin + 46 * MIN, island).values] == window[7:9]
 
 
+def test_rows_out_of_order_are_told_by_the_first_and_the_second_time_a_stamp_stands_there() -> None:
+    mixed = [FIRST + m * MIN for m in (0, 15, 45, 30)] + [SECOND + m * MIN for m in (0, 15, 30, 45)]
+    found = read(mixed, AFTER, step_min=15.0)
+    assert {v.start: round(v.value * 1000.0) for v in found.values} == {t: round((t - FIRST) / MIN) for t in mixed}
+
+
 def test_ends_and_publications_in_that_hour_are_the_ones_that_can_be() -> None:
     keys = {"columns": {"time": "t", "value": "p", "end": "e", "published": "i"}, "known": "published", "step_min": None}
     starts = [FIRST + 5 * k * MIN for k in range(24)]
