@@ -20,6 +20,7 @@ from simulators.devices.meter import MeterDevice
 from simulators.devices.renewable import RenewableDevice
 from simulators.devices.ups import UpsDevice
 from simulators.irradiance import Resource
+from simulators.weather import MoistAir
 
 __all__ = ["ClassWork", "Demand", "Plant", "PlantStep"]
 
@@ -47,6 +48,7 @@ class PlantStep:
     fuel: dict[str, float] = field(default_factory=dict)  # per generator, units burnt
     outdoor_temp_c: float | None = None
     thermal_breach_s: float = 0.0  # of the step, with a supply above what chips stand
+    dew_breach_s: float = 0.0  # of the step, with a supply led nearer to the dew point than is dry
     starts: dict[str, int] = field(default_factory=dict)  # per generator, starts begun
     available_kw: dict[str, float] = field(default_factory=dict)  # per renewable, what sun or wind gave
 
@@ -75,6 +77,8 @@ class Plant:
         self.renewables = [RenewableDevice(a, _rng(seed, a.id)) for a in site.renewables]
         self.resources = resources(site, seed)
         self.devices |= {d.id: d for d in (*self.generators, *self.renewables)}
+        self._led = [c for c in self.coolings if isinstance(c, LedChilledWaterDevice)]
+        self._air = MoistAir(seed)
         self._fixed = {a.id: a.power_kw for a in site.fixed_loads}
         self._fixed_kw = sum(self._fixed.values())
         self._cluster_by_id = {c.id: c for c in self.clusters}
@@ -85,9 +89,13 @@ class Plant:
             for cluster in self.clusters:
                 cluster.lapse()
 
-    def step(self, dt_s: float, at: datetime, demand: Mapping[str, Demand], outdoor_temp_c: float) -> PlantStep:
-        """Moves the whole site over `[at, at + dt_s)`; `demand` has one entry per cluster."""
+    def step(
+        self, dt_s: float, at: datetime, demand: Mapping[str, Demand], outdoor_temp_c: float, dew_point_c: float | None = None
+    ) -> PlantStep:
+        """Moves the whole site over `[at, at + dt_s)`; `demand` has one entry per cluster. Without a dew point the air has its own."""
         at_s = at.timestamp()
+        for led in self._led:
+            led.dew_point_c = self._air.dew_point_c(at_s, outdoor_temp_c) if dew_point_c is None else dew_point_c
         stored = {d.id: d.energy_kwh for d in self.batteries} | {d.id: d.energy_kwh for d in self.upses}
         for cluster in self.clusters:
             cluster.step(dt_s, at_s, demand[cluster.id])
@@ -143,6 +151,7 @@ class Plant:
             fuel={g.id: g.fuel for g in self.generators},
             starts={g.id: g.starts for g in self.generators},
             thermal_breach_s=dt_s if any(c.is_too_warm for c in self.coolings) else 0.0,
+            dew_breach_s=dt_s if any(c.is_too_cold for c in self._led) else 0.0,
             available_kw={r.id: r.available_kw for r in self.renewables},
         )
 

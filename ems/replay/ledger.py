@@ -22,7 +22,7 @@ from simulators.plant import PlantStep
 
 SUMS = (
     "import_kwh export_kwh it_kwh cooling_kwh losses_kwh charge_kwh discharge_kwh energy_cost export_revenue wear carbon_kg price_s "
-    "seconds prompt output asked_prompt asked_output asked_it_kwh soc_breach shortfall_s shortfall_kwh feeder_s thermal_s"
+    "seconds prompt output asked_prompt asked_output asked_it_kwh soc_breach shortfall_s shortfall_kwh feeder_s thermal_s dew_s"
 )
 
 
@@ -59,6 +59,7 @@ class Ledger:
         self.tiers = {(c.id, n): TierScore(k) for c in self.site.clusters for n, k in c.classes.items() if k.tier_loss is not None}
         self.wear_price = {s.id: s.wear_price_per_kwh for s in stores(self.site)}
         self.has_plant = any(c.plant is not None for c in self.site.coolings)
+        self.is_led = any(c.is_led for c in self.site.coolings)
         self.cycles = {b.id: CycleWear(b.wear_by_depth, b.energy_kwh) for b in self.site.batteries if b.wear_by_depth}
         self.feeder_limit = {f.id: f for f in self.site.feeders}
         self.generation = GenerationSums(self.site)
@@ -91,6 +92,7 @@ class Ledger:
         s["output"] += step.output_tokens
         s["soc_breach"] += step.soc_breach_kwh
         s["thermal_s"] += step.thermal_breach_s
+        s["dew_s"] += step.dew_breach_s
         if carbon_g is not None:
             s["carbon_kg"] += import_kwh * carbon_g / 1000.0
         self.generation.add(step)
@@ -237,6 +239,7 @@ class Ledger:
             "soc_breach_kwh": s["soc_breach"],
             "ramp_excursion_s": None if self.ramp.limit_kw_per_min is None else self.ramp.seconds,
             "thermal_breach_s": s["thermal_s"] if self.has_plant else None,
+            "dew_breach_s": s["dew_s"] if self.is_led else None,
             "feeder_excursion_s": s["feeder_s"] if self.feeder_limit else None,
         }
 

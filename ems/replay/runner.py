@@ -124,7 +124,8 @@ class Run:
         world = self.world
         dt = world.scenario.plant_step_s
         demand = world.part(-1, 1) if all(d.starts_at > 0 for d in world.demand.values()) else world.part(0, 1)
-        self.plant.step(dt, instant(world, -1), demand[0], float(world.temp_c[0]))
+        dew_c = None if world.dew_point_c is None else float(world.dew_point_c[0])
+        self.plant.step(dt, instant(world, -1), demand[0], float(world.temp_c[0]), dew_c)
 
     def _loop(self, series: TimeSeries, decisions: Decisions, progress: Progress) -> None:
         world = self.world
@@ -135,6 +136,7 @@ class Run:
         faults = sorted(scenario.model.faults, key=lambda f: f.at)
         every = max(1, scenario.cycles // PROGRESS_PARTS)
         prices, temps = world.price.tolist(), world.temp_c.tolist()
+        dews = [None] * len(temps) if world.dew_point_c is None else world.dew_point_c.tolist()
         carbon = None if world.carbon_g is None else world.carbon_g.tolist()
         now = begin
         for cycle in range(scenario.cycles):
@@ -150,7 +152,7 @@ class Run:
             for sub in range(n):
                 index = cycle * n + sub
                 at_s = start_s + index * dt
-                truth = self.plant.step(dt, now + timedelta(seconds=sub * dt), next(rows), temps[index])
+                truth = self.plant.step(dt, now + timedelta(seconds=sub * dt), next(rows), temps[index], dews[index])
                 self.ledger.add(truth, at_s, prices[index], limit_kw, None if carbon is None else carbon[index])
                 _accumulate(row, truth, n)
                 if sub == 0:

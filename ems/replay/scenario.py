@@ -133,7 +133,7 @@ class SystemLoadFile(TableFile):
 
 
 class WeatherFile(TableFile):
-    """Outdoor temperature; `tmy` is a typical year by local standard hour."""
+    """Outdoor temperature, and `dew_point_c` where a column has it; `tmy` is a typical year by local standard hour."""
 
     format: Literal["table", "tmy"] = "table"
 

@@ -20,7 +20,7 @@ HISTORY_DAYS = 28  # rows older than this before `start` teach nothing any more
 CARBON_HIGHEST_G = 3000.0
 CARBON_LOWEST_SHARE = 0.25  # of the median around: below it is a feed fault (a mix that lost most of its plants), not a clean hour
 PRICE_NAMES = {"price": ("price_per_kwh", "price_per_mwh", "price")}
-WEATHER_NAMES = {"temp_c": ("temp_c", "temperature_c")}
+WEATHER_NAMES = {"temp_c": ("temp_c", "temperature_c"), "dew_point_c": ("dew_point_c",)}
 CARBON_NAMES = {"carbon": ("carbon_g_per_kwh", "carbon")}
 
 
@@ -48,6 +48,7 @@ class Signals:
     price: Steps | None
     day_ahead: Steps | None
     temp: Steps | None
+    dew_point: Steps | None  # the plant's own where the weather file has none
     carbon: Steps | None
     quality: dict[str, dict[str, int]]
 
@@ -58,13 +59,13 @@ def read_signals(scenario: Scenario) -> Signals:
     model = scenario.model
     price = _priced(scenario, model.prices, "prices", quality) if model.prices else None
     day_ahead = _priced(scenario, model.day_ahead, "day_ahead", quality) if model.day_ahead else None
-    temp = _weather(scenario, model.weather, quality) if model.weather else None
+    temp, dew_point = _weather(scenario, model.weather, quality) if model.weather else (None, None)
     carbon = _carbon(scenario, model.carbon, quality) if model.carbon else None
     if model.frequency is not None:
         table = read_table(scenario.files[model.frequency.path], model.frequency.columns, {"hz": ("hz",)}, model.frequency.time_zone)
         quality["frequency"] = {**table.quality, "absurd": _outside(table, "hz", 45.0, 65.0)}
     rows = [*_real_time_rows(price, model.prices), *_day_ahead_rows(day_ahead, model.day_ahead)]
-    return Signals(rows, _weather_rows(temp), price, day_ahead, temp, carbon, quality)
+    return Signals(rows, _weather_rows(temp), price, day_ahead, temp, dew_point, carbon, quality)
 
 
 def truth(steps: Steps | None, fallback: Steps | None, points_s: np.ndarray, default: float) -> tuple[np.ndarray, int]:
@@ -86,12 +87,17 @@ def _priced(scenario: Scenario, file: PriceFile | DayAheadFile, key: str, qualit
     return _steps(scenario, table, value, (LOW_PER_KWH, HIGH_PER_KWH), key, quality, path)
 
 
-def _weather(scenario: Scenario, file: WeatherFile, quality: dict[str, dict[str, int]]) -> Steps:
+def _weather(scenario: Scenario, file: WeatherFile, quality: dict[str, dict[str, int]]) -> tuple[Steps, Steps | None]:
+    """Temperature, and dew point where the file has one."""
     path = scenario.files[file.path]
     if file.format == "tmy":
         return _typical_year(scenario, path, file.columns, quality)
     table = _needed(read_table(path, file.columns, WEATHER_NAMES, file.time_zone, file.label), "temp_c", path)
-    return _steps(scenario, table, table.values["temp_c"], (COLDEST_C, HOTTEST_C), "weather", quality, path)
+    temp = _steps(scenario, table, table.values["temp_c"], (COLDEST_C, HOTTEST_C), "weather", quality, path)
+    dew = table.values.get("dew_point_c")
+    if dew is None or not np.isfinite(dew).any():
+        return temp, None
+    return temp, _steps(scenario, table, dew, (COLDEST_C, HOTTEST_C), "dew_point", quality, path)
 
 
 def _carbon(scenario: Scenario, file: CarbonFile, quality: dict[str, dict[str, int]]) -> Steps:
@@ -134,7 +140,9 @@ def _steps(
     return Steps(seconds, seconds + lasts, value)
 
 
-def _typical_year(scenario: Scenario, path: Path, columns: dict[str, str], quality: dict[str, dict[str, int]]) -> Steps:
+def _typical_year(
+    scenario: Scenario, path: Path, columns: dict[str, str], quality: dict[str, dict[str, int]]
+) -> tuple[Steps, Steps | None]:
     frame = read_frame(path)
     names = {"hour": "hour_of_year_std", "temp_c": "dry_bulb_c", "offset": "utc_offset_h", **columns}
     missing = [name for name in names.values() if name not in frame.columns]
@@ -142,14 +150,24 @@ def _typical_year(scenario: Scenario, path: Path, columns: dict[str, str], quali
         raise DataError(f"{path}: not a typical year, without {', '.join(missing)}")
     offset_h = float(frame[names["offset"]].iloc[0])
     hours, temps = numbers(frame[names["hour"]]), numbers(frame[names["temp_c"]])
-    known = np.isfinite(hours) & np.isfinite(temps) & (temps > COLDEST_C) & (temps < HOTTEST_C)
-    by_hour = dict(zip(hours[known].astype(int).tolist(), temps[known].tolist(), strict=True))
+    temp, blank = _by_hour_of_year(scenario, hours, temps, offset_h)
+    quality["weather"] = {"rows": len(frame), "blank": blank, "typical_year": 1}
+    dew_name = columns.get("dew_point_c", "dew_point_c")
+    if dew_name not in frame.columns:
+        return temp, None
+    dew = _by_hour_of_year(scenario, hours, numbers(frame[dew_name]), offset_h)[0]
+    return temp, dew if np.isfinite(dew.value).all() else None
+
+
+def _by_hour_of_year(scenario: Scenario, hours: np.ndarray, values: np.ndarray, offset_h: float) -> tuple[Steps, int]:
+    """The course over the window and the history before it, and how many hours of the year have no value."""
+    known = np.isfinite(hours) & np.isfinite(values) & (values > COLDEST_C) & (values < HOTTEST_C)
+    by_hour = dict(zip(hours[known].astype(int).tolist(), values[known].tolist(), strict=True))
     first = scenario.model.start.replace(minute=0, second=0, microsecond=0) - timedelta(days=HISTORY_DAYS)
     n = int((scenario.model.end - first).total_seconds() // 3600) + 1
     begin = first.timestamp() + 3600.0 * np.arange(n)
     value = np.array([by_hour.get(_hour_of_year(first + timedelta(hours=h + offset_h)), np.nan) for h in range(n)])
-    quality["weather"] = {"rows": len(frame), "blank": int((~known).sum()), "typical_year": 1}
-    return Steps(begin, begin + 3600.0, hold_last(value))
+    return Steps(begin, begin + 3600.0, hold_last(value)), int((~known).sum())
 
 
 def _hour_of_year(local: datetime) -> int:

@@ -38,6 +38,7 @@ class World:
     signals: Signals
     price: np.ndarray  # what one kWh of import costs, adder included
     temp_c: np.ndarray
+    dew_point_c: np.ndarray | None  # None: the plant's own
     carbon_g: np.ndarray | None
     quality: dict[str, Any]
 
@@ -90,6 +91,7 @@ def build_world(scenario: Scenario, seed: int) -> World:
         signals,
         price,
         _temperature(signals, points, quality),
+        truth(signals.dew_point, None, points, 0.0)[0] if signals.dew_point is not None else None,
         _carbon(signals, points, quality),
         quality,
     )

@@ -22,6 +22,8 @@ MACHINE_S = 20.0  # in which machines follow what their controller asks
 CONDENSER_K = 5.0  # from tower water to condensing
 PSYCHROMETER_PER_K = 0.000665  # of a ventilated one
 EVAPORATOR_K = 2.0  # from supply to evaporating
+DRY_K = 2.0  # a supply nearer to the dew point than this begins to wet plates and pipes somewhere
+NEAR_K = 0.1  # what a sensor does not tell
 
 
 class ChilledWaterDevice(Device):
@@ -128,10 +130,11 @@ class LedChilledWaterDevice(ChilledWaterDevice):
     """
 
     COMMANDS = COMMANDS
-    __slots__ = ("_aim_c", "_sent_c")
+    __slots__ = ("_aim_c", "_sent_c", "dew_point_c")
 
     def __init__(self, rating: Cooling, rng: Random) -> None:
         super().__init__(rating, rng)
+        self.dew_point_c = 9.0  # of the air around it; the site's weather moves it
         self._aim_c = self._sent_c = self.unit.supply_temp_c
         self._to_defaults()
 
@@ -142,6 +145,14 @@ class LedChilledWaterDevice(ChilledWaterDevice):
         if self.unit.tank_m3:
             self._lose(dt_s)
         super().step(dt_s, at_s, it_kw, outdoor_temp_c)
+
+    @property
+    def is_too_cold(self) -> bool:
+        """True while the supply is colder than as commissioned and nearer to the dew point than is dry."""
+        return self.supply_temp_c < min(self.unit.supply_temp_c, self.dew_point_c + DRY_K) - NEAR_K
+
+    def _readings(self) -> dict[str, float]:
+        return {**super()._readings(), "dew_point_c": self.dew_point_c}
 
     def _target_c(self) -> float:
         return self._aim_c

@@ -83,6 +83,19 @@ def test_a_typical_year_is_read_by_local_standard_hour(tmp_path: Path):
     assert world.temp_c[-1] == 0.0
 
 
+def test_the_dew_point_of_a_weather_file_is_the_plants_and_one_it_does_not_have_is_none(tmp_path: Path):
+    rows = "\n".join(f"{h},-6,{h % 24},{h % 24 - 3}" for h in range(8760))
+    (tmp_path / "tmy.csv").write_text("hour_of_year_std,utc_offset_h,dry_bulb_c,dew_point_c\n" + rows + "\n")
+    (tmp_path / "blank.csv").write_text("hour_of_year_std,utc_offset_h,dry_bulb_c,dew_point_c\n0,-6,20,\n")
+    (tmp_path / "w.csv").write_text("time,t,dew\n" + "".join(f"{made.START + timedelta(hours=h - 2)},21,{h}\n" for h in range(8)))
+    world = build_world(scenario(tmp_path, weather="{path: tmy.csv, format: tmy}"), 7)
+    assert world.dew_point_c is not None and (world.dew_point_c == world.temp_c - 3.0).all()
+    assert build_world(scenario(tmp_path, weather="{path: blank.csv, format: tmy}"), 7).dew_point_c is None
+    named = build_world(scenario(tmp_path, weather="{path: w.csv, columns: {temp_c: t, dew_point_c: dew}}"), 7)
+    assert named.dew_point_c is not None and named.dew_point_c[0] == 2.0
+    assert build_world(scenario(tmp_path, weather="{path: w.csv, columns: {temp_c: t}}"), 7).dew_point_c is None
+
+
 def test_weather_that_is_absurd_or_missing_holds_the_last_value(tmp_path: Path):
     begin = made.START - timedelta(hours=2)
     values = np.array([20.0, 21.0, 400.0, 22.0])

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from simulators.devices.device import FAULTS, Device
 from simulators.errors import Refused
 from simulators.faults import Fault, FaultSchedule, load_faults
 from simulators.plant import Demand, Plant, PlantStep
+from simulators.weather import MoistAir
 from tests.simulators.sites import IMPORT_LIMIT_KW, cooling, two_mw_site
 
 START = datetime(2024, 8, 19, 5, tzinfo=UTC)
@@ -262,3 +264,12 @@ def test_finishing_drops_what_still_waits() -> None:
     rest = plant.finish()
     assert rest["hall-a"]["batch"] == pytest.approx(1.5)
     assert set(rest["hall-b"]) == set(CLASSES) - {"interactive"}
+
+
+def test_the_air_of_a_made_summer_has_a_slow_seeded_moisture_and_is_never_wetter_than_full() -> None:
+    times = [START.timestamp() + 600.0 * k for k in range(144 * 20)]
+    here, there = ([MoistAir(seed).dew_point_c(at_s, 25.0) for at_s in times] for seed in (7, 8))
+    assert here == [MoistAir(7).dew_point_c(at_s, 25.0) for at_s in times] and here != there
+    assert 0.0 < min(here) < 5.0 and 12.0 < max(here) < 16.0
+    assert max(abs(b - a) for a, b in pairwise(here)) < 0.2
+    assert all(MoistAir(7).dew_point_c(at_s, 1.0) <= 1.0 for at_s in times)

@@ -9,7 +9,7 @@ from functools import lru_cache
 from ems.assets.asset import DeviceLink
 from ems.assets.cooling.plant import CoolingPlant as CoolingPlant
 
-READINGS = ("power_kw", "outdoor_temp_c", "supply_temp_c", "heat_capacity_kw", "flow_share", "leak")
+READINGS = ("power_kw", "outdoor_temp_c", "supply_temp_c", "heat_capacity_kw", "flow_share", "leak", "dew_point_c")
 COMMANDS = ("supply_setpoint_c",)  # of a plant that may be led; it lapses to the commissioned supply
 
 
@@ -73,3 +73,4 @@ class CoolingState:
     able_kw: float | None = None
     flow_share: float | None = None  # of what the pumps' speed should move; None where the plant does not say
     has_leak: bool = False
+    dew_point_c: float | None = None  # of the air around the cold pipes, as measured
