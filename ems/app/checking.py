@@ -47,8 +47,10 @@ def notes_of(file: str) -> list[str]:
     source = read_source(path)
     checker = _checker(source.data)
     if checker is _check_site:
+        from ems.app.prepare import page_notes
+
         whole = site_source(path)
-        return site_notes(whole, validated(whole, SiteFile))
+        return [*site_notes(whole, validated(whole, SiteFile)), *page_notes(whole, path)]
     return tariff_notes(source, validated(source, TariffFile)) if checker is _check_tariff else []
 
 

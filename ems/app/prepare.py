@@ -18,10 +18,11 @@ from ems.resources import bundled, is_bare, resolve
 from ems.site.checks import sound_links
 from ems.site.load import load_site, site_of, site_source
 from ems.site.model import Site
-from ems.site.source import in_order, read_source
+from ems.site.notes import lines
+from ems.site.source import Source, in_order, read_source
 from ems.site.wording import near_file
 
-METER, SUPPLY = "grid_connection", "supply_setpoint_c"
+METER, SUPPLY, DEW_POINT = "grid_connection", "supply_setpoint_c", "dew_point_c"
 
 
 def find_file(kind: str, given: str) -> Path:
@@ -100,6 +101,17 @@ def _not_led(site: Site, pages: Mapping[str, Page], path: Path) -> Iterator[Comp
         if asset.is_led and page is not None and page.asset_kind == "cooling" and SUPPLY not in (c.name for c in page.commands):
             where = ("assets", asset.id, "plant", "supply_lowest_c")
             yield read_source(path).complaint(where, f"a page with the command {SUPPLY}, or no such key: {page.name} cannot be led")
+
+
+def page_notes(source: Source, path: Path) -> list[str]:
+    """Notes on what the pages of a sound site do not tell, as lines: a plant that may be led, and whose dew point nobody measures."""
+    found = []
+    for asset in site_of(source).coolings:
+        page = load_page(asset.link.page, path) if asset.is_led and asset.link is not None else None
+        if page is not None and DEW_POINT not in (p.name for p in page.points):
+            text = f"not led: {page.name} has no {DEW_POINT}, and without a measured dew point the supply stays as commissioned"
+            found.append((("assets", asset.id, "plant", "supply_lowest_c"), text))
+    return lines(source, found)
 
 
 def prepared_run(given: str, state: StateDir, loopback: int | None, mode: Mode | None, port: int, db_url: str | None) -> RunFile:

@@ -30,7 +30,13 @@ def plan_state(site: Site, decision: Decision, interval_start: datetime | None) 
         given_kwh=dict(decision.given_kwh),
         tier_past={cluster: dict(classes) for cluster, classes in decision.tier_past.items()},
         supply_temp_c=_led_supplies(decision),
+        dew_point_c=_dew_points(decision),
     )
+
+
+def _dew_points(decision: Decision) -> dict[str, float]:
+    """Measured dew points in degrees C per plant; one that measures none is left out."""
+    return {name: s.dew_point_c for name, s in decision.state.coolings.items() if s.is_fresh and s.dew_point_c is not None}
 
 
 def _led_supplies(decision: Decision) -> dict[str, float]:

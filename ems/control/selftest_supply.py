@@ -81,13 +81,13 @@ class SupplyTest(SelfTest):
         home_c = self._plant.supply_temp_c
         self._base_c = statistics.fmean(c for c, _ in self._home)
         self._base_heat_kw = statistics.fmean(kw for _, kw in self._home)
-        outdoor_c = state.coolings[self.asset.id].outdoor_temp_c
+        dew_c = state.coolings[self.asset.id].dew_point_c
         if abs(self._base_c - home_c) > AT_HOME_K:
             self._end(f"the supply is at {self._base_c:.2f} degrees C, not at its {home_c:g}; a test begins at rest")
-        elif outdoor_c is None:
-            self._end("the outdoor temperature is not known, so the dew point is not either")
+        elif dew_c is None:
+            self._end("the dew point is not measured: without one the supply stays as commissioned")
         else:
-            self._goal_c = max(home_c - STEP_K, self._plant.coldest_c(outdoor_c))
+            self._goal_c = max(home_c - STEP_K, self._plant.coldest_c(dew_c))
             self._aim_c = self._sent_c = home_c
             if home_c - self._goal_c < LEAST_STEP_K:
                 self._end(f"the dew point leaves {home_c - self._goal_c:.2f} K, the test needs {LEAST_STEP_K:g} K")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from ems.assets.cooling.envelope import SupplyEnvelope
+from ems.assets.cooling.envelope import NO_DEW_POINT, SupplyEnvelope
 from ems.assets.cooling.plant import CoolingPlant
 from ems.dispatch.advice import Advice, SupplyWish
 from ems.dispatch.setpoint import Setpoint
@@ -33,4 +33,6 @@ def _setpoint(name: str, plant: CoolingPlant, state: SiteState, envelope: Supply
     bounded_c = envelope.clamp(temp_c)
     if abs(bounded_c - temp_c) > 0.05:
         reason = f"{reason}; bounded by {envelope.low_rule if bounded_c > temp_c else envelope.high_rule}"
+    elif envelope.low_rule == NO_DEW_POINT:  # nobody plans what may not be led, so that no plan is bounded by it
+        reason = f"{reason}; {NO_DEW_POINT}"
     return Setpoint(name, "supply_setpoint_c", min(envelope.high_c, math.ceil(100.0 * bounded_c - 1e-6) / 100.0), reason, state.now)

@@ -80,6 +80,7 @@ class PlanInputs:
     it_now_kw: float | None = None
     import_now_kw: float | None = None  # measured at the meter; None where it is unknown
     supply_temp_c: Mapping[str, float] = field(default_factory=dict)  # measured, per plant whose supply may be led
+    dew_point_c: Mapping[str, Array] = field(default_factory=dict)  # expected, per such plant that measures one
     given_kwh: Mapping[str, float] = field(default_factory=dict)  # per store with a daily budget: discharged since local midnight
     unavailable: frozenset[str] = frozenset()  # stores nobody may move now (local, silent, monitored)
     critical_q99_kw: float | None = None
@@ -99,6 +100,7 @@ class PlanInputs:
         rows |= {f"branch {i} of {k}": np.asarray(v) for i, b in enumerate(self.branches) for k, v in b.load_kw.items()}
         rows |= {"price": self.import_price_per_kwh, "export price": self.export_price_per_kwh, "temperature": self.outdoor_temp_c}
         rows["import limit"] = self.envelope.kw
+        rows |= {f"dew point of {k}": v for k, v in self.dew_point_c.items()}
         rows |= self.generation.rows()
         rows |= {c.name: np.array(c.up_price) for c in self.commitments if c.per is Per.STEP}
         faults = [f"{name}: {len(row)} values for {self.horizon.n} steps" for name, row in rows.items() if len(row) != self.horizon.n]

@@ -19,6 +19,7 @@ from ems.forecast.load import LoadForecaster
 from ems.forecast.price_source import ForecastPrices
 from ems.forecast.quantiles import Quantiles
 from ems.forecast.served import load_source
+from ems.forecast.weather import dew_points_ahead_c
 from ems.horizon import Horizon
 from ems.messages import MinuteFrame
 from ems.obligation import Obligation
@@ -194,6 +195,7 @@ class PlanLoop:
             meter=self._meter(now, state),
             cooling_kw=state.cooling_kw,
             supply_temp_c=state.supply_temp_c,
+            dew_point_c={name: dew_points_ahead_c(dew_c, hours) for name, dew_c in state.dew_point_c.items()},
             import_now_kw=state.poc_kw,
             given_kwh=self._given_kwh(state),
             unavailable=frozenset(s.id for s in stores_of(self.site) if not self._measured(s.id, state) or is_worn_out(s)),

@@ -156,8 +156,9 @@ class PlanProblem:
             foreseen = foreseen_kw(self.site, inputs, cooling.cooling.cools)
             cooling.update(inputs.outdoor_temp_c, share * it_now_kw, measured_kw, v.duration_h, foreseen)
             if cooling.cold is not None:
-                supply_c = inputs.supply_temp_c.get(cooling.cooling.id)
-                cooling.cold.update(inputs.outdoor_temp_c, foreseen, supply_c, v.duration_h, v.recovery_price / float(v.gain.max()))
+                supply_c, dew_c = inputs.supply_temp_c.get(cooling.cooling.id), inputs.dew_point_c.get(cooling.cooling.id)
+                end_price = v.recovery_price / float(v.gain.max())
+                cooling.cold.update(inputs.outdoor_temp_c, dew_c, foreseen, supply_c, v.duration_h, end_price)
 
     def _update_generation(self, inputs: PlanInputs, v: PlanValues) -> None:
         load_kw = v.gain * sum(inputs.load_q50_kw.values(), start=np.zeros(len(v.gain))) + sum(f.power_kw for f in self.site.fixed_loads)

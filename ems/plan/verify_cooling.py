@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ems.assets.cooling.model import Cooling
-from ems.assets.cooling.plant import CoolingPlant, supply_range_c
+from ems.assets.cooling.plant import CoolingPlant
 from ems.plan.inputs import PlanInputs
 from ems.plan.plan import Plan
 from ems.site.model import Site
@@ -19,6 +19,7 @@ Array = NDArray[np.float64]
 TOLERANCE_K = 0.001
 TOLERANCE_KW = 0.01
 KWH_PER_M3_K = 4186.0 / 3600.0  # of water
+ABOVE_DEW_K = 2.0
 
 
 def cooling_faults(site: Site, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
@@ -52,7 +53,7 @@ def _supply(site: Site, cooling: Cooling, inputs: PlanInputs, plan: Plan) -> Ite
             yield f"{cooling.id}: takes out {out_kw:.1f} kW more heat than it can without its redundant units in step {k}"
         if -out_kw > 0.8 * heat[k] + TOLERANCE_KW:
             yield f"{cooling.id}: below its least load in step {k}"
-        if after_c < _lowest(plant, inputs, k) - TOLERANCE_K and after_c < before_c - TOLERANCE_K:
+        if after_c < max(_coldest_c(cooling, inputs)[k : k + 2]) - TOLERANCE_K and after_c < before_c - TOLERANCE_K:
             yield f"{cooling.id}: supply of {after_c:.2f} degrees C in step {k} is too cold"
 
 
@@ -64,11 +65,14 @@ def _taken_out_kw(plant: CoolingPlant, before_c: float, after_c: float, hours: f
     return cold_k * (plant.loop_m3 + tank_m3) * KWH_PER_M3_K / hours
 
 
-def _lowest(plant: CoolingPlant, inputs: PlanInputs, k: int) -> float:
-    """The lowest supply allowed at the end of step k: of that step and of the next."""
-    temps = [float(t) for t in inputs.outdoor_temp_c[k : k + 2]]
-    dew = max(supply_range_c(plant, t)[0] for t in temps)
-    return min(plant.supply_temp_c, max(plant.supply_lowest_c or plant.supply_temp_c, dew))
+def _coldest_c(cooling: Cooling, inputs: PlanInputs) -> list[float]:
+    """The lowest supply allowed in each step; the commissioned one where no dew point is expected."""
+    plant = cooling.plant
+    assert plant is not None
+    home_c, dew_c = plant.supply_temp_c, inputs.dew_point_c.get(cooling.id)
+    if dew_c is None or plant.supply_lowest_c is None:
+        return [home_c] * inputs.horizon.n
+    return [min(home_c, max(plant.supply_lowest_c, float(c) + ABOVE_DEW_K)) for c in dew_c]
 
 
 def _foreseen(site: Site, cooling: Cooling, inputs: PlanInputs) -> Array:
@@ -87,10 +91,8 @@ def cold_power_kw(site: Site, cooling: Cooling, inputs: PlanInputs, plan: Plan) 
     tank_m3 = plant.tank_m3 * plant.tank_usable_share
     colder_k = plant.supply_temp_c - 0.5 * (course[1:] + course[:-1])
     power = []
-    for heat, temp, out, colder in zip(
-        _foreseen(site, cooling, inputs).tolist(), inputs.outdoor_temp_c.tolist(), out_kw, colder_k, strict=True
-    ):
-        lowest_c = min(plant.supply_temp_c, max(plant.supply_lowest_c or plant.supply_temp_c, supply_range_c(plant, temp)[0]))
+    heats, temps = _foreseen(site, cooling, inputs).tolist(), inputs.outdoor_temp_c.tolist()
+    for heat, temp, lowest_c, out, colder in zip(heats, temps, _coldest_c(cooling, inputs), out_kw, colder_k, strict=True):
         span_k = plant.supply_temp_c - lowest_c
         here, wide = plant.power_kw(heat, temp), max(span_k * (plant.loop_m3 + tank_m3) * KWH_PER_M3_K, plant.capacity_kw / 20.0)
         below = max(0.0, (here - plant.power_kw(max(heat - wide, 0.0), temp)) / min(wide, max(heat, 1e-9)))

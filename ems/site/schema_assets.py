@@ -263,7 +263,7 @@ class CoolingPlantFile(FileModel):
     supply_rate_k_per_min: float = Field(default=0.5, gt=0, le=20)
     loop_m3: float = Field(gt=0, le=1e6, description="water in the loop and its buffer, cubic metres")
     restart_s: float = Field(default=300.0, gt=0, le=3600)
-    humidity: float = Field(default=0.5, ge=0.05, le=1)
+    humidity: float = Field(default=0.5, ge=0.05, le=1, description="relative, outdoors, for the wet bulb; the dew point is measured")
     supply_lowest_c: float | None = Field(default=None, ge=5, le=60, description="the controller may lead the supply down to here")
     tank_m3: float = Field(default=0.0, ge=0, le=1e6, description="water in a stratified tank, cubic metres; with supply_lowest_c only")
     tank_usable_share: float = Field(default=0.9, gt=0, le=1)

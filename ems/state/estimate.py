@@ -26,6 +26,8 @@ PartState = BatteryState | UpsState | ClusterState | CoolingState | GeneratorSta
 UNBALANCED = 0.1  # of the import limit: a larger difference between meter and devices means that one of them lies
 LOCKED_OUT = 2.0  # of `is_local`: 0 remote, 1 in the hands of a person, 2 locked out
 AN_HOUR_S = 3600.0  # weather moves slowly, and so does the water of a plant: an hour-old temperature is still one
+DEW_POINT_S = 600.0  # a front moves it by 5 K in an hour: one older than this says nothing of the 2 K that are kept above it
+DRIEST_C, WETTEST_C = -60.0, 40.0
 SILENT_LOAD_MARGIN = 0.05  # of nameplate, added to what the parent meter leaves for a silent load
 
 
@@ -222,7 +224,13 @@ def _cooling(site: Site, cooling: Cooling, image: SiteImage) -> CoolingState:
         able_kw=able,
         flow_share=image.value(cooling.id, "flow_share", stale_s),
         has_leak=bool(image.value(cooling.id, "leak", stale_s) or 0.0),
+        dew_point_c=_dew_point(image.value(cooling.id, "dew_point_c", DEW_POINT_S)),
     )
+
+
+def _dew_point(said_c: float | None) -> float | None:
+    """A dew point no air on earth has is not believed; with none the supply stays as commissioned."""
+    return said_c if said_c is not None and DRIEST_C <= said_c <= WETTEST_C else None
 
 
 def _generator(site: Site, generator: Generator, image: SiteImage, assumed: list[str]) -> GeneratorState:

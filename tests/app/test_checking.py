@@ -77,6 +77,19 @@ def test_a_plant_that_its_page_can_lead_is_sound(tmp_path: Path):
     assert complaints_of(str(site(tmp_path, (SHARES, PLANT), ("page: generic-cooling", "page: generic-led-chilled-water-plant")))) == []
 
 
+def test_a_led_plant_whose_page_has_no_dew_point_is_noted(tmp_path: Path):
+    page = bundled("config/devices/generic-led-chilled-water-plant.yaml").read_text()
+    for name, kept in (("whole.yaml", page), ("blind.yaml", "\n".join(x for x in page.splitlines() if "dew_point_c:" not in x) + "\n")):
+        (tmp_path / name).write_text(kept)
+    notes = {}
+    for name in ("whole.yaml", "blind.yaml"):
+        path = site(tmp_path, (SHARES, PLANT), ("page: generic-cooling", f"page: {name}"))
+        assert complaints_of(str(path)) == []
+        notes[name] = notes_of(str(path))
+    assert notes["whole.yaml"] == [] and len(notes["blind.yaml"]) == 1
+    assert "cooling-1.plant.supply_lowest_c = 14: not led: blind has no dew_point_c" in notes["blind.yaml"][0]
+
+
 @pytest.mark.parametrize("key", ["tank_usable_share: 0.9", "tank_loss_per_day: 0.02"])
 def test_a_key_of_a_tank_without_a_tank_is_not_passed_over(tmp_path: Path, key: str):
     led = ("page: generic-cooling", "page: generic-led-chilled-water-plant")

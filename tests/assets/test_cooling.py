@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ems.assets.cooling.model import Cooling
-from ems.assets.cooling.plant import CoolingPlant, dew_point_c, heat_allowed_kw, runway_s, supply_range_c, wet_bulb_c
+from ems.assets.cooling.plant import CoolingPlant, heat_allowed_kw, runway_s, wet_bulb_c
 from ems.control import snapshot as snapshot_module
 from ems.errors import ConfigError
 from ems.plan.planner import Planner
@@ -54,14 +54,12 @@ def test_wet_bulbs_are_those_of_the_chart(dry_c: float, humidity: float, wet_c: 
     assert wet_bulb_c(dry_c, humidity) == pytest.approx(wet_c, abs=1.0)  # what the formula promises
 
 
-@pytest.mark.parametrize(("dry_c", "humidity", "dew_c"), [(20.0, 0.5, 9.3), (25.0, 0.6, 16.7), (30.0, 0.3, 10.5)])
-def test_dew_points_are_those_of_the_chart(dry_c: float, humidity: float, dew_c: float) -> None:
-    assert dew_point_c(dry_c, humidity) == pytest.approx(dew_c, abs=0.2)
-
-
-def test_supply_stays_two_kelvin_above_the_dew_point_and_below_the_chips() -> None:
-    low, high = supply_range_c(plant_with(humidity=0.6), 25.0)
-    assert (low, high) == (pytest.approx(18.7, abs=0.2), 32.0)
+@pytest.mark.parametrize(("dew_c", "coldest_c"), [(None, 24.0), (-10.0, 16.0), (14.5, 16.5), (21.0, 23.0), (26.0, 24.0)])
+@pytest.mark.parametrize("humidity", [0.3, 1.0])
+def test_the_coldest_supply_is_two_kelvin_above_a_measured_dew_point_whatever_the_humidity(
+    dew_c: float | None, coldest_c: float, humidity: float
+) -> None:
+    assert plant_with(supply_lowest_c=16, humidity=humidity).coldest_c(dew_c) == coldest_c
 
 
 @settings(deadline=None)

@@ -18,8 +18,10 @@ from ems.errors import ConfigError, EmsError
 from ems.messages import Mode, Order, OrderKind
 from ems.plan.plan import Plan, encode_plan
 from ems.site.model import Site
+from ems.state.image import SiteImage
 from simulators.devices.chilled_water import LedChilledWaterDevice
 from simulators.errors import Refused
+from simulators.plant import Plant
 from tests.assets.test_cooling import site_with
 from tests.control.loop import START, Loop, even
 from tests.control.plans import STEPS, flat_plan
@@ -81,7 +83,7 @@ def test_the_device_refuses_what_it_cannot_do(value: float) -> None:
 
 
 def state(**changes: Any) -> CoolingState:
-    return replace(CoolingState(120.0, 30.0, True, 24.0, 1800.0), **changes)
+    return replace(CoolingState(120.0, 30.0, True, 24.0, 1800.0, dew_point_c=12.0), **changes)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +94,8 @@ def state(**changes: Any) -> CoolingState:
         (state(outdoor_temp_c=None), "device not trusted"),
         (state(able_kw=600.0), "units missing"),
         (state(supply_temp_c=26.0), "the loop is warm"),
+        (state(dew_point_c=None), "its dew point is not measured"),
+        (state(dew_point_c=None, supply_temp_c=19.0), "its dew point is not measured"),
     ],
 )
 def test_a_plant_that_is_not_well_is_left_as_commissioned(seen: CoolingState, rule: str) -> None:
@@ -100,14 +104,30 @@ def test_a_plant_that_is_not_well_is_left_as_commissioned(seen: CoolingState, ru
 
 
 @settings(deadline=None)
-@given(st.floats(10, 30), st.floats(-10, 45), st.floats(0, 1800), st.floats(0, 600), st.floats(0, 1800), st.none() | st.floats(16, 26))
+@given(st.floats(10, 30), st.floats(-20, 35), st.floats(0, 1800), st.floats(0, 600), st.floats(0, 1800), st.none() | st.floats(16, 26))
 def test_the_supply_is_never_sent_above_the_commissioned_or_into_the_dew(
-    supply_c: float, outdoor_c: float, heat_kw: float, most_kw: float, able_kw: float, last_c: float | None
+    supply_c: float, dew_c: float, heat_kw: float, most_kw: float, able_kw: float, last_c: float | None
 ) -> None:
-    seen = state(supply_temp_c=supply_c, outdoor_temp_c=outdoor_c, able_kw=able_kw)
+    seen = state(supply_temp_c=supply_c, dew_point_c=dew_c, able_kw=able_kw)
     envelope = supply_envelope(COOLING, seen, heat_kw, most_kw, last_c, 5.0)
     assert COOLING.plant is not None
-    assert COOLING.plant.coldest_c(outdoor_c) <= envelope.low_c <= envelope.high_c <= 24.0
+    as_fast_as_it_may_c = (supply_c if last_c is None else last_c) + 0.5 * 5.0 / 60.0
+    coldest_c = min(24.0, max(18.0, dew_c + 2.0))
+    assert min(coldest_c, as_fast_as_it_may_c) <= envelope.low_c <= envelope.high_c <= 24.0
+
+
+def test_the_dew_point_bounds_by_its_measured_value_and_a_rising_one_leads_the_supply_back_at_its_rate() -> None:
+    wide = {"heat_kw": 500.0, "most_kw": 900.0, "cycle_s": 60.0}
+    near = supply_envelope(COOLING, state(dew_point_c=21.8), last_c=24.0, **wide)
+    assert (near.low_c, near.low_rule) == (pytest.approx(23.8), "2 K above the dew point")
+    assert supply_envelope(COOLING, state(dew_point_c=3.0, supply_temp_c=18.0), last_c=18.1, **wide).low_rule == "lowest supply"
+    last_c, course = 19.0, []
+    for _ in range(12):
+        risen = supply_envelope(COOLING, state(supply_temp_c=19.0, dew_point_c=21.0), last_c=last_c, **wide)
+        last_c = risen.low_c
+        course.append(risen.low_c)
+    assert course[:8] == pytest.approx([19.5, 20.0, 20.5, 21.0, 21.5, 22.0, 22.5, 23.0])
+    assert course[8:] == pytest.approx([23.0] * 4)
 
 
 def test_the_supply_moves_at_most_at_its_rate_and_within_the_power_counted_for_cooling() -> None:
@@ -134,8 +154,9 @@ def pre_cooling(site: Site, now: datetime, to_c: float = 20.0) -> Plan:
     return replace(flat_plan(site, now), supply_temp_c={"cooling-1": tuple(course)}, valid_until=now + timedelta(hours=2))
 
 
-def run(site: Site, plan: Plan, demand_kw: float, cycles: int = 700) -> tuple[Loop, list[float]]:
+def run(site: Site, plan: Plan, demand_kw: float, cycles: int = 700, dew_c: float = 12.0) -> tuple[Loop, list[float]]:
     loop = Loop(replace(site, control=replace(site.control, cycle_s=5.0)), "plan", temp_c=30.0)
+    loop.dew_c = dew_c
     course = []
     for k in range(cycles):
         loop.cycle({"hall-a": even(demand_kw), "hall-b": even(demand_kw / 2)}, [("plan", encode_plan(plan))] if k == 0 else [])
@@ -149,6 +170,28 @@ def test_the_plant_follows_the_planned_course_of_its_supply() -> None:
     assert 300 < course.index(min(course)) < 420  # half an hour after the start
     assert course[-1] > 23.0
     assert loop.truth.over_s == 0.0 and loop.field.refused == 0
+
+
+def test_a_plan_made_for_drier_air_is_held_two_kelvin_above_the_dew_point_that_is_measured() -> None:
+    loop, course = run(SITE, pre_cooling(SITE, START), 300.0, dew_c=20.0)
+    assert min(course) == pytest.approx(22.0, abs=0.15) and not loop.plant.coolings[0].is_too_cold  # type: ignore[union-attr]
+    assert any("bounded by 2 K above the dew point" in s.reason for d in loop.decisions for s in d.setpoints)
+
+
+def test_a_plant_whose_dew_point_is_lost_goes_back_to_its_commissioned_supply_and_the_reason_says_so() -> None:
+    loop, course = run(SITE, pre_cooling(SITE, START), 300.0, cycles=240)
+    assert course[-1] < 22.0
+    whole = loop.field.image
+
+    def without_a_dew_point(now: datetime) -> SiteImage:
+        image = whole(now)
+        return replace(image, readings={a: {p: r for p, r in said.items() if p != "dew_point_c"} for a, said in image.readings.items()})
+
+    loop.field.image = without_a_dew_point  # type: ignore[method-assign]
+    told = [loop.cycle({"hall-a": even(300), "hall-b": even(150)}).setpoints for _ in range(200)]
+    sent = [s for setpoints in told for s in setpoints if s.command == "supply_setpoint_c"]
+    assert {s.power_kw for s in sent} == {24.0} and all("its dew point is not measured" in s.reason for s in sent)
+    assert loop.plant.coolings[0].supply_temp_c > 23.0  # type: ignore[union-attr]
 
 
 def test_at_the_limit_work_comes_before_cooling_ahead() -> None:
@@ -180,3 +223,18 @@ def test_an_override_by_power_is_refused_and_a_stop_goes_back_to_commissioned() 
 def test_a_lowest_supply_above_the_commissioned_one_is_refused() -> None:
     with pytest.raises(ConfigError, match="less than supply_temp_c"):
         site_with(supply_lowest_c=25)
+
+
+@pytest.mark.parametrize(
+    ("dew_c", "supply_c", "is_too_cold"), [(9.0, 16.0, False), (15.0, 16.0, True), (14.0, 16.0, False), (23.5, 24.0, False)]
+)
+def test_a_supply_counts_as_too_cold_where_it_was_led_nearer_to_the_dew_point_than_is_dry(
+    dew_c: float, supply_c: float, is_too_cold: bool
+) -> None:
+    plant = Plant(SITE, 7)
+    (device,) = plant.coolings
+    assert isinstance(device, LedChilledWaterDevice)
+    device.supply_temp_c = supply_c
+    step = plant.step(1.0, START, dict.fromkeys(("hall-a", "hall-b"), even(300.0)), 30.0, dew_c)
+    assert step.dew_breach_s == float(is_too_cold)
+    assert device.read()["dew_point_c"] == dew_c

@@ -44,7 +44,9 @@ def inputs_of(site: Site, supply_c: float = 24.0) -> PlanInputs:
     inputs = plan_inputs(site)
     at_h = np.r_[0.0, np.cumsum(inputs.horizon.duration_h)[:-1]]
     dear = np.where((at_h >= 8.0) & (at_h < 12.0), 0.5, 0.05)
-    return replace(inputs, import_price_per_kwh=dear, supply_temp_c={"cooling-1": supply_c})
+    return replace(
+        inputs, import_price_per_kwh=dear, supply_temp_c={"cooling-1": supply_c}, dew_point_c={"cooling-1": np.full(inputs.horizon.n, 11.0)}
+    )
 
 
 def test_a_tank_stores_its_usable_water_beside_the_loop_and_without_one_nothing_is_lost() -> None:
@@ -98,7 +100,7 @@ PLANNER = Planner(LEAKY)
 def test_by_hand_what_is_stored_decays_and_kept_whole_it_breaks_the_balance() -> None:
     hours = np.array([0.5, 1.0])
     store = ColdStore(plant_of(LEAKY), cp.Parameter(2, nonneg=True, value=hours))
-    store.update(np.full(2, 30.0), np.full(2, 900.0), 22.0, hours, 0.1)
+    store.update(np.full(2, 30.0), np.full(2, 9.0), np.full(2, 900.0), 22.0, hours, 0.1)
     now = 2.0 * plant_of(LEAKY).store_kwh_per_k
     kept = [math.exp(-0.6 / 24.0 * 0.85 * h) for h in hours]
     store.charge_kw.value, store.discharge_kw.value = np.array([100.0, 0.0]), np.zeros(2)

@@ -61,6 +61,7 @@ class Loop:
 
     def __init__(self, site: Site, policy: str = "plan", modes: dict[str, Mode] | None = None, seed: int = 1, temp_c: float = 35.0) -> None:
         self.site, self.temp_c = site, temp_c
+        self.dew_c: float | None = None  # the plant's own air
         self.plant = Plant(site, seed, starts_lapsed=True)
         self.modes = modes or dict.fromkeys(site.assets, Mode.CONTROL)
         self.controller = Controller(site, policy, self.modes)
@@ -102,7 +103,7 @@ class Loop:
         cycle_s = self.site.control.cycle_s
         step_s = min(cycle_s, 5.0)
         for k in range(int(cycle_s / step_s)):
-            step = self.plant.step(step_s, self.now + timedelta(seconds=k * step_s), demand, self.temp_c)
+            step = self.plant.step(step_s, self.now + timedelta(seconds=k * step_s), demand, self.temp_c, self.dew_c)
             self._score(step, step_s)
         self.now += timedelta(seconds=cycle_s)
 

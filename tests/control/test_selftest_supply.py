@@ -32,8 +32,9 @@ def order(asset: str, kind: OrderKind = OrderKind.SELF_TEST) -> tuple[str, dict[
     return "order", Order(kind, asset, "Ada", "commissioning", START).encode()
 
 
-def observed(site: Site, temp_c: float = 30.0) -> Loop:
-    loop = Loop(site, "capped", dict.fromkeys(site.assets, Mode.OBSERVE), temp_c=temp_c)
+def observed(site: Site, dew_c: float = 12.0) -> Loop:
+    loop = Loop(site, "capped", dict.fromkeys(site.assets, Mode.OBSERVE), temp_c=30.0)
+    loop.dew_c = dew_c
     loop.run(20, lambda k: CALM)
     return loop
 
@@ -58,7 +59,7 @@ def test_a_led_plant_proves_identity_read_back_sign_and_lease_with_half_a_kelvin
     report = report_of(loop, "cooling-1", 1300)
     assert report["is_passed"] and report["step_k"] == pytest.approx(-STEP_K, abs=0.06), report
     assert {what for what, is_proven, _ in report["findings"] if is_proven} == {"identity", "read-back", "sign", "lease"}
-    assert PLANT is not None and min(sent(loop)) >= max(PLANT.supply_temp_c - STEP_K, PLANT.coldest_c(30.0)) - 1e-9
+    assert PLANT is not None and min(sent(loop)) >= max(PLANT.supply_temp_c - STEP_K, PLANT.coldest_c(12.0)) - 1e-9
     loop.cycle(CALM)
     assert loop.controller.commissioning.trust.records["cooling-1"].state is Trust.PROVEN
     assert loop.truth.over_s == 0.0 and loop.field.refused == 0
@@ -76,8 +77,7 @@ def test_a_plant_that_fails_is_refused_control_and_the_report_says_why(fault: st
 
 
 def test_where_the_dew_point_leaves_no_room_nothing_is_written():
-    humid = cooled_site(supply_lowest_c=18, has_economiser=False, humidity=0.9)
-    loop = observed(humid, temp_c=24.0)
+    loop = observed(COOLED, dew_c=22.5)
     report = report_of(loop, "cooling-1", 40)
     assert not report["is_passed"] and "the dew point leaves" in report["why"] and sent(loop) == []
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ems.assets.cooling.block import ColdStore
-from ems.assets.cooling.plant import dew_point_c
+from ems.forecast.weather import dew_points_ahead_c
 from ems.plan.inputs import PlanInputs
 from ems.plan.plan import Plan, decode_plan, encode_plan
 from ems.plan.planner import Planner
@@ -30,7 +30,9 @@ PLANNER = Planner(SITE)
 def given_inputs(site: Site = SITE, seed: int = 0, supply_c: float = 24.0, **changes: Any) -> PlanInputs:
     inputs = plan_inputs(site, seed=seed)
     led = {"cooling-1": supply_c} if site.coolings[0].is_led else {}
-    return replace(inputs, import_price_per_kwh=3.0 * inputs.import_price_per_kwh, supply_temp_c=led, **changes)
+    dew = {name: np.full(inputs.horizon.n, 11.0) for name in led}
+    given = replace(inputs, import_price_per_kwh=3.0 * inputs.import_price_per_kwh, supply_temp_c=led, dew_point_c=dew)
+    return replace(given, **changes)
 
 
 INPUTS = given_inputs()
@@ -55,28 +57,31 @@ def test_the_loop_is_cooled_ahead_of_dear_hours_and_the_plan_is_cheaper_than_one
 
 def test_the_course_of_the_supply_travels_with_the_plan_and_the_state() -> None:
     assert decode_plan(encode_plan(PLAN)).supply_temp_c == PLAN.supply_temp_c
-    state = PlanState(MONDAY, {}, {}, 0.0, 0.0, None, 0.0, 0.0, 1000.0, 0.0, None, supply_temp_c={"cooling-1": 21.5})
+    state = PlanState(
+        MONDAY, {}, {}, 0.0, 0.0, None, 0.0, 0.0, 1000.0, 0.0, None, supply_temp_c={"cooling-1": 21.5}, dew_point_c={"cooling-1": 9.5}
+    )
     assert PlanState.decode(state.encode()) == state
 
 
 @settings(deadline=None, max_examples=8)
-@given(st.integers(0, 50), st.floats(12.0, 30.0), st.floats(5.0, 38.0))
-def test_every_plan_stands_its_check_from_whatever_supply_it_starts(seed: int, supply_c: float, outdoor_c: float) -> None:
+@given(st.integers(0, 50), st.floats(12.0, 30.0), st.floats(5.0, 38.0), st.none() | st.floats(-5.0, 26.0))
+def test_every_plan_stands_its_check_from_whatever_supply_it_starts(
+    seed: int, supply_c: float, outdoor_c: float, dew_c: float | None
+) -> None:
     inputs = given_inputs(seed=seed, supply_c=supply_c)
-    inputs = replace(inputs, outdoor_temp_c=np.full(inputs.horizon.n, outdoor_c))
+    dew = {} if dew_c is None else {"cooling-1": np.full(inputs.horizon.n, dew_c)}
+    inputs = replace(inputs, outdoor_temp_c=np.full(inputs.horizon.n, outdoor_c), dew_point_c=dew)
     plan = PLANNER.plan(inputs)  # checked by the planner
     course = np.array(plan.supply_temp_c["cooling-1"])
-    lowest = max(16.0, dew_point_c(outdoor_c, 0.3) + 2.0)
+    lowest = 24.0 if dew_c is None else max(16.0, dew_c + 2.0)
     assert course.max() <= 24.0 + 1e-6
     assert course[-1] >= min(24.0, lowest) - 1e-6  # what was colder has been given back by then
     assert (np.abs(np.diff(course)) <= 0.5 * 60.0 * np.array(plan.duration_h) + 1e-6).all()
 
 
 def test_humid_air_keeps_the_supply_two_kelvin_above_its_dew_point() -> None:
-    site = site_with(**{**LED, "humidity": 0.6})
-    inputs = given_inputs(site)
-    course = np.array(Planner(site).plan(inputs).supply_temp_c["cooling-1"])
-    dew = np.array([dew_point_c(float(t), 0.6) for t in inputs.outdoor_temp_c])
+    dew = np.linspace(14.0, 20.0, INPUTS.horizon.n)
+    course = np.array(PLANNER.plan(replace(INPUTS, dew_point_c={"cooling-1": dew})).supply_temp_c["cooling-1"])
     assert (course[1:] >= np.minimum(24.0, np.maximum(16.0, dew + 2.0)) - 1e-6).all()
     assert (course < 23.9).any()
 
@@ -84,6 +89,17 @@ def test_humid_air_keeps_the_supply_two_kelvin_above_its_dew_point() -> None:
 def test_a_loop_nobody_measures_is_left_as_commissioned() -> None:
     plan = PLANNER.plan(replace(INPUTS, supply_temp_c={}))
     assert set(plan.supply_temp_c["cooling-1"]) == {24.0}
+
+
+def test_without_a_dew_point_nothing_is_cooled_ahead_and_the_check_refuses_that_it_were() -> None:
+    unmeasured = replace(INPUTS, dew_point_c={})
+    assert min(PLANNER.plan(unmeasured).supply_temp_c["cooling-1"]) == pytest.approx(24.0, abs=1e-6)
+    assert any("too cold" in f for f in verify(SITE, unmeasured, PLAN))
+
+
+def test_a_measured_dew_point_is_expected_to_rise_with_the_root_of_the_hours() -> None:
+    ahead = dew_points_ahead_c(12.0, [1.0, 3.0, 5.0])
+    assert ahead.tolist() == pytest.approx([13.4, 14.8, 16.2])
 
 
 def test_negative_prices_do_not_burn_power_by_cooling_and_warming_at_once() -> None:
@@ -120,7 +136,7 @@ def test_set_by_hand_the_heat_balance_holds_and_moved_it_fails() -> None:
     assert plant is not None
     hours = cp.Parameter(3, nonneg=True, value=np.array([0.5, 0.5, 1.0]))
     store = ColdStore(plant, hours)
-    store.update(np.full(3, 30.0), np.full(3, 900.0), 23.0, np.array([0.5, 0.5, 1.0]), 0.1)
+    store.update(np.full(3, 30.0), np.full(3, 9.0), np.full(3, 900.0), 23.0, np.array([0.5, 0.5, 1.0]), 0.1)
     now = plant.loop_kwh_per_k
     store.charge_kw.value, store.discharge_kw.value = np.array([100.0, 0.0, 0.0]), np.array([0.0, 0.0, 60.0])
     store.cold_kwh.value = now + np.array([0.0, 50.0, 50.0, -10.0])

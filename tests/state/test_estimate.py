@@ -102,6 +102,20 @@ def test_a_plant_that_falls_silent_while_its_loop_is_warm_counts_as_its_full_pow
         assert (seen.power_kw == plant.most_kw) is is_warm
 
 
+@pytest.mark.parametrize(
+    ("said_c", "age_s", "known_c"),
+    [(14.5, 0.0, 14.5), (14.5, 590.0, 14.5), (14.5, 610.0, None), (-12.0, 0.0, -12.0), (-300.0, 0.0, None), (60.0, 0.0, None)],
+)
+def test_a_dew_point_counts_for_ten_minutes_and_where_air_can_have_it(said_c: float, age_s: float, known_c: float | None) -> None:
+    loop = Loop(load_site(EDGE), "rules")
+    loop.run(5, lambda k: {c.id: even(0.5 * (c.peak_kw - c.idle_kw)) for c in loop.site.clusters})
+    image, name = loop.field.image(loop.now), loop.site.coolings[0].id
+    said = {**image.readings[name], "dew_point_c": Reading(said_c, image.now - timedelta(seconds=age_s))}
+    told = replace(image, readings={**image.readings, name: said})
+    assert estimate_state(loop.site, told, 100.0).coolings[name].dew_point_c == known_c
+    assert estimate_state(loop.site, image, 100.0).coolings[name].dew_point_c is None
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
 def test_a_value_that_is_not_a_number_never_enters(value: float | None) -> None:
     image, loop = calm_image()

@@ -96,11 +96,19 @@ class ColdStore:
         }
 
     def update(
-        self, outdoor_temp_c: Array, foreseen_kw: Array, supply_now_c: float | None, duration_h: Array, price_at_end_per_kwh: float
+        self,
+        outdoor_temp_c: Array,
+        dew_point_c: Array | None,
+        foreseen_kw: Array,
+        supply_now_c: float | None,
+        duration_h: Array,
+        price_at_end_per_kwh: float,
     ) -> None:
-        """Sets limits and chords. A loop whose supply nobody measures is left alone; one that is warmer than commissioned recovers by
-        itself within minutes and starts empty. What it starts with beyond its ceiling may be given back at its rate."""
-        plant, coldest_c = self.plant, np.array([self.plant.coldest_c(float(t)) for t in outdoor_temp_c])
+        """Sets limits and chords. Without a dew point nothing is stored. A loop whose supply nobody measures is left alone; one that is
+        warmer than commissioned recovers by itself within minutes and starts empty. What it starts with beyond its ceiling may be given
+        back at its rate."""
+        plant, n = self.plant, len(duration_h)
+        coldest_c = np.array([self.plant.coldest_c(c) for c in ([None] * n if dew_point_c is None else dew_point_c.tolist())])
         at_ends_c = np.maximum(np.r_[coldest_c[:1], coldest_c], np.r_[coldest_c, coldest_c[-1:]])
         ceiling_kwh = plant.store_kwh_per_k * (plant.supply_temp_c - at_ends_c)
         is_known = supply_now_c is not None

@@ -15,6 +15,7 @@ from ems.errors import InvariantBroken
 
 ASTRAY_K = 1.0  # a supply this far above commissioned is catching up after a trip: it is not led
 FOLLOWS_K = 0.02  # closer than this the supply is where it was sent
+NO_DEW_POINT = "its dew point is not measured"
 
 
 def cooling_growth(cooling: Cooling, ahead_s: float) -> float:
@@ -58,8 +59,9 @@ def supply_envelope(
     """Where the supply of a plant may be sent now.
 
     Never warmer than commissioned, so that a lease that lapses only lets the loop warm up; never colder than the site file and 2 K above
-    the dew point; moved no faster than the plant may; and no further below where it is than a power of `most_kw` in all allows (what
-    feeders and caps count cooling at). A plant that is silent, warm, or short of more units than are redundant is not led.
+    the measured dew point; moved no faster than the plant may, back up as well when the dew point rises; and no further below where it is
+    than a power of `most_kw` in all allows (what feeders and caps count cooling at). A plant that is silent, warm, short of more units
+    than are redundant, or whose dew point nobody measures, is not led.
     """
     plant, supply_c = cooling.plant, state.supply_temp_c
     assert plant is not None
@@ -67,14 +69,15 @@ def supply_envelope(
     closed = _not_led_because(plant, state)
     if closed or supply_c is None or state.outdoor_temp_c is None:
         return SupplyEnvelope(cooling.id, home_c, home_c, closed or "device not trusted", "as commissioned")
-    coldest_c = plant.coldest_c(state.outdoor_temp_c)
-    bounds = [(coldest_c, "2 K above the dew point" if coldest_c > (plant.supply_lowest_c or home_c) else "lowest supply")]
+    sent_c = supply_c if last_c is None else last_c
+    moved_k = plant.supply_rate_k_per_min * cycle_s / 60.0
+    coldest_c = plant.coldest_c(state.dew_point_c)
+    rule = "2 K above the dew point" if coldest_c > (plant.supply_lowest_c or home_c) else "lowest supply"
+    bounds = [(min(coldest_c, sent_c + moved_k), rule)]
     spare_kw = max(0.0, most_kw - plant.power_kw(heat_kw, state.outdoor_temp_c))
     more_heat_kw = spare_kw / max(cooling.fraction(state.outdoor_temp_c), 1e-6)
     firm_kw = max(0.0, min(more_heat_kw, plant.firm_kw - heat_kw))
     bounds.append((supply_c - firm_kw * CATCH_UP_S / 3600.0 / plant.store_kwh_per_k, "power and units left for cooling ahead"))
-    sent_c = supply_c if last_c is None else last_c
-    moved_k = plant.supply_rate_k_per_min * cycle_s / 60.0
     bounds.append((sent_c - moved_k, "rate of the supply"))
     low_c, low_rule = max((min(c, home_c), rule) for c, rule in bounds)
     high_c = max(low_c, min(home_c, sent_c + moved_k))
@@ -86,7 +89,9 @@ def _not_led_because(plant: CoolingPlant, state: CoolingState) -> str:
         return "device not trusted"
     if state.supply_temp_c > plant.supply_temp_c + ASTRAY_K:
         return "the loop is warm"
-    return "units missing" if state.able_kw < 0.999 * plant.firm_kw else ""
+    if state.able_kw < 0.999 * plant.firm_kw:
+        return "units missing"
+    return NO_DEW_POINT if state.dew_point_c is None else ""
 
 
 def led_power(cooling: Cooling, state: CoolingState, heat_kw: float, sent_c: float | None) -> tuple[float, float]:

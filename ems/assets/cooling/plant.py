@@ -48,7 +48,7 @@ class CoolingPlant:
     supply_rate_k_per_min: float
     loop_m3: float  # water in loop and buffer
     restart_s: float
-    humidity: float  # relative, where no better is known
+    humidity: float  # relative, outdoors: for the wet bulb alone; a dew point is measured
     supply_lowest_c: float | None = None  # the controller may lead the supply down to here, to store cold; None: it stays as commissioned
     tank_m3: float = 0.0  # of a stratified tank beside the loop; with one, supply means the mean of the water that stores
     tank_usable_share: float = 0.9  # of its water; the rest is thermocline and diffusers
@@ -95,12 +95,12 @@ class CoolingPlant:
         loop's heat out again with all it has."""
         return self.power_kw(self.capacity_kw, HOTTEST_C)
 
-    def coldest_c(self, outdoor_temp_c: float) -> float:
-        """The lowest supply the controller may ask for: its own bound and 2 K above the dew point of the air outside, at most as
-        commissioned."""
-        if self.supply_lowest_c is None:
+    def coldest_c(self, dew_point_c: float | None) -> float:
+        """The lowest supply the controller may ask for: its own bound and 2 K above a measured dew point, at most as commissioned. Where
+        no dew point is known it is the commissioned one."""
+        if self.supply_lowest_c is None or dew_point_c is None:
             return self.supply_temp_c
-        return min(self.supply_temp_c, max(self.supply_lowest_c, supply_range_c(self, outdoor_temp_c)[0]))
+        return min(self.supply_temp_c, max(self.supply_lowest_c, dew_point_c + DEW_MARGIN_K))
 
     def marginal(self, heat_kw: float, outdoor_temp_c: float) -> float:
         """kW more per kW of heat."""
@@ -134,18 +134,6 @@ def wet_bulb_c(dry_c: float, humidity: float) -> float:
         + 0.00391838 * rh**1.5 * math.atan(0.023101 * rh)
         - 4.686035
     )
-
-
-def dew_point_c(dry_c: float, humidity: float) -> float:
-    """Dew point by the Magnus formula."""
-    gamma = math.log(min(max(humidity, 0.05), 1.0)) + 17.62 * dry_c / (243.12 + dry_c)
-    return 243.12 * gamma / (17.62 - gamma)
-
-
-def supply_range_c(plant: CoolingPlant, room_temp_c: float) -> tuple[float, float]:
-    """The supply temperatures allowed: from 2 K above the dew point of the room to the limit of the chips."""
-    low = dew_point_c(room_temp_c, plant.humidity) + DEW_MARGIN_K
-    return min(low, plant.supply_limit_c), plant.supply_limit_c
 
 
 def heat_until_limit_kwh(plant: CoolingPlant, supply_temp_c: float) -> float:
