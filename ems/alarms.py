@@ -232,6 +232,13 @@ _ROWS: tuple[tuple[str, Severity, str, str, str], ...] = (
         "Meter and devices contradict each other; the worse is taken.",
         "Compare the witness sheet with the displays; check current transformers.",
     ),
+    (
+        "supply-doubt",
+        M,
+        r"its supply (cannot be|is not read)",
+        "A plant's supply temperature is missing, or cannot be true; it is reckoned from heat and machines, and nothing is cooled ahead.",
+        "Look at the sensor and its wire, then at its scale in the page; compare with the plant's own display.",
+    ),
     ("meter-stuck", M, r"stands still", "The meter repeats itself.", "Restart the meter; check its gateway."),
     (
         "impossible-value",

@@ -42,6 +42,7 @@ from ems.guard.export import ExportWatch
 from ems.guard.exposure import exposure
 from ems.guard.guard import Observed, Verdict, exposure_s_of, guard_site, unfed_kw
 from ems.guard.heartbeat import Sources
+from ems.guard.loops import Loops
 from ems.guard.overload import Overload
 from ems.guard.plausible import Plausible
 from ems.guard.recovery import Recovery
@@ -115,7 +116,7 @@ class Controller:
         self.rising_peak = RisingPeak()
         self._ramp_ceiling_kw = 0.0
         self.obligations: dict[str, Obligation] = {}
-        self.plausible = Plausible(site)
+        self.plausible, self.loops = Plausible(site), Loops(site)
         self.response, self.ceilings, self.caps_in_force = Response(site), Ceilings(site), InForce(site)
         self.recent_caps = RecentCaps(site)
         self.correction, self.unanswered = Correction(), Unanswered()
@@ -184,6 +185,9 @@ class Controller:
         image, residual_kw = self.plausible.checked(image), self.unexplained.held_kw(image.now)
         self._counted_kwh = image.value(self.site.point_of_connection.id, "import_energy_kwh", self.site.control.stale_after_s)
         state = estimate_state(self.site, image, residual_kw)
+        checked = self.loops.checked(image, state, self.last_supply)
+        if checked is not image:
+            image, state = checked, estimate_state(self.site, checked, residual_kw)
         self.response.update(state, self._told)
         over_cap = self.ceilings.update(state, self.last_caps)
         image = replace(image, problems={**image.problems, **over_cap})
@@ -216,6 +220,7 @@ class Controller:
             "tiers": self.tiers.encode(),
             "obligations": [encode_obligation(o) for o in self.obligations.values()],
             "charge": self.plausible.encode(),
+            "loops": self.loops.encode(),
             "trust": self.commissioning.encode(),
             "response": self.response.encode(),
             "degraded": self.degraded.encode(),
@@ -240,6 +245,7 @@ class Controller:
         self.tiers.restore(memory.get("tiers", {}))
         self.obligations = {o.id: o for o in map(decode_obligation, memory["obligations"])}
         self.plausible.restore(memory.get("charge", {}))
+        self.loops.restore(memory.get("loops", {}))
         self.commissioning.trust.restore(memory.get("trust", {}))
         self.response.restore(memory.get("response", {}))
         self.degraded.restore(memory.get("degraded", {}))
@@ -333,6 +339,7 @@ class Controller:
             allowed=self.allowed,
             recent_caps_kw=self.recent_caps.update(now, self.last_caps),
             returning=self.recovery.update(state),
+            loops=self.loops.now(),
         )
 
     def _facts(self, state: SiteState) -> Facts:
@@ -342,6 +349,7 @@ class Controller:
             unheard=self.sources.lost(state.now),
             plan_gone_s=self.plan_watch.gone_s(state.now, is_missed),
             plans_refused=self.plan_watch.refused(state.now),
+            loops=self.loops.now(),
         )
 
     def _load_of_parts_kw(self, state: SiteState) -> float:

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from ems.assets.cooling.model import Cooling, CoolingState
 from ems.assets.workload.model import Cluster, ClusterState
+from ems.guard.loops import Loop, cooled_kw, loop_of
 from ems.site.model import Site
 from ems.state.estimate import SiteState
 
@@ -41,6 +42,7 @@ class Facts:
     unheard: str = ""  # who gives limits and is not heard, "" when everybody is
     plan_gone_s: float = 0.0  # for how long there has been no valid plan to follow; 0 where none is wanted
     plans_refused: int = 0  # within REFUSED_WINDOW
+    loops: Mapping[str, Loop] = field(default_factory=dict)  # per chilled-water plant, also while it is silent
 
 
 @dataclass(frozen=True)
@@ -134,16 +136,16 @@ def _dips(site: Site, facts: Facts) -> Seen | None:
 
 
 def _cooling_lost(site: Site, facts: Facts) -> Seen | None:
-    """A chilled-water plant that removes less than the halls give off, or whose supply has run warm."""
+    """A chilled-water plant that removes less than the halls give off, or whose supply has run warm; a silent one as last heard."""
     for cooling in site.coolings:
-        seen, plant = facts.state.coolings[cooling.id], cooling.plant
-        if plant is None or seen.able_kw is None or seen.supply_temp_c is None:
+        loop, plant = loop_of(facts.loops, cooling, facts.state), cooling.plant
+        if plant is None or loop.able_kw is None or loop.supply_c is None:
             continue
-        heat_kw = sum(facts.state.clusters[c].power_kw for c in cooling.cools)
-        if seen.able_kw < heat_kw:
-            return _said(f"{cooling.id} removes {seen.able_kw:.0f} of {heat_kw:.0f} kW")
-        if seen.supply_temp_c > plant.supply_temp_c + WARM_K:
-            return _said(f"{cooling.id} supplies {seen.supply_temp_c:.1f} °C")
+        heat_kw, when = cooled_kw(cooling, facts.state), " when last heard" if loop.is_silent else ""
+        if loop.able_kw < heat_kw:
+            return _said(f"{cooling.id} removes {loop.able_kw:.0f} of {heat_kw:.0f} kW{when}")
+        if loop.supply_c > plant.supply_temp_c + WARM_K:
+            return _said(f"{cooling.id} supplies {loop.supply_c:.1f} °C{when}")
     return None
 
 

@@ -24,6 +24,7 @@ from ems.assets.workload.envelope import assumed_cap_kw, cap_envelope
 from ems.assets.workload.model import Cluster
 from ems.guard.degraded import ON_BATTERY, Standing, cap_bound_kw, storage_bounds
 from ems.guard.generation import firm_generation_kw, generation_envelopes, most_generation_kw
+from ems.guard.loops import Loop, loop_of
 from ems.guard.room import Room
 from ems.guard.share import fit, share_total
 from ems.limit import Allowed, Limit
@@ -62,6 +63,7 @@ class Observed:
     allowed: Mapping[Limit, Allowed] = field(default_factory=dict)  # by limits with a curve or in kVA, now
     recent_caps_kw: Mapping[str, float] = field(default_factory=dict)  # per cluster: the widest cap told in the last seconds
     returning: frozenset[str] = frozenset()  # stores that are back, but not for long enough
+    loops: Mapping[str, Loop] = field(default_factory=dict)  # per chilled-water plant, also while it is silent
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
         load_valley_kw=observed.load_valley_kw,
         trip_kw=_trip_kw(site, state),
         export_limit_kw=site.point_of_connection.export_limit_kw,
-        heat_allowed_kw=_heat_allowed(site, state),
+        heat_allowed_kw=_heat_allowed(site, state, observed.loops),
         supply=_supplies(site, state, ceilings, observed.last_supply_c),
         feeds=site.feeds(state.outdoor_temp_c),
         generation=generation_envelopes(site, state, observed.runs),
@@ -231,7 +233,7 @@ def _limit(site: Site, state: SiteState, obligations: Sequence[Obligation], obse
 
 def _room(site: Site, state: SiteState, limit_kw: float, observed: Observed) -> Room:
     ahead_s = exposure_s_of(site)
-    cooling_kw, ahead_kw = _cooling_kw(site, state, observed.last_supply_c)
+    cooling_kw, ahead_kw = _cooling_kw(site, state, observed)
     ahead_kw += _most_droop_kw(site)
     growth = max((cooling_growth(c, ahead_s) for c in site.coolings), default=0.0)
     return Room(
@@ -270,16 +272,17 @@ def _supplies(site: Site, state: SiteState, ceilings: Mapping[str, float], last_
     }
 
 
-def _cooling_kw(site: Site, state: SiteState, last_supply_c: Mapping[str, float]) -> tuple[float, float]:
+def _cooling_kw(site: Site, state: SiteState, observed: Observed) -> tuple[float, float]:
     """Cooling power to count with, and what cooling ahead takes beyond that: as measured; at its full heat for a plant whose supply has
     run warm, since its chillers come back at any moment and first take the loop's heat out again."""
     total_kw = total_ahead_kw = 0.0
     for cooling in site.coolings:
         seen, plant = state.coolings[cooling.id], cooling.plant
         heat_kw = sum(state.clusters[k].power_kw for k in cooling.cools)
-        kw, ahead_kw = led_power(cooling, seen, heat_kw, last_supply_c.get(cooling.id))
+        kw, ahead_kw = led_power(cooling, seen, heat_kw, observed.last_supply_c.get(cooling.id))
         total_ahead_kw += ahead_kw
-        if plant is not None and seen.supply_temp_c is not None and seen.supply_temp_c > plant.supply_temp_c + WARM_K:
+        supply_c = loop_of(observed.loops, cooling, state).supply_c
+        if plant is not None and supply_c is not None and supply_c > plant.supply_temp_c + WARM_K:
             kw = max(kw, plant.power_kw(plant.capacity_kw, HOT_C if seen.outdoor_temp_c is None else seen.outdoor_temp_c))
         total_kw += kw
     return total_kw, total_ahead_kw
@@ -360,13 +363,15 @@ def _carried_kw(ups: Ups, state: SiteState) -> float:
     return ups.carried_kw(state.upses[ups.id].soc) if state.upses[ups.id].is_fresh else ups.rating_kw
 
 
-def _heat_allowed(site: Site, state: SiteState) -> dict[str, float]:
-    """A plant that does not say what it can remove, or how warm its supply is, bounds nothing: its own controls must."""
+def _heat_allowed(site: Site, state: SiteState, loops: Mapping[str, Loop]) -> dict[str, float]:
+    """Per plant that ever said what it can remove: the heat its halls may give off. One that never said it bounds nothing: its
+    own controls must."""
     allowed = {}
     for cooling in site.coolings:
-        seen = state.coolings[cooling.id]
-        if cooling.plant is not None and seen.able_kw is not None and seen.supply_temp_c is not None:
-            allowed[cooling.id] = heat_allowed_kw(cooling.plant, seen.able_kw, seen.supply_temp_c + SUPPLY_MARGIN_K)
+        loop = loop_of(loops, cooling, state)
+        if cooling.plant is not None and loop.able_kw is not None and loop.supply_c is not None:
+            kw = heat_allowed_kw(cooling.plant, loop.able_kw, loop.supply_c + SUPPLY_MARGIN_K)
+            allowed[cooling.id] = min(kw, loop.most_kw)
     return allowed
 
 
