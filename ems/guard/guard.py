@@ -364,13 +364,15 @@ def _carried_kw(ups: Ups, state: SiteState) -> float:
 
 
 def _heat_allowed(site: Site, state: SiteState, loops: Mapping[str, Loop]) -> dict[str, float]:
-    """Per plant that ever said what it can remove: the heat its halls may give off. One that never said it bounds nothing: its
-    own controls must."""
+    """Per plant that ever said what it can remove: the heat its halls may give off, with what is still on its way to the water counted.
+    One that never said it bounds nothing: its own controls must."""
     allowed = {}
     for cooling in site.coolings:
         loop = loop_of(loops, cooling, state)
         if cooling.plant is not None and loop.able_kw is not None and loop.supply_c is not None:
-            kw = heat_allowed_kw(cooling.plant, loop.able_kw, loop.supply_c + SUPPLY_MARGIN_K)
+            coming_kwh = cooling.lag_s * max(0.0, loop.heat_kw - loop.able_kw) / 3600.0
+            idle_kw = sum(c.idle_kw for c in site.clusters if c.id in cooling.cools)
+            kw = heat_allowed_kw(cooling.plant, loop.able_kw, loop.supply_c + SUPPLY_MARGIN_K, coming_kwh, idle_kw)
             allowed[cooling.id] = min(kw, loop.most_kw)
     return allowed
 

@@ -14,7 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ems.assets.cooling.model import Cooling
-from ems.assets.cooling.plant import CoolingPlant, heat_allowed_kw, runway_s, wet_bulb_c
+from ems.assets.cooling.plant import (
+    RESTARTS,
+    CoolingPlant,
+    heat_allowed_kw,
+    heat_until_limit_kwh,
+    runway_s,
+    wet_bulb_c,
+)
 from ems.control import snapshot as snapshot_module
 from ems.errors import ConfigError
 from ems.plan.planner import Planner
@@ -95,6 +102,21 @@ def test_heat_held_at_what_is_allowed_never_crosses_the_limit_of_the_loop(able_k
         heat_kw = heat_allowed_kw(USUAL, able_kw, supply_c)
         supply_c += (heat_kw - able_kw) / 3600.0 / USUAL.loop_kwh_per_k
     assert supply_c <= USUAL.supply_limit_c + 1e-9
+
+
+@settings(deadline=None)
+@given(st.floats(1, 400), st.floats(600, 1800), st.floats(100, 500), st.floats(24, 28), st.floats(0, RESTARTS))
+def test_heat_on_its_way_and_idle_heat_are_counted_so_that_a_second_restart_still_finds_the_loop_in_bounds(
+    lag_s: float, before_kw: float, idle_kw: float, supply_c: float, restarts: float
+) -> None:
+    plant, coming_kw, idle_alone_c = plant_with(loop_m3=30), before_kw, supply_c
+    for _ in range(int(restarts * plant.restart_s)):
+        heat_kw = max(idle_kw, heat_allowed_kw(plant, 0.0, supply_c, lag_s * coming_kw / 3600.0, idle_kw))
+        coming_kw += (min(before_kw, heat_kw) - coming_kw) / lag_s
+        supply_c += coming_kw / 3600.0 / plant.loop_kwh_per_k
+    whole_kwh = idle_kw * RESTARTS * plant.restart_s / 3600.0 + lag_s * before_kw / 3600.0
+    if heat_until_limit_kwh(plant, idle_alone_c) >= whole_kwh:  # else idle power alone takes it over
+        assert supply_c <= plant.supply_limit_c + 1e-6
 
 
 def test_a_plan_follows_the_plant_and_stands_its_check() -> None:

@@ -19,6 +19,7 @@ LEAST_LOAD = 0.2  # of the heat: chillers are not taken below it to let the loop
 KWH_PER_M3_K = 4186.0 * 1000.0 / 3.6e6  # water
 CATCH_UP_S = 120.0  # a plant's own control takes out a deviation of its supply no faster; its chillers would hunt
 LEAST_LEAD_K = 0.1  # as device pages scale a supply
+RESTARTS = 2.0  # of the chillers, one after another: so long the loop must take what the halls give off at idle
 
 
 def most_store_m3(firm_kw: float) -> float:
@@ -150,8 +151,14 @@ def runway_s(plant: CoolingPlant, heat_kw: float, removed_kw: float, supply_temp
     return math.inf if rising_kw <= 0.0 else 3600.0 * left_kwh / rising_kw
 
 
-def heat_allowed_kw(plant: CoolingPlant, able_kw: float, supply_temp_c: float) -> float:
+def heat_allowed_kw(plant: CoolingPlant, able_kw: float, supply_temp_c: float, coming_kwh: float = 0.0, idle_kw: float = 0.0) -> float:
     """The most heat in kW that may come in now: what can be removed, and what the loop takes over one restart of the chillers. Held at
-    this the loop nears its limit ever more slowly and never crosses it."""
-    left_kwh = heat_until_limit_kwh(plant, supply_temp_c)
-    return able_kw + 3600.0 * left_kwh / plant.restart_s
+    this the loop nears its limit ever more slowly and never crosses it.
+
+    `coming_kwh` is on its way to the water already, whatever the halls do now. `idle_kw` cannot be taken from them: what of it nobody
+    removes is set aside for RESTARTS first, so that chillers which trip again, or stay off as long again, still find the loop in bounds.
+    """
+    left_kwh = max(0.0, heat_until_limit_kwh(plant, supply_temp_c) - coming_kwh)
+    idle_over_kw = max(0.0, idle_kw - able_kw)
+    spare_kwh = max(0.0, left_kwh - idle_over_kw * RESTARTS * plant.restart_s / 3600.0)
+    return able_kw + idle_over_kw + 3600.0 * spare_kwh / plant.restart_s
