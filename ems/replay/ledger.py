@@ -157,7 +157,7 @@ class Ledger:
         if step.poc_kw > connection_kw:
             self.breach.kwh += (step.poc_kw - connection_kw) * dt / 3600.0
         for feeder, kw in step.feeder_kw.items():
-            if kw > self.feeder_limit[feeder].allowed_kw(step.outdoor_temp_c) * 1.001:
+            if abs(kw) > self.feeder_limit[feeder].allowed_kw(step.outdoor_temp_c) * 1.001:
                 s["feeder_s"] += dt
         missing = sum(step.reserve_shortfall_kwh.values())
         if missing > 0:

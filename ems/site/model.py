@@ -26,8 +26,9 @@ from ems.site.tariff import Tariff as Tariff
 
 @dataclass(frozen=True)
 class Feeder:
-    """A branch of the electrical tree: at most `limit_kw` may flow into everything below it, less where its rating in kVA times the
-    power factor, or the outdoor temperature, says so. Two `partner`s are an A and a B feed: either must be able to carry both."""
+    """A branch of the electrical tree: at most `limit_kw` may flow into everything below it, or back out of it, less where its rating in
+    kVA times the power factor, or the outdoor temperature, says so. Two `partner`s are an A and a B feed: either must be able to carry
+    both."""
 
     id: str
     parent: str | None  # None: directly at the point of connection

@@ -12,8 +12,8 @@ from ems.errors import Complaint
 from ems.resources import known_names
 from ems.site.feasibility import lasting_limit
 from ems.site.schema import SiteFile
-from ems.site.schema_assets import BatteryFile, ClusterFile, CoolingFile
-from ems.site.schema_generation import GeneratorFile
+from ems.site.schema_assets import AssetFile, BatteryFile, ClusterFile, CoolingFile, UpsFile
+from ems.site.schema_generation import GeneratorFile, RenewableFile
 from ems.site.source import Source, in_order
 from ems.site.tariff_schema import ALL_MONTHS, TariffFile
 from ems.site.technology import TECHNOLOGIES
@@ -63,7 +63,7 @@ GENERATOR: tuple[tuple[str, Callable[[GeneratorFile], bool], str], ...] = (
 
 def site_notes(source: Source, file: SiteFile) -> list[str]:
     """Every note on a valid site file as a line, in the order of the file."""
-    rules = (odd_assets, uncooled, low_rating, beyond_horizon, loose_limits, wide_export, fixed_zone)
+    rules = (odd_assets, uncooled, low_rating, beyond_horizon, loose_limits, wide_export, small_feeders, fixed_zone)
     in_tariff = [(("tariff", *where), text) for where, text in notes_on_tariff(file.tariff)]
     found = [note for rule in rules for note in rule(file)]
     return lines(source, [*found, *unknown_programs(source, file), *in_tariff])
@@ -145,6 +145,27 @@ def wide_export(file: SiteFile) -> Iterator[Note]:
     limit = lasting_limit(file.point_of_connection)
     if limit is not None and file.point_of_connection.export_limit_kw > 10.0 * limit.kw:
         yield ("point_of_connection", "export_limit_kw"), f"more than ten times the import limit of {limit.kw:g} kW"
+
+
+def small_feeders(file: SiteFile) -> Iterator[Note]:
+    """Feeders that carry less than the stores and machines below them can give."""
+    for number, feeder in enumerate(file.feeders):
+        ids = {feeder.id}
+        for _ in file.feeders:
+            ids |= {f.id for f in file.feeders if f.parent in ids}
+        given_kw = sum(most_given_kw(file.assets[a]) for f in file.feeders if f.id in ids for a in f.assets)
+        if given_kw > feeder.rated_kw:
+            text = f"less than stores and machines below it can give together ({given_kw:.0f} kW): it holds in either direction"
+            yield ("feeders", number, "limit_kw"), text
+
+
+def most_given_kw(asset: AssetFile) -> float:
+    """What an asset can push up its feeder in kW; a UPS that is no bidirectional one serves the load it carries."""
+    if isinstance(asset, BatteryFile):
+        return asset.power_kw * asset.strings
+    if isinstance(asset, GeneratorFile | RenewableFile):
+        return asset.power_kw
+    return asset.rating_kw if isinstance(asset, UpsFile) and asset.is_bidirectional else 0.0
 
 
 def fixed_zone(file: SiteFile) -> Iterator[Note]:

@@ -103,7 +103,7 @@ class FeederFile(FileModel):
     limit_by_ambient_c: list[Point] = []
     partner: Name | None = None
     parent: Name | None = None
-    limit_kw: float = Field(gt=0, le=1e7, description="the most that may flow into everything below it, kW")
+    limit_kw: float = Field(gt=0, le=1e7, description="the most that may flow into everything below it, or back out of it, kW")
     loss_fraction: float = Field(default=0.0, ge=0, le=0.2)
     assets: list[Name] = []
 

@@ -49,6 +49,12 @@ def limit(tolerance: float) -> Changes:
 
 
 ODD = {  # what is changed in the demo site, the key, the words; and a change nearby that is meant
+    "feeder": (
+        [("{id: utility, limit_kw: 1000", "{id: utility, limit_kw: 450")],
+        "feeders[1].limit_kw = 450",
+        "can give together (500 kW): it holds in either direction",
+        [("{id: utility, limit_kw: 1000", "{id: utility, limit_kw: 500")],
+    ),
     "uncooled": ([(HALL_B, "cools: [hall-a]")], "assets.hall-b.kind = workload", "no cooling names this cluster", []),
     "plant": (plant(200), "assets.cooling-1.rating_kw = 200", "at its full capacity_kw and 42 °C", plant(900)),
     "worn out": (
