@@ -499,7 +499,7 @@ def _said(image: SiteImage, standing: Sequence[Standing]) -> list[str]:
 
 def _infeasible(verdict: Verdict, state: SiteState) -> list[str]:
     idle_kw = sum(max(e.low_kw, verdict.overdrawn_kw.get(k, 0.0)) for k, e in verdict.caps.items())
-    need_kw = verdict.room.load_kw(idle_kw) + sum(e.low_kw for e in verdict.storage.values())
+    need_kw = verdict.room.load_kw(idle_kw) + max(verdict.deepest_storage_kw, sum(e.low_kw for e in verdict.storage.values()))
     if need_kw > verdict.room.target_kw:
         return [f"infeasible: idle power and full discharge still import {need_kw:.0f} kW over the {verdict.limit_source}"]
     return []

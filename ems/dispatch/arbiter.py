@@ -17,6 +17,7 @@ from ems.dispatch.generation import generation_setpoints, lean_on, wanted_genera
 from ems.dispatch.setpoint import Setpoint
 from ems.dispatch.strings import NO_CLASSES, Classes, balance_strings
 from ems.dispatch.supply import supply_setpoints
+from ems.dispatch.together import left_to_give, most_more_kw, no_export, take_from, within_feeders
 from ems.dispatch.trend import ClusterTrend
 from ems.guard.guard import Verdict, share_caps
 from ems.site.model import Site
@@ -64,8 +65,11 @@ def arbitrate(
     if advice.spend_storage_at_limit:
         wishes = _serve_at_limit(verdict, need, wishes)
     wishes = _take_up_export(site, state, verdict, _stay_under_load(site, state, verdict, limits, wishes))
+    wishes = within_feeders(site, verdict, _worked_kw(verdict, need), wishes, is_told=False)
     wanted_kw = {k: w.kw for k, w in wishes.items()}
-    storage = balance_strings(classes, state, verdict.storage, _let_go_slowly(verdict, wishes))
+    storage = no_export(site, verdict, verdict.deepest_storage_kw, _let_go_slowly(verdict, wishes))
+    storage = within_feeders(site, verdict, verdict.ceilings_kw, storage, is_told=True)
+    storage = balance_strings(classes, state, verdict.storage, storage)
     caps = _caps(site, verdict, need, wanted_kw, storage, not advice.only_shaves)
     return [
         *_cap_setpoints(site, state, verdict, caps),
@@ -130,12 +134,14 @@ def _discharge(
     verdict: Verdict, wishes: dict[str, Wish], over_kw: float, why: str, deepest_kw: Mapping[str, float] = NO_BOUND
 ) -> tuple[dict[str, Wish], float]:
     """Stores give `over_kw` more, or as much as they may. First nobody charges any more: else one store would fill another."""
-    out = dict(wishes)
+    out, left = dict(wishes), left_to_give(verdict, wishes)
     for rest_kw, word in ((0.0, "less"), (-math.inf, "more")):
         for store, wish in out.items():
-            kw = max(rest_kw, verdict.storage[store].low_kw, deepest_kw.get(store, -math.inf), wish.kw - max(0.0, over_kw))
+            least_kw = max(verdict.storage[store].low_kw, deepest_kw.get(store, -math.inf), min(0.0, wish.kw) - most_more_kw(left, store))
+            kw = max(rest_kw, least_kw, wish.kw - max(0.0, over_kw))
             if kw < wish.kw:
                 over_kw -= wish.kw - kw
+                take_from(left, store, min(0.0, wish.kw) - min(0.0, kw))
                 out[store] = Wish(kw, f"{wish.reason}; {word} to {why}")
     return out, over_kw
 
@@ -264,12 +270,12 @@ def _stay_under_load(
         it_kw += cluster.idle_kw + sum(
             min(own[k].kw, c.demand_kw) if k in own else c.demand_kw for k, c in state.clusters[cluster.id].classes.items()
         )
-    low_kw = verdict.lowest_storage_kw(it_kw)
-    total_kw = sum(w.kw for w in wishes.values())
-    if total_kw >= low_kw or total_kw >= 0.0:
-        return wishes
-    part = max(0.0, low_kw / total_kw)
-    return {k: replace(w, kw=w.kw * part, reason=f"{w.reason}; no export") if w.kw < 0 else w for k, w in wishes.items()}
+    return no_export(site, verdict, verdict.lowest_storage_kw(it_kw), wishes)
+
+
+def _worked_kw(verdict: Verdict, need: Need) -> dict[str, float]:
+    """What every cluster would draw with its work, recovery of backlog aside: charging on its feeder gives way to that."""
+    return {k: min(max(kw, verdict.caps[k].low_kw), verdict.caps[k].high_kw) for k, kw in need.fresh_kw.items()}
 
 
 def _take_up_export(site: Site, state: SiteState, verdict: Verdict, wishes: dict[str, Wish]) -> dict[str, Wish]:
@@ -306,10 +312,11 @@ def _caps(
 ) -> dict[str, float]:
     """Caps that hold with the storage power already measured, still on its way, or about to be sent, whichever imports more; without any
     discharge unless it may widen them."""
-    counted_kw = sum(max(kw, wanted_kw[k], storage[k].kw) for k, kw in verdict.storage_now_kw.items())
+    most_kw = {k: max(kw, wanted_kw[k], storage[k].kw) for k, kw in verdict.storage_now_kw.items()}
+    counted_kw = sum(most_kw.values())
     if not widen:
         counted_kw = max(0.0, counted_kw)
-    return share_caps(site, verdict, verdict.room.it_kw(counted_kw), need.fresh_kw, need.held_kw)
+    return share_caps(site, verdict, verdict.room.it_kw(counted_kw), need.fresh_kw, need.held_kw, most_kw)
 
 
 def _cap_setpoints(site: Site, state: SiteState, verdict: Verdict, caps: Mapping[str, float]) -> list[Setpoint]:

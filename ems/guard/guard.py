@@ -23,6 +23,7 @@ from ems.assets.ups.model import Ups
 from ems.assets.workload.envelope import assumed_cap_kw, cap_envelope
 from ems.assets.workload.model import Cluster
 from ems.guard.degraded import ON_BATTERY, Standing, cap_bound_kw, storage_bounds
+from ems.guard.feeders import Feed, feeds_of, hold_feeders
 from ems.guard.generation import firm_generation_kw, generation_envelopes, most_generation_kw
 from ems.guard.loops import Loop, loop_of
 from ems.guard.room import Room
@@ -39,6 +40,9 @@ OVERDRAWN = 0.02  # of the rating: what a cluster may draw above its cap before 
 DISOBEYED = 0.005  # likewise, above every cap of the last seconds, which it had the time to take: then its power counts, not its cap
 WAITS_S = 5.0  # a replay with a longer step gives every device the time to have taken its cap within one
 EXPORT_MARGIN = 0.98  # of the load that storage may serve: meter error and the load's own steps
+
+
+NO_STORAGE: Mapping[str, float] = {}
 
 
 @dataclass(frozen=True)
@@ -88,11 +92,18 @@ class Verdict:
     export_limit_kw: float
     generation: dict[str, Envelope] = field(default_factory=dict)  # generators and renewables, generating negative
     heat_allowed_kw: dict[str, float] = field(default_factory=dict)  # per chilled-water plant that says what it can remove
-    feeds: list[tuple[tuple[str, ...], float]] = field(default_factory=list)  # assets and limit of each feeder and pair of feeders
+    feeds: list[Feed] = field(default_factory=list)  # each feeder and pair of feeders
+    storage_least_kw: dict[str, float] = field(default_factory=dict)  # per store: the smaller of the power measured and last sent
     most_generation_kw: float = math.inf  # all of it together: more would export more than allowed
     unfed_kw: float = 0.0  # load that UPSes carry without the grid: no discharge may serve it
     drawn_kw: dict[str, float] = field(default_factory=dict)  # what is counted for each cluster that is overdrawn or cannot be heard
     supply: dict[str, SupplyEnvelope] = field(default_factory=dict)  # per plant whose supply may be led
+
+    @property
+    def deepest_storage_kw(self) -> float:
+        """The lowest sum of storage power (discharging negative) that exports no more than allowed with the smallest load of the last
+        seconds."""
+        return _deepest_kw(self.load_valley_kw, self.trip_kw, self.export_limit_kw)
 
     def lowest_storage_kw(self, it_kw: float) -> float:
         """The lowest sum of storage power (discharging negative) that exports no more than allowed with an IT power of `it_kw`, or with the
@@ -100,7 +111,7 @@ class Verdict:
         room = self.room
         load_kw = it_kw * (1.0 + room.loss_fraction) + room.cooling_kw * (1.0 - room.growth) + room.fixed_kw - room.unfirm_kw
         load_kw = min(load_kw - self.unfed_kw, self.load_valley_kw)
-        return -(max(0.0, load_kw - self.trip_kw) * EXPORT_MARGIN + self.export_limit_kw)
+        return _deepest_kw(load_kw, self.trip_kw, self.export_limit_kw)
 
 
 def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], observed: Observed) -> Verdict:
@@ -121,11 +132,15 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
             observed.since_normal_s[ups.id],
             observed.given_kwh.get(ups.id, 0.0),
         )
-    storage = _hold_feeders(site, state, _hold_export(site, state, _hold_degraded(storage, observed), observed))
+    storage = _hold_export(site, state, _hold_degraded(storage, observed), observed)
     caps = {c.id: _degraded_cap(c, cap_envelope(c, state.clusters[c.id]), state, observed.degraded) for c in site.clusters}
     for asset, kw in observed.fixed_kw.items():
         part = storage if asset in storage else caps
         part[asset] = Envelope(asset, kw, kw, "not handed over", "not handed over")
+    generation = generation_envelopes(site, state, observed.runs)
+    lasting_kw = {c.id: observed.fixed_kw.get(c.id, max(min(c.contract_cap_kw, c.rating_kw), caps[c.id].low_kw)) for c in site.clusters}
+    cooling_kw = {k: sum(both) for k, both in _counted_kw(site, state, observed).items()}
+    feeds = feeds_of(site, state, lasting_kw, generation, cooling_kw, exposure_s)
     ceilings = {
         c.id: observed.fixed_kw.get(c.id, assumed_cap_kw(c, state.clusters[c.id], observed.last_caps_kw.get(c.id))) for c in site.clusters
     }
@@ -139,7 +154,7 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
         limit_kw=limit_kw,
         limit_source=source,
         room=room,
-        storage=storage,
+        storage=hold_feeders(feeds, storage),
         caps=caps,
         carried_kw={u.id: _carried_kw(u, state) for u in site.upses},
         followers=_followers(site, state, confirmed_kw),
@@ -154,20 +169,29 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
         export_limit_kw=site.point_of_connection.export_limit_kw,
         heat_allowed_kw=_heat_allowed(site, state, observed.loops),
         supply=_supplies(site, state, ceilings, observed.last_supply_c),
-        feeds=site.feeds(state.outdoor_temp_c),
-        generation=generation_envelopes(site, state, observed.runs),
+        feeds=feeds,
+        storage_least_kw=_storage_least(state, observed),
+        generation=generation,
         most_generation_kw=most_generation_kw(site, state, observed.gross_valley_kw),
         unfed_kw=unfed_kw(state),
         drawn_kw={k: kw for k, kw in ceilings.items() if not state.clusters[k].is_fresh} | overdrawn,
     )
 
 
-def share_caps(site: Site, verdict: Verdict, it_kw: float, fresh_kw: Mapping[str, float], want_kw: Mapping[str, float]) -> dict[str, float]:
+def share_caps(
+    site: Site,
+    verdict: Verdict,
+    it_kw: float,
+    fresh_kw: Mapping[str, float],
+    want_kw: Mapping[str, float],
+    storage_kw: Mapping[str, float] = NO_STORAGE,
+) -> dict[str, float]:
     """Caps in kW that sum to at most `it_kw` (or to the idle power, where the limit lies under it), feeders respected: fresh work first,
-    then what recovery wants on top of it, then room for the next rise. What a cluster draws above its cap the others do not get."""
+    then what recovery wants on top of it, then room for the next rise. What a cluster draws above its cap the others do not get.
+    `storage_kw`: what each store may draw before the next answer; one that is not named counts as it stands."""
     floor = {k: e.low_kw for k, e in verdict.caps.items()}
     ceiling = {k: e.high_kw for k, e in verdict.caps.items()}
-    ceiling = _under_feeders(site, verdict, ceiling, floor, fresh_kw)
+    ceiling = _under_feeders(site, verdict, ceiling, floor, fresh_kw, storage_kw)
     fresh = {k: min(max(fresh_kw[k], floor[k]), ceiling[k]) for k in floor}
     in_force_kw = {k: max(kw, floor[k]) if site.control.cycle_s <= WAITS_S else math.inf for k, kw in verdict.ceilings_kw.items()}
     caps = _widened_when_free(it_kw, _shared(it_kw, floor, fresh, want_kw, ceiling), in_force_kw)
@@ -233,7 +257,8 @@ def _limit(site: Site, state: SiteState, obligations: Sequence[Obligation], obse
 
 def _room(site: Site, state: SiteState, limit_kw: float, observed: Observed) -> Room:
     ahead_s = exposure_s_of(site)
-    cooling_kw, ahead_kw = _cooling_kw(site, state, observed)
+    counted = _counted_kw(site, state, observed).values()
+    cooling_kw, ahead_kw = sum(kw for kw, _ in counted), sum(kw for _, kw in counted)
     ahead_kw += _most_droop_kw(site)
     growth = max((cooling_growth(c, ahead_s) for c in site.coolings), default=0.0)
     return Room(
@@ -272,20 +297,19 @@ def _supplies(site: Site, state: SiteState, ceilings: Mapping[str, float], last_
     }
 
 
-def _cooling_kw(site: Site, state: SiteState, observed: Observed) -> tuple[float, float]:
-    """Cooling power to count with, and what cooling ahead takes beyond that: as measured; at its full heat for a plant whose supply has
-    run warm, since its chillers come back at any moment and first take the loop's heat out again."""
-    total_kw = total_ahead_kw = 0.0
+def _counted_kw(site: Site, state: SiteState, observed: Observed) -> dict[str, tuple[float, float]]:
+    """Per cooling the power to count with, and what cooling ahead takes beyond that: as measured; at its full heat for a plant whose supply
+    has run warm, since its chillers come back at any moment and first take the loop's heat out again."""
+    counted = {}
     for cooling in site.coolings:
         seen, plant = state.coolings[cooling.id], cooling.plant
         heat_kw = sum(state.clusters[k].power_kw for k in cooling.cools)
         kw, ahead_kw = led_power(cooling, seen, heat_kw, observed.last_supply_c.get(cooling.id))
-        total_ahead_kw += ahead_kw
         supply_c = loop_of(observed.loops, cooling, state).supply_c
         if plant is not None and supply_c is not None and supply_c > plant.supply_temp_c + WARM_K:
             kw = max(kw, plant.power_kw(plant.capacity_kw, HOT_C if seen.outdoor_temp_c is None else seen.outdoor_temp_c))
-        total_kw += kw
-    return total_kw, total_ahead_kw
+        counted[cooling.id] = (kw, ahead_kw)
+    return counted
 
 
 def _most_droop_kw(site: Site) -> float:
@@ -334,7 +358,7 @@ def _trip_kw(site: Site, state: SiteState) -> float:
 
 def _hold_export(site: Site, state: SiteState, storage: dict[str, Envelope], observed: Observed) -> dict[str, Envelope]:
     """Discharge may not push power out beyond the export limit, even if the load falls to its recent low and the largest cooling trips."""
-    lowest_kw = -(max(0.0, observed.load_valley_kw - _trip_kw(site, state)) * EXPORT_MARGIN + site.point_of_connection.export_limit_kw)
+    lowest_kw = _deepest_kw(observed.load_valley_kw, _trip_kw(site, state), site.point_of_connection.export_limit_kw)
     total_kw = sum(e.low_kw for e in storage.values())
     if total_kw >= lowest_kw or total_kw >= 0.0:
         return storage
@@ -342,20 +366,9 @@ def _hold_export(site: Site, state: SiteState, storage: dict[str, Envelope], obs
     return {k: e.narrowed(e.low_kw * part, e.high_kw, "export limit") for k, e in storage.items()}
 
 
-def _hold_feeders(site: Site, state: SiteState, storage: dict[str, Envelope]) -> dict[str, Envelope]:
-    """Charging leaves every feeder, and every pair of feeders, within its limit beside what flows there now."""
-    out = dict(storage)
-    flows = {k: p.power_kw for part in (state.batteries, state.upses, state.clusters, state.coolings) for k, p in part.items()}
-    battery_kw = {**{k: b.power_kw for k, b in state.batteries.items()}, **{k: u.battery_kw for k, u in state.upses.items()}}
-    flows |= {f.id: f.power_kw for f in site.fixed_loads}
-    for below, limit_kw in site.feeds(state.outdoor_temp_c):
-        stores = [k for k in below if k in out and out[k].high_kw > 0.0]
-        others_kw = sum(flows.get(k, 0.0) for k in below) - sum(battery_kw[k] for k in stores)
-        room_kw, asked_kw = limit_kw * (1.0 - site.control.import_margin) - others_kw, sum(out[k].high_kw for k in stores)
-        if stores and asked_kw > room_kw:
-            part = max(0.0, room_kw) / asked_kw
-            out |= {k: out[k].narrowed(out[k].low_kw, out[k].high_kw * part, "feeder limit") for k in stores}
-    return out
+def _deepest_kw(load_kw: float, trip_kw: float, export_limit_kw: float) -> float:
+    """The lowest sum of storage power beside a load of which `trip_kw` may go at once."""
+    return -(max(0.0, load_kw - trip_kw) * EXPORT_MARGIN + export_limit_kw)
 
 
 def _carried_kw(ups: Ups, state: SiteState) -> float:
@@ -394,6 +407,13 @@ def _storage_now(state: SiteState, observed: Observed) -> dict[str, float]:
     return {k: max(kw, observed.last_storage_kw.get(k, kw)) for k, kw in _undrooped_kw(state).items()}
 
 
+def _storage_least(state: SiteState, observed: Observed) -> dict[str, float]:
+    """Droop is left out: it is counted by itself."""
+    now = {k: b.power_kw - min(0.0, b.droop_kw[0]) for k, b in state.batteries.items()}
+    now |= {k: u.battery_kw for k, u in state.upses.items()}
+    return {k: min(kw, observed.last_storage_kw.get(k, kw)) for k, kw in now.items()}
+
+
 def _storage_high(site: Site, state: SiteState, room: Room, confirmed_it_kw: float, source: str) -> tuple[float, str]:
     """Storage may rise only as far as the caps in force leave room; when import is over the target it must give that much back."""
     now_kw = state.storage_kw - sum(max(0.0, b.droop_kw[1]) for b in state.batteries.values())
@@ -405,11 +425,17 @@ def _storage_high(site: Site, state: SiteState, room: Room, confirmed_it_kw: flo
 
 
 def _under_feeders(
-    site: Site, verdict: Verdict, ceiling: dict[str, float], floor: Mapping[str, float], want_kw: Mapping[str, float]
+    site: Site,
+    verdict: Verdict,
+    ceiling: dict[str, float],
+    floor: Mapping[str, float],
+    want_kw: Mapping[str, float],
+    storage_kw: Mapping[str, float],
 ) -> dict[str, float]:
-    """Ceilings lowered so that the clusters below each feeder fit it together with the worst cooling share and losses, and the clusters
-    behind each UPS what its store can carry: work is shed before the reserve falls short. What a chilled-water plant cools follows what
-    it can remove, and what its loop takes until chillers are back."""
+    """Ceilings lowered so that the clusters below each feeder fit it together with the worst cooling share, losses and whatever stores
+    charge there (nothing is taken off for what they give), and the clusters behind each UPS what its store can carry: work is shed before
+    the reserve falls short. What a chilled-water plant cools follows what it can remove, and what its loop takes until chillers are
+    back."""
     out = dict(ceiling)
     for ups in site.upses:
         fit(out, [c for c in out if c in ups.carries], verdict.carried_kw[ups.id], floor, want_kw, verdict.drawn_kw)
@@ -417,10 +443,10 @@ def _under_feeders(
         if cooling.id in verdict.heat_allowed_kw:
             cooled = [c for c in out if c in cooling.cools]
             fit(out, cooled, verdict.heat_allowed_kw[cooling.id], floor, want_kw, verdict.drawn_kw)
-    for below, limit_kw in verdict.feeds:
-        inside = [c for c in out if c in below]
-        other_kw = sum(a.power_kw for a in site.fixed_loads if a.id in below)
-        per_it = sum(c.fraction(None) for c in site.coolings if c.id in below)
-        room_kw = max(0.0, (limit_kw * (1.0 - site.control.import_margin) - other_kw) / (1.0 + verdict.room.loss_fraction + per_it))
-        fit(out, inside, room_kw, floor, want_kw, verdict.drawn_kw)
+    charging_kw = {k: max(0.0, kw, storage_kw.get(k, kw)) for k, kw in verdict.storage_now_kw.items()}
+    for feed in verdict.feeds:
+        inside = [c for c in out if c in feed.assets]
+        if inside:
+            room_kw = feed.it_kw(sum(kw for k, kw in charging_kw.items() if k in feed.assets))
+            fit(out, inside, room_kw, floor, want_kw, verdict.drawn_kw)
     return out

@@ -16,7 +16,8 @@ BUSY = {"hall-a": even(500.0), "hall-b": even(250.0)}
 
 def discharging(seconds: int) -> Loop:
     """The demo site with a large battery that is wanted as empty as it may be; the UPS carries hall A alone and loses its input."""
-    loop = Loop(demo_site(assets={"bess-1": {"power_kw": 1500.0, "energy_kwh": 3000.0}, "ups-1": {"carries": ["hall-a"]}}), "plan")
+    assets = {"bess-1": {"power_kw": 1500.0, "energy_kwh": 3000.0}, "ups-1": {"carries": ["hall-a"]}}
+    loop = Loop(demo_site(assets=assets, feeders=[]), "plan")
     for k in range(20 + seconds):
         plan = encode_plan(flat_plan(loop.site, loop.now, -1500.0))
         loop.cycle(BUSY, [("plan", plan)] if k % 20 == 0 else [])
