@@ -13,6 +13,7 @@ Array = NDArray[np.float64]
 OVER_PRICE_PER_KWH = 20.0  # as a breach of the import limit
 # On top, in each step however short: no peak, ramp, tier or lost work that a kW could save there is worth so much. Equipment comes first.
 OVER_PRICE_PER_KW = 200.0
+PARTNER_SHARE = 0.25  # of these prices where a partner's failure would overload it: below what a true overload costs, also at both partners
 
 
 class FeederTerm:
@@ -33,22 +34,28 @@ class FeederTerm:
     ) -> None:
         n, lowest_kw = duration_h.size, feeder.limit_kw * min((share for _, share in feeder.limit_by_ambient_c), default=1.0)
         self.feeder = feeder
-        self.over_kw = cp.Variable(n, nonneg=True)
         self.limit_kw = cp.Parameter(n, nonneg=True) if feeder.limit_by_ambient_c else None
         limit_kw = feeder.limit_kw if self.limit_kw is None else self.limit_kw
-        turns = max(back_kw, both_back_kw if both_kw is not None else 0.0) > lowest_kw
-        self.back_kw = cp.Variable(n, nonneg=True) if turns else None
-        beyond_kw = self.over_kw if self.back_kw is None else self.over_kw - self.back_kw
+        self._slack_kw: list[tuple[cp.Variable, float]] = []
+        turns, both_turn = back_kw > lowest_kw, both_back_kw > lowest_kw
+        beyond_kw = self._beyond_kw(n, turns, 1.0)
         self.constraints = {"stays within the feeder limit": flow_kw - beyond_kw <= limit_kw}
-        if back_kw > lowest_kw:
+        if turns:
             self.constraints["feeds back within the feeder limit"] = -(flow_kw - beyond_kw) <= limit_kw
-        if both_kw is not None:
-            self.constraints["carries its partner too"] = both_kw - beyond_kw <= limit_kw
-            if both_back_kw > lowest_kw:
-                self.constraints["feeds back its partner's too"] = -(both_kw - beyond_kw) <= limit_kw
-        over = [kw for kw in (self.over_kw, self.back_kw) if kw is not None]
-        costs = (OVER_PRICE_PER_KWH * (duration_h @ kw) + OVER_PRICE_PER_KW * cp.sum(kw) for kw in over)
+        if both_kw is not None:  # what is beyond for both must not be pushed back for one
+            both_beyond_kw = self._beyond_kw(n, both_turn, PARTNER_SHARE) if turns or both_turn else beyond_kw
+            self.constraints["carries its partner too"] = both_kw - both_beyond_kw <= limit_kw
+            if both_turn:
+                self.constraints["feeds back its partner's too"] = -(both_kw - both_beyond_kw) <= limit_kw
+        costs = (OVER_PRICE_PER_KWH * share * (duration_h @ kw) + OVER_PRICE_PER_KW * share * cp.sum(kw) for kw, share in self._slack_kw)
         self.cost: cp.Expression = sum(costs, start=cp.Constant(0.0))
+
+    def _beyond_kw(self, n: int, turns: bool, share: float) -> cp.Expression:
+        """What flows beyond the limit, below 0 what flows back beyond it; at a share of the prices."""
+        over_kw = cp.Variable(n, nonneg=True)
+        back_kw = cp.Variable(n, nonneg=True) if turns else None
+        self._slack_kw += [(kw, share) for kw in (over_kw, back_kw) if kw is not None]
+        return over_kw if back_kw is None else over_kw - back_kw
 
     def update(self, outdoor_temp_c: Array) -> None:
         """Sets what it may carry at the temperatures foreseen."""

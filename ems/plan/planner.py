@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ems.assets.battery.block import BatteryBlock
 from ems.assets.generator.block import EmergencyBlock, UnitBlock
 from ems.assets.grid_connection.block import RAMP_PRICE_PER_KW
-from ems.assets.workload.block import SlowedWork
+from ems.assets.workload.block import TIER_PRICE_PER_KWH, SlowedWork
 from ems.commitment import Commitment
 from ems.errors import PlanInfeasible
 from ems.plan.branches import Branch
@@ -205,6 +205,7 @@ class Planner:
             "wear": sum(self._wear(name, hours, solution) for name in self.problem.blocks.stores),
             **self._generation_cost(values, solution),
             "workload": sum(self._work(name, hours, solution) for name in self.problem.blocks.clusters),
+            **self._tier_cost(solution),
         }
         return {**cost, "other": solution.objective - sum(cost.values())}
 
@@ -225,6 +226,12 @@ class Planner:
         """What changes beyond the ramp limit of the connection are priced at; absent where it has none."""
         ramp = self.problem.connection.ramp
         return {} if ramp is None else {RAMP_LIMIT: RAMP_PRICE_PER_KW * float(self._values(ramp.beyond_kw, solution).sum())}
+
+    def _tier_cost(self, solution: Solution) -> dict[str, float]:
+        """What work missing beyond its tier is priced at; absent at a site whose work has none."""
+        rules = [rule for cluster in self.problem.blocks.clusters.values() for rule in cluster.tiers.values()]
+        beyond_kwh = sum(float(self._values(rule.beyond_kwh, solution)[0]) for rule in rules)
+        return {"tier": TIER_PRICE_PER_KWH * beyond_kwh} if rules else {}
 
     def _generation_cost(self, values: PlanValues, solution: Solution) -> dict[str, float]:
         """Fuel with starts and maintenance, and power purchased from sun and wind; absent at a site that has none."""

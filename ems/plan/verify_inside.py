@@ -1,8 +1,8 @@
-"""Checks a plan behind the meter from its numbers alone: feeders, deadlines of work held back, and what both wear and work cost."""
+"""Checks a plan behind the meter from its numbers alone: deadlines of work held back, and what both wear and work cost."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from ems.assets.workload.model import DUE_HOURS, Cluster, WorkloadClass
 from ems.plan.inputs import PlanInputs, stores_of
 from ems.plan.plan import ClassPlan, Plan
 from ems.plan.verify_workload import arriving_kw, work_not_done
-from ems.site.model import Feeder, Site
+from ems.site.model import Site
 
 Array = NDArray[np.float64]
 TOLERANCE = 0.01  # kW, kWh
@@ -20,50 +20,9 @@ GRACE_H = 1.0  # deadlines are planned on checkpoints, at most this far apart
 
 
 def inside_faults(site: Site, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
-    """Feeders above their limit although work below could still be cut, stores that wear and work that waits or is lost unpaid."""
-    for feeder in site.feeders:
-        yield from _feeder(site, feeder, plan)
+    """Stores that wear and work that waits or is lost unpaid."""
     yield from _worn(site, plan)
     yield from _work(site, inputs, plan)
-
-
-def _feeder(site: Site, feeder: Feeder, plan: Plan) -> Iterator[str]:
-    """The least that flows (assets without losses and cooling) against the limit and what of the work below still runs."""
-    below = set(_below(feeder, site.feeders))
-    powers = [np.array(plan.power_kw[a]) for a in below if a in plan.power_kw]
-    clusters = [c for c in site.clusters if c.id in below]
-    if not powers or not clusters or not all(_may_be_cut(k) for c in clusters for k in c.classes.values()):
-        return
-    above = np.sum(powers, axis=0) - feeder.limit_kw
-    left = sum(np.array(plan.power_kw[c.id]) - c.idle_kw for c in clusters)
-    excess = np.minimum(above, left)
-    step = int(np.argmax(excess))
-    if excess[step] > TOLERANCE:
-        yield f"{feeder.id}: above its limit by {above[step]:.3f} in step {step} although work could still be cut"
-
-
-def feeder_losses(site: Site, drawn_kw: Mapping[str, Array]) -> Array:
-    """What all feeders together lose when each asset draws so much, from the branches up."""
-    lost: Array = np.zeros(next((len(row) for row in drawn_kw.values()), 0))
-    flow: dict[str, Array] = {}
-    waiting = list(site.feeders)
-    while waiting:
-        ready = next(f for f in waiting if not any(other.parent == f.id for other in waiting))
-        waiting.remove(ready)
-        through = sum((drawn_kw[a] for a in ready.assets if a in drawn_kw), start=flow.get(ready.id, np.zeros(len(lost))))
-        lost = lost + ready.loss_fraction * through
-        if ready.parent is not None:
-            flow[ready.parent] = flow.get(ready.parent, np.zeros(len(lost))) + (1.0 + ready.loss_fraction) * through
-    return lost
-
-
-def _below(feeder: Feeder, feeders: tuple[Feeder, ...]) -> list[str]:
-    children = [f for f in feeders if f.parent == feeder.id]
-    return [*feeder.assets, *(a for child in children for a in _below(child, feeders))]
-
-
-def _may_be_cut(kind: WorkloadClass) -> bool:
-    return kind.throttle_price_per_kwh is not None or kind.defer_price_per_kwh is not None
 
 
 def _worn(site: Site, plan: Plan) -> Iterator[str]:

@@ -9,13 +9,14 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
-from ems.assets.workload.block import TIER_AIM, TierRule
+from ems.assets.workload.block import TIER_AIM, TIER_PRICE_PER_KWH, TierRule
 from ems.assets.workload.model import NO_PAST, TierPast, WorkloadClass
 from ems.plan.blocks import checkpoints
 from ems.plan.inputs import PlanInputs
 from ems.plan.plan import Plan
 from ems.plan.planner import Planner
 from ems.plan.verify import verify
+from ems.plan.verify_tier import beyond_tier_kwh
 from ems.site.load import load_site
 from ems.site.model import Site
 from ems.timegrid import TimeGrid
@@ -57,6 +58,27 @@ def test_a_plan_keeps_a_tier_that_it_would_break_for_money() -> None:
     assert missing(free, without, "hall-a", "batch") > 2.0 * LOSS
     assert LOSS - 0.03 < missing(bound, plan, "hall-a", "batch") <= 1.25 * LOSS  # a window may begin between two boundaries of the plan
     assert verify(bound, inputs, plan) == [] and plan.objective > without.objective
+
+
+def test_a_plan_that_breaks_a_tier_without_paying_for_it_is_refused() -> None:
+    free, bound = site_with(), site_with(batch=TIER)
+    inputs = dear_afternoon(free)
+    plan = Planner(free).plan(inputs)
+    (said,) = verify(bound, inputs, plan)
+    assert "kWh beyond its tier" in said
+    cluster = next(c for c in bound.clusters if c.id == "hall-a")
+    beyond = [beyond_tier_kwh(c, "batch", inputs, plan) for c in bound.clusters]
+    assert beyond_tier_kwh(cluster, "batch", inputs, plan) > 10.0
+    paid = {**plan.cost, "tier": TIER_PRICE_PER_KWH * sum(beyond), "other": plan.cost["other"] - TIER_PRICE_PER_KWH * sum(beyond)}
+    assert verify(bound, inputs, replace(plan, cost=paid)) == []
+
+
+def test_what_a_tier_is_overrun_by_stands_in_the_cost_of_the_plan() -> None:
+    site = site_with(700.0, batch={"tier_loss": 0.0}, training={"tier_loss": 0.0}, interactive={"tier_loss": 0.0})
+    inputs = dear_afternoon(site)
+    plan = Planner(site).plan(inputs)
+    beyond = sum(beyond_tier_kwh(c, name, inputs, plan) for c in site.clusters for name in c.classes)
+    assert plan.cost["tier"] >= TIER_PRICE_PER_KWH * beyond > 100.0
 
 
 def test_a_tier_that_allows_everything_changes_nothing_and_no_tier_adds_no_row() -> None:

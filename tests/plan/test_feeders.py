@@ -91,3 +91,56 @@ def test_a_ups_that_only_relieves_what_hangs_below_with_it_gives_nothing_back() 
     assert most_back_kw(DEMO, HALLS) == 0.0
     apart = Feeder("ups", None, 100.0, (ups.id,))
     assert most_back_kw(DEMO, apart) == (ups.rating_kw if ups.is_grid_interactive else 0.0)
+
+
+def refused(site: Site, plan: Plan, inputs: PlanInputs) -> str:
+    return "; ".join(verify(site, inputs, plan))
+
+
+@pytest.fixture(scope="module")
+def free() -> tuple[PlanInputs, Plan]:
+    """A plan with nothing in its way."""
+    site = on_feeders(HALLS)
+    inputs = dear(site)
+    return inputs, Planner(site).plan(inputs)
+
+
+def test_a_battery_that_charges_and_gives_more_than_its_feeder_carries_is_refused(free: tuple[PlanInputs, Plan]) -> None:
+    inputs, plan = free
+    said = refused(on_feeders(HALLS, Feeder("bess-tx", None, 250.0, ("bess-1",))), plan, inputs)
+    assert "although a store below need not charge" in said and "bess-tx: feeds back 250.000 more than it may" in said
+
+
+def test_either_of_two_partners_must_carry_both(free: tuple[PlanInputs, Plan]) -> None:
+    inputs, plan = free
+    a, b = Feeder("a", None, 2000.0, ("hall-a",), partner="b"), Feeder("b", None, 600.0, ("hall-b",), partner="a")
+    assert "b, its partner's load included: above its limit" in refused(on_feeders(a, b), plan, inputs)
+    assert refused(on_feeders(replace(a, partner=None), replace(b, partner=None)), plan, inputs) == ""
+
+
+def test_a_feeder_carries_less_in_the_heat(free: tuple[PlanInputs, Plan]) -> None:
+    inputs, plan = free
+    cold = replace(HALLS, limit_kw=1400.0, limit_by_ambient_c=((45.0, 1.0), (50.0, 0.5)))
+    hot = replace(cold, limit_by_ambient_c=((20.0, 1.0), (35.0, 0.5)))
+    assert refused(on_feeders(cold), plan, inputs) == ""
+    assert "halls: above its limit" in refused(on_feeders(hot), plan, inputs)
+
+
+def test_cooling_and_fixed_loads_count_on_the_feeder_of_the_work_they_serve(free: tuple[PlanInputs, Plan]) -> None:
+    inputs, plan = free
+    it_kw = float((np.array(plan.power_kw["hall-a"]) + np.array(plan.power_kw["hall-b"])).max())
+    alone, whole = Feeder("all", None, it_kw + 1.0, ("hall-a", "hall-b")), ("hall-a", "hall-b", "cooling-1", "house")
+    assert refused(on_feeders(alone), plan, inputs) == ""
+    assert "work could still be cut" in refused(on_feeders(replace(alone, assets=whole)), plan, inputs)
+
+
+@settings(max_examples=5, deadline=None)
+@given(
+    limit_kw=st.floats(50.0, 1300.0), seed=st.integers(0, 30), assets=st.sampled_from([("bess-1",), ("hall-a", "cooling-1"), ("house",)])
+)
+def test_a_plan_that_could_not_do_better_stands(limit_kw: float, seed: int, assets: tuple[str, ...]) -> None:
+    """Also where what nobody can take away is more than the feeder carries."""
+    partner = Feeder("b", None, 0.8 * limit_kw, tuple({"hall-b", "bess-1"} - set(assets)), partner="a")
+    site = on_feeders(Feeder("a", None, limit_kw, assets, partner="b"), partner)
+    inputs = dear(site, seed)
+    assert verify(site, inputs, Planner(site).plan(inputs)) == []
