@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ems.assets.generator.model import Generator, GeneratorRun
 from ems.plan.inputs import PlanInputs
 from ems.plan.plan import Plan
+from ems.plan.verify_ramp import ramp_faults
 from ems.site.model import Site
 
 Array = NDArray[np.float64]
@@ -20,8 +21,8 @@ OUT = GeneratorRun(False, 1e6, 0.0, 0.0, 0.0, 1e6, 1e6)
 
 
 def generation_faults(site: Site, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
-    """Sources without a row, sun and wind beyond what is there, machines beyond rating, minimum load, permit, minimum times, or started
-    for money although they are of the emergency class."""
+    """Sources without a row, sun and wind beyond what is there, machines beyond rating, minimum load, permit, minimum times, ramp, or
+    started for money although they are of the emergency class."""
     for name in [g.id for g in site.generators] + [r.id for r in site.renewables]:
         if name not in plan.power_kw:
             yield f"{name}: no power planned"
@@ -44,8 +45,11 @@ def _generator(site: Site, g: Generator, inputs: PlanInputs, plan: Plan) -> Iter
     if g.is_emergency:
         ordered = inputs.generation.ordered.get(g.id, np.zeros(len(given)))
         yield from _worst(f"{g.id}: runs for money", given * (ordered <= 0.0))
-    elif not g.is_baseload:
+        return
+    if not g.is_baseload:
         yield from _unit(site, g, run, inputs, plan, given)
+    on = np.ones(len(given), dtype=bool) if g.is_baseload else np.array(plan.on[g.id]) > 0.5
+    yield from ramp_faults(site, g, run, inputs, plan, on, _is_away(g, run, inputs) > 0.0)
 
 
 def _is_away(g: Generator, run: GeneratorRun, inputs: PlanInputs) -> Array:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ems.assets.generator.model import GeneratorRun
 from ems.obligation import Obligation, ObligationKind
 from ems.plan.engine import Engine
 from ems.plan.generation import ordered_shares
@@ -226,3 +227,50 @@ def test_on_and_off_are_decided_to_the_same_cost_as_by_the_solver_alone(gas: Pla
     gas.problem.problem.solve(solver="HIGHS")
     assert plan.objective == pytest.approx(gas.problem.problem.value, rel=2e-3)
     assert isinstance(gas.engine, Engine) and a_generator(gas.site, "gas-1").permit_h_per_year == 500
+
+
+def slow_gas(minutes: float, **more: float) -> Site:
+    """A gas engine that takes so long from nothing to all it has."""
+    return site_with(gas_1={**GAS, "ramp_kw_per_s": 400.0 / (60.0 * minutes), **more})
+
+
+def changing(site: Site, seed: int = 1) -> PlanInputs:
+    """Prices about the cost of its fuel, another in every step."""
+    inputs = all_standing(site, seed)
+    return priced(inputs, 0.04 + 0.15 * np.random.default_rng(seed + 2).random(inputs.horizon.n))
+
+
+def test_a_plan_of_a_fast_machine_is_refused_for_a_slow_one() -> None:
+    fast, slow = slow_gas(1.0), slow_gas(600.0)
+    inputs = changing(fast)
+    plan = Planner(fast).plan(inputs)
+    assert verify(fast, inputs, plan) == []
+    assert any("more than its ramp allows" in fault for fault in verify(slow, inputs, plan))
+
+
+@pytest.mark.parametrize("minutes", [20.0, 150.0])
+@pytest.mark.parametrize("run", [off(), off(0.01), on(0.0, 0.01), on(30.0, 0.02), on(80.0), on(400.0), on(400.0, available=0.6)])
+def test_the_plan_of_a_slow_machine_stands_wherever_it_begins(minutes: float, run: GeneratorRun) -> None:
+    site = slow_gas(minutes)
+    inputs = with_runs(changing(site), gas_1=run)
+    assert verify(site, inputs, Planner(site).plan(inputs)) == []
+
+
+def test_a_step_moved_beyond_its_ramp_is_refused() -> None:
+    minutes, site = 150.0, slow_gas(150.0)
+    inputs = with_runs(changing(site), gas_1=on(200.0))
+    plan = Planner(site).plan(inputs)
+    middle = int(np.flatnonzero(np.array(plan.on["gas-1"]) > 0.5)[-1])
+    reach_kw = 400.0 / minutes * 60.0 * (plan.duration_h[middle] + plan.duration_h[middle - 1]) / 2
+    moved = list(plan.power_kw["gas-1"])
+    moved[middle] = moved[middle - 1] - reach_kw - 1.0
+    changed = replace(plan, power_kw={**plan.power_kw, "gas-1": tuple(moved)})
+    assert any("gas-1: rises 1.0" in fault for fault in verify(site, inputs, changed))
+
+
+def test_a_running_machine_rises_no_faster_in_the_first_step_than_its_ramp() -> None:
+    site = slow_gas(120.0)
+    inputs = with_runs(priced(all_standing(site), 5.0), gas_1=on(200.0))
+    plan = Planner(site).plan(inputs)
+    assert given_kw(plan, "gas-1")[0] == pytest.approx(200.0 + 400.0 / 2.0 * plan.duration_h[0] / 2, abs=0.01)
+    assert verify(site, inputs, plan) == []

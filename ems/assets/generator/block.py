@@ -103,7 +103,8 @@ class UnitBlock:
         self.permit_left_h.value = max(min(run.permit_left_h, HOURS_PER_YEAR), float(must @ duration_h))
         self.budget.update(run, float(must @ duration_h) * g.burns_per_h(g.min_power_kw))
         if self.ramp is not None:
-            coming = 1 + int(np.argmax(self.least_kw.value > 0.0)) if run.is_on else 0
+            is_starting = run.is_on and run.generation_kw < g.min_power_kw
+            coming = 1 + int(np.argmax(self.least_kw.value > 0.0)) if is_starting else 0
             self.ramp.update(run.generation_kw, self.most_kw.value * self.may_on.value, duration_h, coming)
 
 
