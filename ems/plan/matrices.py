@@ -107,15 +107,6 @@ class CompiledMatrices:
             result[sides.row[active]] += duals[sides.of[active]] / sides.factor[active]
         return result
 
-    def balance_rows(self, variable: cp.Variable) -> Index:
-        """The equality rows in which a variable stands, in the order of its entries (the first one each)."""
-        pattern, place = self._pattern, np.searchsorted(self.tight.columns, np.arange(*self.columns(variable).indices(2**62)))
-        rows = []
-        for column in place.tolist():
-            touching = pattern.indices[pattern.indptr[column] : pattern.indptr[column + 1]]
-            rows.append(int(touching[self.is_equality[touching]][0]))
-        return np.array(rows)
-
     def matrices(self) -> Matrices:
         """The numbers for the Parameters as they are now. Raises InvariantBroken when one is not finite, PlanInfeasible when a variable
         has no room between its bounds."""

@@ -7,12 +7,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import cvxpy as cp
 import numpy as np
+import scipy.sparse as sp
 
 from ems.assets.workload.model import DUE_HOURS, ClassState
 from ems.commitment import Commitment
 from ems.kpi.bills.metered import Metered
 from ems.plan.inputs import DemandMeter, ImportEnvelope, PlanInputs
+from ems.plan.matrices import CompiledMatrices
 from ems.plan.plan import Plan
 from ems.plan.planner import Planner
 from ems.plan.verify import verify
@@ -90,3 +93,11 @@ def highest_kw(plan: Plan) -> float:
     """The highest quarter of an hour of its import."""
     minutes = np.repeat(plan.import_kw, np.round(np.array(plan.duration_h) * 60).astype(int))
     return float(Metered(plan.starts[0], 1, minutes).import_means(15)[1].max())
+
+
+def balance_rows(compiled: CompiledMatrices, variable: cp.Variable) -> np.ndarray:
+    """The equality rows in which a variable stands, in the order of its entries (the first one each)."""
+    entries = sp.csc_matrix(compiled.pattern_by_row())
+    place = np.searchsorted(compiled.tight.columns, np.arange(*compiled.columns(variable).indices(2**62)))
+    rows = (entries.indices[entries.indptr[column] : entries.indptr[column + 1]] for column in place.tolist())
+    return np.array([int(touching[compiled.is_equality[touching]][0]) for touching in rows])

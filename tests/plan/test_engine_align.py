@@ -16,7 +16,7 @@ from ems.plan.problem import PlanProblem
 from ems.timegrid import TimeGrid
 from tests.benchmarks.our_form import OurForm
 from tests.benchmarks.reference.mpc_ref import Site
-from tests.plan.given import MONDAY, demo_site, plan_inputs
+from tests.plan.given import MONDAY, balance_rows, demo_site, plan_inputs
 
 GRID = TimeGrid.covering(48)
 
@@ -51,7 +51,7 @@ def test_columns_and_rows_move_to_the_same_kind_of_another_step() -> None:
     energy_at = compiled.columns(problem.blocks.batteries["bess-1"].energy_kwh)
     energy = [place[c] for c in range(energy_at.start + 1, energy_at.stop)]  # the first is measured and not among the columns
     assert columns[energy].tolist() == [*energy[1:], energy[-1]]
-    balance = compiled.balance_rows(problem.import_kw)
+    balance = balance_rows(compiled, problem.import_kw)
     assert rows[balance].tolist() == [*balance[1:].tolist(), balance[-1]]
     assert (np.sort(np.unique(columns)) < len(compiled.tight.columns)).all() and (rows != np.arange(len(rows))).mean() > 0.8
 
