@@ -8,7 +8,7 @@ drawn counts against what stores give.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from ems.assets.cooling.envelope import cooling_growth
@@ -54,10 +54,14 @@ class Feed:
         drawn_kw = sum(part * it_kw[c] for c, part in self.drawn_per_kw.items())
         return drawn_kw + sum(c.follows_kw(it_kw) for c in self.coolings) + self.fixed_kw
 
+    def beside_kw(self, it_kw: Mapping[str, float]) -> float:
+        """What is left beside clusters that draw `it_kw` (nothing where none is named); never negative."""
+        return max(0.0, self.target_kw - self.load_kw({c: it_kw.get(c, 0.0) for c in self.lasting_kw}))
+
     def charging_kw(self, it_kw: Mapping[str, float]) -> float:
-        """The most that stores on it may charge together beside clusters that draw `it_kw` and may lapse to their contract caps; never
+        """The most that batteries on it may charge together beside clusters that draw `it_kw` and may lapse to their contract caps; never
         negative."""
-        return max(0.0, self.target_kw - self.load_kw({c: max(it_kw.get(c, 0.0), kw) for c, kw in self.lasting_kw.items()}))
+        return self.beside_kw({c: max(it_kw.get(c, 0.0), kw) for c, kw in self.lasting_kw.items()})
 
     def it_kw(self, charging_kw: float) -> float:
         """The most IT power of the clusters on it together beside stores that charge so much, in the worst weather; never negative."""
@@ -120,11 +124,12 @@ def _unheard_kw(site: Site, state: SiteState, below: frozenset[str]) -> float:
     return silent_kw + sum(u.rating_kw for u in site.upses if u.id in below and u.is_bidirectional and not state.upses[u.id].is_fresh)
 
 
-def hold_feeders(feeds: Sequence[Feed], storage: Mapping[str, Envelope]) -> dict[str, Envelope]:
-    """No store charges more than the contract caps leave on its feeders, or gives more than they carry. Whoever is told holds the sums."""
+def hold_feeders(feeds: Sequence[Feed], storage: Mapping[str, Envelope], reserves: Set[str]) -> dict[str, Envelope]:
+    """No battery charges more than the contract caps leave on its feeders, no store gives more than they carry. Whoever is told holds the
+    sums. `reserves`: UPSes, which fill up beside whatever the caps in force leave: a reserve that is short is the worse danger."""
     out = dict(storage)
     for feed in feeds:
-        high_kw = feed.charging_kw({})
         for name in feed.assets & out.keys():
+            high_kw = feed.beside_kw({}) if name in reserves else feed.charging_kw({})
             out[name] = out[name].narrowed(-feed.given_kw, high_kw, RULE)
     return out

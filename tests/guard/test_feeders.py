@@ -108,3 +108,16 @@ def test_a_hall_gets_no_part_of_its_feeder_that_a_store_takes_or_is_about_to_tak
     beside = share_caps(loop.site, verdict, 1e4, wants, wants, {"bess-1": told_kw})
     assert 1.04 * alone["hall-b"] == pytest.approx(600.0 * 0.996, rel=0.02)
     assert beside["hall-b"] == pytest.approx(alone["hall-b"] - 300.0 / 1.04, rel=0.02)
+
+
+def test_a_ups_fills_its_reserve_up_on_a_feeder_that_contract_caps_could_fill() -> None:
+    loop = watched(demo_site(1450.0, feeders=[{"id": "hall", "limit_kw": 440, "assets": ["hall-b", "ups-1"]}]))
+    loop.plant.devices["ups-1"].energy_kwh *= 0.5
+    plan = flat_plan(loop.site, loop.now)
+    plan = replace(plan, power_kw={**plan.power_kw, "ups-1": (80.0,) * len(plan.starts)})
+    loop.cycle(QUIET, [("plan", encode_plan(plan))])
+    for _ in range(90):
+        loop.cycle(QUIET)
+    assert loop.decisions[-1].verdict.feeds[0].charging_kw({}) < 30.0, "contract caps all but fill the feeder"
+    assert loop.decisions[-1].state.upses["ups-1"].battery_kw == pytest.approx(80.0, abs=5.0)
+    assert max(loop.flows_kw["hall"]) <= 440.0
