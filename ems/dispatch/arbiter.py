@@ -71,9 +71,6 @@ def arbitrate(
     storage = within_feeders(site, verdict, verdict.ceilings_kw, storage, is_told=True)
     storage = balance_strings(classes, state, verdict.storage, storage)
     caps = _caps(site, verdict, need, wanted_kw, storage, not advice.only_shaves)
-    kept = no_export(site, verdict, verdict.lowest_storage_kw(_left_it_kw(state, caps)), storage)
-    if kept != storage:  # these caps take load away that the discharge was to serve
-        storage, caps = kept, _caps(site, verdict, need, wanted_kw, kept, not advice.only_shaves)
     return [
         *_cap_setpoints(site, state, verdict, caps),
         *_limit_setpoints(site, state, _spare_spent(site, state, caps, limits, spent)),
@@ -274,11 +271,6 @@ def _stay_under_load(
             min(own[k].kw, c.demand_kw) if k in own else c.demand_kw for k, c in state.clusters[cluster.id].classes.items()
         )
     return no_export(site, verdict, verdict.lowest_storage_kw(it_kw), wishes)
-
-
-def _left_it_kw(state: SiteState, caps: Mapping[str, float]) -> float:
-    """IT power once clusters that draw more than their caps have followed them."""
-    return sum(min(c.power_kw, caps.get(k, c.power_kw)) for k, c in state.clusters.items())
 
 
 def _worked_kw(verdict: Verdict, need: Need) -> dict[str, float]:

@@ -366,10 +366,13 @@ def _trip_kw(site: Site, state: SiteState) -> float:
 
 
 def _hold_export(site: Site, state: SiteState, storage: dict[str, Envelope], observed: Observed) -> dict[str, Envelope]:
-    """No store may give more than may be exported with the smallest load of the last seconds, even if the largest cooling trips. Each may
-    have all of it, so that one that wants nothing takes nothing from another; the sum is held where stores are told."""
+    """Discharge may not push power out beyond the export limit, even if the load falls to its recent low and the largest cooling trips."""
     lowest_kw = _deepest_kw(observed.load_valley_kw, _trip_kw(site, state), site.point_of_connection.export_limit_kw)
-    return {k: e.narrowed(lowest_kw, e.high_kw, "export limit") for k, e in storage.items()}
+    total_kw = sum(e.low_kw for e in storage.values())
+    if total_kw >= lowest_kw or total_kw >= 0.0:
+        return storage
+    part = lowest_kw / total_kw
+    return {k: e.narrowed(e.low_kw * part, e.high_kw, "export limit") for k, e in storage.items()}
 
 
 def _deepest_kw(load_kw: float, trip_kw: float, export_limit_kw: float) -> float:

@@ -13,10 +13,7 @@ from ems.dispatch.advice import Wish
 from ems.dispatch.arbiter import arbitrate
 from ems.dispatch.rules import advise_limits_only
 from ems.dispatch.together import within
-from ems.plan.plan import encode_plan
-from ems.site.load import load_site
-from tests.control.loop import ROOT, Loop, demo_site, even
-from tests.control.plans import flat_plan
+from tests.control.loop import Loop, demo_site, even
 
 LINK = {"page": "sunspec-der-battery", "host": "127.0.0.1", "lease_s": 75}
 MORE = {"kind": "battery", "power_kw": 500, "energy_kwh": 1000, "ramp_kw_per_s": 250}
@@ -93,28 +90,3 @@ def test_whatever_is_wished_no_export_and_no_feeder_passes_its_limit(
     [feed] = verdict.feeds
     assert sum(gives[k] for k in ("bess-2", "bess-3")) <= feed.given_kw + 1e-6
     assert sum(max(0.0, told[k]) for k in ("bess-2", "bess-3")) <= feed.charging_kw(verdict.ceilings_kw) + 1e-6
-
-
-def test_a_store_that_wants_nothing_leaves_its_part_of_the_export_limit_to_the_others() -> None:
-    loop = Loop(demo_site(1450.0), "plan", temp_c=20.0)
-    for k in range(90):  # the first minute the UPS is still closed
-        news = [("plan", encode_plan(flat_plan(loop.site, loop.now, -500.0)))] if k == 0 else []
-        loop.cycle({"hall-a": even(150.0), "hall-b": even(80.0)}, news)
-    assert loop.decisions[-1].verdict.storage["ups-1"].low_kw < -400.0  # the UPS could give as well, and is not asked
-    assert loop.decisions[-1].state.batteries["bess-1"].power_kw == pytest.approx(-500.0, abs=5.0)
-    assert loop.truth.export_s == 0.0
-
-
-def test_strings_of_one_battery_give_what_the_plan_wants_of_them_the_fuller_first() -> None:
-    strings = {"strings": 4, "power_kw": 125, "energy_kwh": 250, "ramp_kw_per_s": 60, "link": {"port": 15100}}
-    site = load_site(ROOT / "config/sites/demo-2mw.yaml", {"point_of_connection": {"import_limit_kw": 1450}, "assets": {"bess-1": strings}})
-    loop = Loop(site, "plan", temp_c=20.0)
-    ids = [b.id for b in site.batteries]
-    for name, soc in zip(ids, (0.9, 0.5, 0.3, 0.1), strict=True):
-        loop.plant.devices[name].energy_kwh = soc * 250.0  # type: ignore[attr-defined]
-    for k in range(20):
-        plan = flat_plan(loop.controller.planned, loop.now, -300.0)
-        loop.cycle({"hall-a": even(150.0), "hall-b": even(80.0)}, [("plan", encode_plan(plan))] if k == 0 else [])
-    powers = [loop.decisions[-1].state.batteries[name].power_kw for name in ids]
-    assert sum(powers) == pytest.approx(-300.0, abs=8.0)
-    assert powers[0] == pytest.approx(-125.0, abs=3.0) and [round(kw) for kw in powers] == sorted(round(kw) for kw in powers)
