@@ -17,7 +17,7 @@ from ems.dispatch.generation import generation_setpoints, lean_on, wanted_genera
 from ems.dispatch.setpoint import Setpoint
 from ems.dispatch.strings import NO_CLASSES, Classes, balance_strings
 from ems.dispatch.supply import supply_setpoints
-from ems.dispatch.together import beside_contract_caps, left_to_give, most_more_kw, no_export, take_from, within_feeders
+from ems.dispatch.together import left_to_give, most_more_kw, no_export, take_from, within_feeders
 from ems.dispatch.trend import ClusterTrend
 from ems.guard.guard import Verdict, share_caps
 from ems.site.model import Site
@@ -65,7 +65,7 @@ def arbitrate(
     if advice.spend_storage_at_limit:
         wishes = _serve_at_limit(verdict, need, wishes)
     wishes = _take_up_export(site, state, verdict, _stay_under_load(site, state, verdict, limits, wishes))
-    wishes = within_feeders(site, verdict, _worked_kw(verdict, need), beside_contract_caps(site, verdict, wishes), is_told=False)
+    wishes = within_feeders(site, verdict, _worked_kw(verdict, need), wishes, is_told=False)
     wanted_kw = {k: w.kw for k, w in wishes.items()}
     storage = no_export(site, verdict, verdict.deepest_storage_kw, _let_go_slowly(verdict, wishes))
     storage = within_feeders(site, verdict, verdict.ceilings_kw, storage, is_told=True)

@@ -15,7 +15,6 @@ from ems.guard.guard import WAITS_S, Verdict
 from ems.site.model import Site
 
 NO_POWER: Mapping[str, float] = {}
-LAPSE = "room for the contract caps should the controller die"
 
 
 @dataclass
@@ -60,34 +59,29 @@ def no_export(site: Site, verdict: Verdict, low_kw: float, wishes: Mapping[str, 
     return _give_within(site, verdict, set(wishes), -low_kw, dict(wishes), "no export")
 
 
-def beside_contract_caps(site: Site, verdict: Verdict, wishes: Mapping[str, Wish]) -> dict[str, Wish]:
-    """The wishes, no more charged by batteries than the contract caps leave: when the controller dies workload lapses to those first."""
-    return _batteries_within(site, verdict, set(wishes), verdict.lapse_room_kw, dict(wishes), False, LAPSE)
-
-
 def within_feeders(site: Site, verdict: Verdict, it_kw: Mapping[str, float], wishes: Mapping[str, Wish], is_told: bool) -> dict[str, Wish]:
     """The wishes, within every feeder beside clusters that draw `it_kw`. `is_told`: they go out now, so what a store still has counts."""
     out = dict(wishes)
     for feed in verdict.feeds:
         stores = feed.assets & out.keys()
         if stores:
-            out = _charge_within(site, verdict, stores, feed.beside_kw(it_kw), out, is_told, RULE)
-            out = _batteries_within(site, verdict, stores, feed.charging_kw(it_kw), out, is_told, RULE)
+            out = _charge_within(site, verdict, stores, feed.beside_kw(it_kw), out, is_told)
+            out = _batteries_within(site, verdict, stores, feed.charging_kw(it_kw), out, is_told)
             out = _give_within(site, verdict, stores, feed.given_kw, out, RULE)
     return out
 
 
 def _batteries_within(
-    site: Site, verdict: Verdict, stores: Set[str], room_kw: float, wishes: dict[str, Wish], is_told: bool, why: str
+    site: Site, verdict: Verdict, stores: Set[str], room_kw: float, wishes: dict[str, Wish], is_told: bool
 ) -> dict[str, Wish]:
     """Charging of the batteries lowered to what the UPSes leave of a room: those hold a reserve and fill up first."""
     reserves = stores & {u.id for u in site.upses}
     room_kw -= sum(max(0.0, wishes[k].kw) for k in reserves)
-    return _charge_within(site, verdict, stores - reserves, room_kw, wishes, is_told, why)
+    return _charge_within(site, verdict, stores - reserves, room_kw, wishes, is_told)
 
 
 def _charge_within(
-    site: Site, verdict: Verdict, stores: Set[str], room_kw: float, wishes: dict[str, Wish], is_told: bool, why: str
+    site: Site, verdict: Verdict, stores: Set[str], room_kw: float, wishes: dict[str, Wish], is_told: bool
 ) -> dict[str, Wish]:
     """Charging of the stores lowered to their room together; one that nobody may lower is taken off it first."""
     has = {k: max(0.0, verdict.storage_now_kw[k]) for k in stores} if is_told and site.control.cycle_s <= WAITS_S else {}
@@ -96,7 +90,7 @@ def _charge_within(
     free = stores - held
     told = within(room_kw, {k: max(0.0, wishes[k].kw) for k in free}, {k: kw for k, kw in has.items() if k in free})
     less = {k: kw for k, kw in told.items() if kw < wishes[k].kw and wishes[k].kw > 0.0}
-    return {**wishes, **{k: replace(wishes[k], kw=kw, reason=f"{wishes[k].reason}; {why}") for k, kw in less.items()}}
+    return {**wishes, **{k: replace(wishes[k], kw=kw, reason=f"{wishes[k].reason}; {RULE}") for k, kw in less.items()}}
 
 
 def _give_within(site: Site, verdict: Verdict, stores: Set[str], room_kw: float, wishes: dict[str, Wish], why: str) -> dict[str, Wish]:

@@ -1,14 +1,16 @@
 """Safe to die now? What every lease still holds when the controller dies in this instant, and the most the site imports until all have
 lapsed.
 
-Four phases: all leases run (nothing changes that the standing caps are not already charged with); the stores with the shorter leases have
-let go and the caps still stand; clusters are at their contract caps and stores still charge; everything has lapsed, storage is at zero and
-the clusters are at their contract caps, with the heat of the time before still in the cooling.
+Three phases: all leases run (nothing changes that the standing caps are not already charged with); the stores with the shorter leases have
+let go and the caps still stand; everything has lapsed, storage is at zero and the clusters are at their contract caps, with the heat of
+the time before still in the cooling.
+
+Not counted: workload lapses first, so that for the seconds until a battery that charges lets go too, halls that have work waiting may draw
+their contract caps beside it.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -30,7 +32,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """`import_kw` is the highest import of the four phases; `phase` says which one that is."""
+    """`import_kw` is the highest import of the three phases; `phase` says which one that is."""
 
     is_safe: bool
     import_kw: float
@@ -45,7 +47,6 @@ def exposure(site: Site, verdict: Verdict, storage_kw: Mapping[str, float], caps
     phases = {
         "while the leases last": _caps_stand_kw(verdict, sum(storage_kw.values())),
         "after the shorter leases": _caps_stand_kw(verdict, _outlasting_kw(lease_s, storage_kw, caps_kw)),
-        "after the leases of caps": _lapsed_kw(site, verdict) + _still_charging_kw(lease_s, storage_kw, caps_kw),
         "after all leases": _lapsed_kw(site, verdict),
     }
     worst = max(phases, key=lambda phase: phases[phase])
@@ -65,12 +66,6 @@ def _outlasting_kw(lease_s: Mapping[str, float], storage_kw: Mapping[str, float]
     """Storage that is still at its setpoint when the last cap has lapsed; what charges longer than that counts too."""
     last_s = max((lease_s.get(c, 0.0) + ACTUATION_S for c in caps_kw), default=0.0)
     return sum(kw for asset, kw in storage_kw.items() if kw > 0.0 or lease_s.get(asset, 0.0) >= last_s)
-
-
-def _still_charging_kw(lease_s: Mapping[str, float], storage_kw: Mapping[str, float], caps_kw: Mapping[str, float]) -> float:
-    """What stores still charge when the first cap has lapsed, to a contract cap that may be wider."""
-    first_s = min((lease_s.get(c, 0.0) for c in caps_kw), default=math.inf)
-    return sum(kw for asset, kw in storage_kw.items() if kw > 0.0 and lease_s.get(asset, 0.0) > first_s)
 
 
 def _lapsed_kw(site: Site, verdict: Verdict) -> float:

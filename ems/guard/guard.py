@@ -93,7 +93,6 @@ class Verdict:
     generation: dict[str, Envelope] = field(default_factory=dict)  # generators and renewables, generating negative
     heat_allowed_kw: dict[str, float] = field(default_factory=dict)  # per chilled-water plant that says what it can remove
     feeds: list[Feed] = field(default_factory=list)  # each feeder and pair of feeders
-    lapse_room_kw: float = math.inf  # what stores may charge beside the contract caps, to which workload lapses before they let go
     storage_least_kw: dict[str, float] = field(default_factory=dict)  # per store: the smaller of the power measured and last sent
     most_generation_kw: float = math.inf  # all of it together: more would export more than allowed
     unfed_kw: float = 0.0  # load that UPSes carry without the grid: no discharge may serve it
@@ -171,7 +170,6 @@ def guard_site(site: Site, state: SiteState, obligations: Sequence[Obligation], 
         heat_allowed_kw=_heat_allowed(site, state, observed.loops),
         supply=_supplies(site, state, ceilings, observed.last_supply_c),
         feeds=feeds,
-        lapse_room_kw=_lapse_room_kw(site, room),
         storage_least_kw=_storage_least(state, observed),
         generation=generation,
         most_generation_kw=most_generation_kw(site, state, observed.gross_valley_kw),
@@ -278,16 +276,9 @@ def _room(site: Site, state: SiteState, limit_kw: float, observed: Observed) -> 
 
 def _lasting_kw(site: Site, observed: Observed) -> float:
     """Where a limit with a curve is in use, what it allows for ever; infinite else."""
-    return _lasting_target_kw(site) if any(limit.curve for limit in observed.allowed) else math.inf
-
-
-def _lasting_target_kw(site: Site) -> float:
+    if not any(limit.curve for limit in observed.allowed):
+        return math.inf
     return site.point_of_connection.lasting_limit_kw * (1.0 - site.control.import_margin) / (1.0 + site.worst_loss)
-
-
-def _lapse_room_kw(site: Site, room: Room) -> float:
-    """What the contract caps leave for charging. Never negative; an order that ends with its own lease is not counted."""
-    return max(0.0, _lasting_target_kw(site) - room.load_kw(room.contract_it_kw))
 
 
 def _supplies(site: Site, state: SiteState, ceilings: Mapping[str, float], last_c: Mapping[str, float]) -> dict[str, SupplyEnvelope]:

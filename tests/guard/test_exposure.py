@@ -8,11 +8,8 @@ from typing import Any
 
 import pytest
 
-from ems.dispatch.together import LAPSE
 from ems.guard.exposure import exposure
-from ems.plan.plan import encode_plan
-from tests.control.loop import Loop, demo_site, even, texture
-from tests.control.plans import flat_plan
+from tests.control.loop import Loop, demo_site, texture
 
 LEASES_S = 80
 
@@ -58,22 +55,3 @@ def test_leases_name_what_each_asset_holds() -> None:
     found = {lease.asset: lease for lease in loop.decisions[-1].exposure.leases}
     told = {s.asset: s.power_kw for s in loop.decisions[-1].written}
     assert found["bess-1"].kw == told["bess-1"] and found["bess-1"].lease_s == 75.0
-
-
-@pytest.mark.parametrize("temp_c", [10.0, 25.0])
-def test_a_controller_that_dies_while_the_battery_charges_holds_the_limit_when_halls_lapse_to_their_contract_caps(temp_c: float) -> None:
-    loop = Loop(demo_site(1150.0), "plan", temp_c=temp_c)
-    for k in range(120):
-        news = [("plan", encode_plan(flat_plan(loop.site, loop.now, 500.0)))] if k % 60 == 0 else []
-        loop.cycle({"hall-a": even(50.0), "hall-b": even(20.0)}, news)
-    last = loop.decisions[-1]
-    assert last.exposure.is_safe
-    assert last.state.batteries["bess-1"].power_kw > 60.0, "it charges as far as the contract caps leave room"
-    assert any(LAPSE in s.reason for s in last.written if s.asset == "bess-1")
-    for _ in range(LEASES_S + 60):
-        loop._step_plant({"hall-a": even(800.0), "hall-b": even(450.0)})
-    assert loop.truth.over_s == 0.0
-    told = {s.asset: s.power_kw for s in last.written}
-    storage, caps = {"bess-1": 500.0}, {c.id: told[c.id] for c in loop.site.clusters}
-    found = exposure(loop.site, last.verdict, storage, caps)
-    assert not found.is_safe and found.import_kw > found.limit_kw
