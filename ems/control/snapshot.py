@@ -24,6 +24,7 @@ from ems.control.controller import Controller
 from ems.control.decision import Decision
 from ems.control.ladder import NAMES
 from ems.control.plan_state import plan_state
+from ems.guard.loops import cooled_kw
 from ems.plan.plan import Plan
 from ems.plan.worth import lines as binding_lines
 from ems.state.image import SiteImage
@@ -146,7 +147,7 @@ def _cooling_details(cooling: Cooling, decision: Decision) -> dict[str, Any]:
     seen = state.coolings[cooling.id]
     if cooling.plant is None or seen.supply_temp_c is None or seen.able_kw is None:
         return {}
-    heat_kw = sum(state.clusters[c].power_kw for c in cooling.cools)
+    heat_kw = cooled_kw(cooling, state)
     seconds = runway_s(cooling.plant, heat_kw, min(heat_kw, seen.able_kw), seen.supply_temp_c)
     lasts_s = None if math.isinf(seconds) else round(seconds)
     return {"supply_temp_c": seen.supply_temp_c, "able_kw": seen.able_kw, "runway_s": lasts_s}

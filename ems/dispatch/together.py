@@ -1,6 +1,7 @@
 """What stores give and take together: the export limit and every feeder hold their sum, each store alone only its own envelope.
 
-Who asks for it gets it: a store that wants nothing leaves its part to the others. What one is to give up another gets when it is measured.
+What one is to give up another gets when it is measured. On a feeder who asks gets: a store that wants nothing leaves its part to the
+others. Of the export limit each has its part already, in its envelope.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What each feeder leaves: for clusters, for charging, and for what stores push up through it.
 
 Down, as at the point of connection: caps narrow first, are read back, and only then stores charge; stores let go first, are measured, and
-only then the caps widen. Safe to die: workload lapses to its contract caps before stores let go, so stores never charge more than those
-leave. Up: power that flows back heats a transformer as much, so the limit holds in either direction, and only load that is sure to be
-drawn counts against what stores give.
+only then the caps widen. Safe to die: workload lapses to its contract caps before stores let go, so batteries never charge more than
+those leave; a UPS fills its reserve up beside the caps in force. Up: power that flows back heats a transformer as much, so the limit
+holds in either direction, and only load that is sure to be drawn counts against what stores give.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from ems.assets.workload.model import Cluster
 from ems.guard.degraded import ON_BATTERY, Standing, cap_bound_kw, storage_bounds
 from ems.guard.feeders import Feed, feeds_of, hold_feeders
 from ems.guard.generation import firm_generation_kw, generation_envelopes, most_generation_kw
-from ems.guard.loops import Loop, loop_of
+from ems.guard.loops import Loop, cooled_kw, loop_of
 from ems.guard.room import Room
 from ems.guard.share import fit, share_total
 from ems.limit import Allowed, Limit
@@ -40,8 +40,6 @@ OVERDRAWN = 0.02  # of the rating: what a cluster may draw above its cap before 
 DISOBEYED = 0.005  # likewise, above every cap of the last seconds, which it had the time to take: then its power counts, not its cap
 WAITS_S = 5.0  # a replay with a longer step gives every device the time to have taken its cap within one
 EXPORT_MARGIN = 0.98  # of the load that storage may serve: meter error and the load's own steps
-
-
 NO_STORAGE: Mapping[str, float] = {}
 
 
@@ -303,7 +301,7 @@ def _counted_kw(site: Site, state: SiteState, observed: Observed) -> dict[str, t
     counted = {}
     for cooling in site.coolings:
         seen, plant = state.coolings[cooling.id], cooling.plant
-        heat_kw = sum(state.clusters[k].power_kw for k in cooling.cools)
+        heat_kw = cooled_kw(cooling, state)
         kw, ahead_kw = led_power(cooling, seen, heat_kw, observed.last_supply_c.get(cooling.id))
         supply_c = loop_of(observed.loops, cooling, state).supply_c
         if plant is not None and supply_c is not None and supply_c > plant.supply_temp_c + WARM_K:

@@ -12,18 +12,19 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from ems.assets.generator.model import Generator
 from ems.assets.workload.model import Cluster, WorkloadClass
 from ems.plan.inputs import PlanInputs
 from ems.plan.plan import Plan
 from ems.plan.verify_flows import drawn_kw, flows_kw
+from ems.plan.verify_tier import TIER_MONEY_PER_KWH
 from ems.site.model import Feeder, Site
 
 Array = NDArray[np.float64]
 TOLERANCE = 0.01  # kW, kWh
 FEEDER_MONEY_PER_KWH = 50.0  # the least a kWh above a feeder costs: work dearer than that, its tier counted, need not yield
-TIER_MONEY_PER_KWH = 23.0
 LOST_MONEY_PER_KWH = 100.0  # of work without a price for losing it
-FAST_S = 300.0  # a machine that crosses its range in this time may give any power from step to step
+FAST_S = 300.0  # in which a machine that follows every step crosses its range
 
 
 def feeder_faults(site: Site, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
@@ -40,6 +41,11 @@ def is_fed_back_in_full(site: Site, asset: str, inputs: PlanInputs, plan: Plan) 
         if any(asset in _below(f, site.feeders) for f in group):
             full |= -sum(flow[f.id] for f in group) >= feeder.limit_kw * _ambient_share(feeder, inputs) - TOLERANCE
     return full
+
+
+def is_fast(g: Generator) -> bool:
+    """True for a machine that may give any power from step to step."""
+    return g.ramp_kw_per_s * FAST_S >= g.power_kw and not g.is_baseload
 
 
 def _groups(site: Site) -> Iterator[tuple[Feeder, tuple[Feeder, ...]]]:
@@ -130,8 +136,6 @@ def _given(site: Site, below: set[str], plan: Plan) -> Array:
     """What stores, sun and wind below give, and fast machines above their minimum load: all of it could be less."""
     names = [*(b.id for b in site.batteries), *(u.id for u in site.upses), *(r.id for r in site.renewables)]
     rows: list[Array] = [np.array(plan.power_kw[name]) for name in names if name in below]
-    fast = [
-        g for g in site.generators if g.id in below and not (g.is_emergency or g.is_baseload) and g.ramp_kw_per_s * FAST_S >= g.power_kw
-    ]
+    fast = [g for g in site.generators if g.id in below and not g.is_emergency and is_fast(g)]
     rows += [np.minimum(np.array(plan.power_kw[g.id]) + g.min_power_kw, 0.0) for g in fast]
     return sum((np.maximum(-row, 0.0) for row in rows), start=np.zeros(len(plan.duration_h)))

@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from ems.assets.generator.model import Generator, GeneratorRun
 from ems.plan.inputs import PlanInputs
 from ems.plan.plan import Plan
-from ems.plan.verify_feeders import is_fed_back_in_full
+from ems.plan.verify_feeders import is_fast, is_fed_back_in_full
 from ems.site.model import Site
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 TOLERANCE_KW = 0.01
-FAST_S = 300.0  # a machine that crosses its range in this time may give any power from step to step
 STARTS = 2.0  # times the minimum load: the step of a start has only part of it, the next one the rest and its own
 SLACK_H = 1 / 12  # a start may bring its minimum load a fine step later: the first step of a plan has any length
 
@@ -25,7 +24,7 @@ def ramp_faults(site: Site, g: Generator, run: GeneratorRun, inputs: PlanInputs,
     """Mean powers that rise or fall faster than the ramp between the middles of steps. A start brings the minimum load, a stop takes all,
     and an outage or a fault takes what it takes. A machine that nobody can take power from, or whose fall holds another ramp, falls as it
     must (the plan pays for what it gives too little)."""
-    if g.ramp_kw_per_s * FAST_S >= g.power_kw and not g.is_baseload:
+    if is_fast(g):
         return
     given, hours = -np.array(plan.power_kw[g.id]), np.array(plan.duration_h)
     reach = g.ramp_kw_per_s * 1800.0 * (hours + np.r_[0.0, hours[:-1]])
