@@ -23,6 +23,7 @@ from ems.clock import Clock
 from ems.dispatch.setpoint import Setpoint
 from ems.errors import Complaint, ConfigError
 from ems.messages import Mode
+from ems.site.leases import TAKING_KW, lease_s
 from ems.site.model import Site
 from ems.state.image import SiteImage
 
@@ -58,8 +59,8 @@ class ModbusField:
         for line in self._links.values():
             line.may_write = may_write
         self._devices = {
-            asset: Device(asset, pages[link.page], self._links[(link.host, link.port)], link.unit_id, link.lease_s, clock)
-            for asset, link in site.links.items()
+            a: Device(a, pages[k.page], self._links[k.host, k.port], k.unit_id, k.lease_s, clock, lease_s(site, a, TAKING_KW))
+            for a, k in site.links.items()
         }
         self._first = {cluster.id for cluster in site.clusters}  # caps before storage
         last = (*(c.id for c in site.clusters), *(b.id for b in site.batteries), *(u.id for u in site.upses), site.point_of_connection.id)

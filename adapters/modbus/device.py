@@ -30,9 +30,14 @@ class WrongDevice(DeviceLied):
 
 
 class Device:
-    """A device behind a link. `readings`, `commands` and `problem` are replaced, never changed in place."""
+    """A device behind a link. `readings`, `commands` and `problem` are replaced, never changed in place.
 
-    def __init__(self, asset: str, page: Page, link: Link, unit_id: int, lease_s: float, clock: Clock) -> None:
+    `taking_lease_s` is the lease of commands that have it take power, where that is another (a store that charges).
+    """
+
+    def __init__(
+        self, asset: str, page: Page, link: Link, unit_id: int, lease_s: float, clock: Clock, taking_lease_s: float | None = None
+    ) -> None:
         self.asset, self.page, self.link, self.unit_id = asset, page, link, unit_id
         self.readings: Mapping[str, Reading] = {}
         self.commands: Mapping[str, Reading] = {}
@@ -40,6 +45,7 @@ class Device:
         self._clock = clock
         self._book = CommandBook(page)
         self._lease = Lifeline(page, lease_s)
+        self._lease_s, self._taking_lease_s = lease_s, lease_s if taking_lease_s is None else taking_lease_s
         self._blocks = plan_blocks(_polled_points(page), page.max_registers, page.max_gap)
         self._keys = {b: [(b.table, b.address + offset) for offset in range(b.count)] for b in self._blocks}
         self._inside = {b: _points_inside(page, b) for b in self._blocks}
@@ -88,6 +94,8 @@ class Device:
         shows. `flush` writes it."""
         self._book.want(commands, is_astray)
         self._keep_lease = keep_lease
+        if any(commands.values()):  # at rest either lease will do
+            self._lease.lasts(self._taking_lease_s if max(commands.values()) > 0.0 else self._lease_s)
 
     async def flush(self) -> None:
         """Writes what differs from what the device was told or shows, and keeps the lease when that is allowed.
@@ -259,7 +267,7 @@ class Device:
                 self._book.note_sent(write, self._clock.now(), is_acknowledged=True)
 
     def _sequence(self, values: Sequence[tuple[str, float | str]]) -> Sequenced:
-        registers = [(self.page.register(name), self._lease.seconds if value == LEASE_SECONDS else float(value)) for name, value in values]
+        registers = [(self.page.register(name), self._lease.asked_s if value == LEASE_SECONDS else float(value)) for name, value in values]
         return [(point, raw_to_registers(point, value if point.type == "float32" else round(value))) for point, value in registers]
 
     async def _write(self, writes: Sequenced) -> None:

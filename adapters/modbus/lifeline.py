@@ -6,20 +6,23 @@ from datetime import datetime, timedelta
 
 from adapters.modbus.page import Page, Point
 from adapters.modbus.registers import RANGES, raw_to_registers
-
-LEASE_SHARE = 3  # the lease is refreshed when a third of it has passed
+from ems.site.leases import REFRESH_SHARE
 
 
 class Lifeline:
     """The lease of one device as we see it: when it was armed, when it was last fed. Seconds of site time."""
 
     def __init__(self, page: Page, lease_s: float) -> None:
-        self.seconds = lease_s
+        self.asked_s = self.seconds = lease_s  # what the next arming tells; what runs
         self._page = page
-        self._third = timedelta(seconds=lease_s / LEASE_SHARE)
         self._armed_at: datetime | None = None
         self._fed_at: datetime | None = None
         self._beat = 0
+
+    def lasts(self, seconds: float) -> None:
+        """The lease from the next arming on, where the device can be told one."""
+        if self._page.lease.is_settable:
+            self.asked_s = seconds
 
     def is_fed(self, now: datetime) -> bool:
         """True while the device still follows us."""
@@ -28,19 +31,20 @@ class Lifeline:
         return self._fed_at is not None and (now - self._fed_at).total_seconds() < self.seconds
 
     def needs_arming(self, now: datetime) -> bool:
-        """True for a device not armed since it was met, one that has lapsed, and one that is kept by being armed again."""
+        """True for a device not armed since it was met, or for another lease, one that has lapsed, and one kept by being armed again."""
         if self._page.lease.kind == "none":
             return False
         is_kept_by_arming = self._page.lease.counter is None
-        return self._armed_at is None or not self.is_fed(now) or (is_kept_by_arming and self._is_hungry(now))
+        is_due = not self.is_fed(now) or (is_kept_by_arming and self._is_hungry(now))
+        return self._armed_at is None or self.asked_s != self.seconds or is_due
 
     def needs_beat(self, now: datetime) -> bool:
-        """True for an armed heartbeat device of which a third of the lease has passed, or that was armed just now."""
+        """True for an armed heartbeat device whose lease is due, or that was armed just now."""
         return self._page.lease.counter is not None and self._armed_at is not None and (self._is_hungry(now) or self._armed_at == now)
 
     def arm(self, now: datetime) -> None:
         """The whole sequence was written."""
-        self._armed_at = now
+        self._armed_at, self.seconds = now, self.asked_s
         if self._page.lease.counter is None:
             self._fed_at = now
 
@@ -63,4 +67,4 @@ class Lifeline:
         return point, raw_to_registers(point, self._beat)
 
     def _is_hungry(self, now: datetime) -> bool:
-        return self._fed_at is None or now - self._fed_at >= self._third
+        return self._fed_at is None or now - self._fed_at >= timedelta(seconds=self.seconds / REFRESH_SHARE)

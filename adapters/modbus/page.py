@@ -90,6 +90,11 @@ class Lease:
     fed_by_reads: bool  # reading alone keeps the lease: the poller then stops with the decisions
     default_s: float  # lease of a vendor time-out that cannot be set
 
+    @property
+    def is_settable(self) -> bool:
+        """True when the master says how long the lease is."""
+        return any(value == LEASE_SECONDS for _, value in (*self.before, *self.after))
+
 
 @dataclass(frozen=True)
 class Identity:

@@ -16,11 +16,13 @@ from ems.errors import Complaint, ConfigError, EmsError
 from ems.messages import Mode
 from ems.resources import bundled, is_bare, resolve
 from ems.site.checks import sound_links
+from ems.site.leases import TAKING_KW, lease_s
 from ems.site.load import load_site, site_of, site_source
 from ems.site.model import Site
 from ems.site.notes import lines
 from ems.site.source import Source, in_order, read_source
 from ems.site.wording import near_file
+from ems.site.yaml_reader import KeyPath
 
 METER, SUPPLY, DEW_POINT = "grid_connection", "supply_setpoint_c", "dew_point_c"
 
@@ -106,12 +108,24 @@ def _not_led(site: Site, pages: Mapping[str, Page], path: Path) -> Iterator[Comp
 def page_notes(source: Source, path: Path) -> list[str]:
     """Notes on what the pages of a sound site do not tell, as lines: a plant that may be led, and whose dew point nobody measures."""
     found = []
-    for asset in site_of(source).coolings:
+    site = site_of(source)
+    for asset in site.coolings:
         page = load_page(asset.link.page, path) if asset.is_led and asset.link is not None else None
         if page is not None and DEW_POINT not in (p.name for p in page.points):
             text = f"not led: {page.name} has no {DEW_POINT}, and without a measured dew point the supply stays as commissioned"
             found.append((("assets", asset.id, "plant", "supply_lowest_c"), text))
-    return lines(source, found)
+    return lines(source, [*found, *_fixed_leases(site, path)])
+
+
+def _fixed_leases(site: Site, path: Path) -> Iterator[tuple[KeyPath, str]]:
+    """Stores that cannot be told to let go before the caps of the clusters do."""
+    for store, link in site.links.items():
+        if lease_s(site, store, TAKING_KW) == link.lease_s:
+            continue
+        page = load_page(link.page, path)
+        if page.commands and not page.lease.is_settable:
+            text = f"{page.name} cannot be told a lease: it may still charge for a dead controller while clusters draw their contract caps"
+            yield ("assets", store, "link", "lease_s"), text
 
 
 def prepared_run(given: str, state: StateDir, loopback: int | None, mode: Mode | None, port: int, db_url: str | None) -> RunFile:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from ems.site.leases import ACTUATION_S
 from ems.site.model import Site
 from ems.state.estimate import SiteState
 
@@ -17,7 +18,6 @@ FOLLOWS_WITHIN = timedelta(seconds=3)
 CYCLES = 2
 TAKEN_S = 2.0  # from the cycle that tells a cap to the power measured under it
 OVER_CAP = " cap"  # ends the image key of a cluster that draws more than it was told
-ACTUATION_S = 2.0  # from the end of a workload's lease until its power is down
 SLACK, SLACK_KW = 0.02, 5.0  # of the rating, at least
 
 

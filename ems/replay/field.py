@@ -8,6 +8,7 @@ from datetime import datetime
 from ems.dispatch.setpoint import Setpoint
 from ems.errors import DeviceSilent
 from ems.reading import Reading
+from ems.site.leases import lease_s
 from ems.state.image import SiteImage
 from simulators.errors import Refused
 from simulators.plant import Plant
@@ -66,7 +67,7 @@ class SimulatedField:
             try:
                 if abs(self._known(name, command) - kw) > SAME_KW or self._is_told_again(name, command, at_s):
                     self._told_at_s[name, command] = at_s
-                    device.write(command, kw, at_s)
+                    device.write(command, kw, at_s, lease_s=lease_s(self.plant.site, name, kw))
                     self._note(name, command, kw)
                 elif self._refresh and name not in kept:
                     device.keep_alive(at_s)

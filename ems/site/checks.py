@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -12,7 +13,8 @@ from ems.errors import Complaint
 from ems.nearest import near_miss
 from ems.resources import resolve
 from ems.site.build import string_ids
-from ems.site.schema import FeederFile, PointOfConnectionFile
+from ems.site.leases import outlasts_s
+from ems.site.schema import ControlFile, FeederFile, PointOfConnectionFile
 from ems.site.schema_assets import AssetFile, BatteryFile, ClusterFile, CoolingFile, LinkFile, UpsFile
 from ems.site.schema_generation import GeneratorFile, RenewableFile
 from ems.site.source import Source
@@ -29,6 +31,7 @@ class Parts:
     """The parts of a site file that are sound by themselves, so that one bad key does not hide the faults elsewhere."""
 
     connection: PointOfConnectionFile | None
+    control: ControlFile  # as by default where its own is not sound
     assets: Mapping[str, AssetFile]
     feeders: Mapping[int, FeederFile]
     ids: tuple[str, ...]  # of all assets, sound or not
@@ -52,6 +55,7 @@ def sound_parts(source: Source) -> Parts:
     feeders = raw_feeders if isinstance(raw_feeders, list) else []
     return Parts(
         connection=sound(TypeAdapter(PointOfConnectionFile), source.at(("point_of_connection",))),
+        control=sound(TypeAdapter(ControlFile), source.at(("control",)) or {}) or ControlFile(),
         assets={name: asset for name, raw in assets.items() if (asset := sound(_ASSET, raw)) is not None},
         feeders={n: part for n, raw in enumerate(feeders) if (part := sound(TypeAdapter(FeederFile), raw)) is not None},
         ids=tuple(assets),
@@ -227,7 +231,7 @@ def address_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:
 
 
 def lease_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:
-    """Workload falls to its contract cap before any store lets go, or the site would stand uncapped without storage."""
+    """Workload falls to its contract cap before any store that gives lets go, or the site would stand without storage under wider caps."""
     stores = [
         (link.lease_s, name)
         for name, asset in parts.assets.items()
@@ -238,9 +242,10 @@ def lease_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:
     if not stores:
         return
     shortest_s, store = min(stores)
+    allowed_s = math.floor(outlasts_s(shortest_s, parts.control.cycle_s))
     for name, asset in parts.assets.items():
-        if isinstance(asset, ClusterFile) and asset.link is not None and asset.link.lease_s >= shortest_s:
-            expected = f"less than {shortest_s:g} s, the lease of {store}: workload lapses before storage"
+        if isinstance(asset, ClusterFile) and asset.link is not None and asset.link.lease_s > allowed_s:
+            expected = f"at most {allowed_s:g} s beside the {shortest_s:g} s of {store}: workload lapses before storage"
             yield source.complaint(("assets", name, "link", "lease_s"), expected, asset.link.lease_s)
 
 

@@ -152,7 +152,7 @@ class Site:
         both = [((*self.below(a), *self.below(b)), min(allowed[a.id], allowed[b.id])) for a, b in pairs]
         return [*single, *both]
 
-    @property
+    @cached_property
     def links(self) -> dict[str, DeviceLink]:
         """Device links by asset id, the meter first, in file order: the n-th is the n-th endpoint."""
         links: dict[str, DeviceLink] = {}

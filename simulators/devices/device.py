@@ -88,12 +88,14 @@ class Device:
         """The command registers as they stand, however late the answer would come."""
         return self._registers
 
-    def write(self, command: str, value: float, at_s: float, keeps_lease: bool = True) -> None:
-        """Takes one command in kW; it acts from the next step on. With `keeps_lease` it is a heartbeat too.
+    def write(self, command: str, value: float, at_s: float, keeps_lease: bool = True, lease_s: float = 0.0) -> None:
+        """Takes one command in kW; it acts from the next step on. With `keeps_lease` it is a heartbeat too, `lease_s` as in `keep_alive`.
 
         Raises Refused, or DeviceSilent when there is no timely answer.
         """
         self.take(command, value, at_s)
+        if lease_s > 0.0:
+            self._lease_s = lease_s
         if keeps_lease and self._lease_until_s != math.inf:
             self._lease_until_s = at_s + self._lease_s
         if "slow" in self.faults:

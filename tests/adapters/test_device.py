@@ -96,7 +96,7 @@ async def bench() -> AsyncIterator[Make]:
             link = Link(server.host, server.port, random.Random(2), deadline_s=20.0, connect_s=20.0, backoff_s=(0.0, 0.0))
             stack.callback(link.close)
             clock = TurnedClock(START, 0.0)
-            return Bench(Device("it", page, link, 1, 60.0, clock), server, link, clock, values, told)
+            return Bench(Device("it", page, link, 1, 60.0, clock, taking_lease_s=40.0), server, link, clock, values, told)
 
         yield make
 
@@ -244,9 +244,9 @@ async def test_a_vendor_timeout_is_fed_by_writing_the_command_again(bench: Make)
     await b.device.poll()
     for _ in range(6):
         await b.hold(5.0)
-        b.clock.turn(10)
+        b.clock.turn(3)
         await b.device.poll()
-    assert b.commands_told() == [5.0, 5.0, 5.0]  # at 0, 20 and 40 s: a third of the lease apart
+    assert b.commands_told() == [5.0, 5.0, 5.0]  # at 0, 6 and 12 s: a tenth of the lease apart
     for _ in range(6):
         await b.hold(5.0, keep_lease=False)
         b.clock.turn(5)
@@ -317,6 +317,31 @@ async def test_a_refused_sequence_is_reported_at_once_and_repeated_only_for_anot
     assert b.server.write_count == writes
     await b.hold(-5.0)
     assert (b.told, b.device.problem) == ([("power_setpoint_kw", -5.0), ("lease_s", 60.0)], None)
+
+
+SETTABLE = "lease: {kind: heartbeat, seconds: other, counter: beat, before: {other: lease_s}, release: {beat: 0}}\n"
+
+
+async def test_a_store_that_takes_power_is_armed_with_the_shorter_lease_and_only_when_the_sign_changes(bench: Make):
+    b = await bench(HEAD + REGISTERS + command() + SETTABLE)
+    await b.device.poll()
+    found = []
+    for kw in (-5.0, -6.0, 5.0, 6.0, 0.0, 7.0, -7.0):
+        b.told.clear()
+        await b.hold(kw)
+        b.clock.turn(1.0)
+        await b.device.poll()
+        found.append([value for name, value in b.told if name == "lease_s"])
+    assert found == [[60.0], [], [40.0], [], [], [], [60.0]]
+
+
+async def test_a_device_that_cannot_be_told_a_lease_keeps_its_own(bench: Make):
+    b = await bench(HEAD + REGISTERS + command() + "lease: {kind: vendor_timeout, default_s: 60, release: {other: 0}}\n")
+    await b.device.poll()
+    await b.hold(-5.0)
+    b.clock.turn(1.0)
+    await b.hold(5.0)
+    assert b.commands_told() == [-5.0, 5.0] and b.device._lease.seconds == 60.0
 
 
 async def test_golden_10_a_device_that_refuses_a_new_value_is_not_enabled_with_the_old_one(bench: Make):

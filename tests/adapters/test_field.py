@@ -119,25 +119,25 @@ async def test_an_unchanged_setpoint_is_written_again_only_to_keep_its_lease(pla
     clock = TurnedClock(START, SPEED)
     async with running_field(plant, clock, ("hall-a",)) as field:
         await until(has_read_all(field, plant, clock))
-        for _ in range(12):  # below a third of the 60 s lease
+        for _ in range(6):  # below a tenth of the 60 s lease
             await applied(field, [setpoint("hall-a", "power_cap_kw", 500.0)])
             clock.turn(1.0)
         assert plant.told == [("hall-a", "power_cap_kw", 500.0), ("hall-a", "lease_s", 60.0)]
 
 
-async def test_the_lease_is_kept_by_a_third_of_its_time_and_only_while_decisions_are_healthy(plant: Plant):
+async def test_the_lease_is_kept_by_a_tenth_of_its_time_and_only_while_decisions_are_healthy(plant: Plant):
     clock = TurnedClock(START, SPEED)
     async with running_field(plant, clock, ("hall-a",)) as field:
         await until(has_read_all(field, plant, clock))
 
         async def hold(is_healthy: bool) -> int:
             before = len(plant.told)
-            for _ in range(12):  # 120 s
+            for _ in range(12):  # 36 s
                 await applied(field, [setpoint("hall-a", "power_cap_kw", 500.0)], is_healthy)
-                clock.turn(10.0)
+                clock.turn(3.0)
             return sum(name == "lease_s" for _, name, _ in plant.told[before:])
 
-        assert await hold(True) == 6  # at once, then each 20 s
+        assert await hold(True) == 6  # at once, then each 6 s
         assert await hold(False) == 0
         assert await hold(True) == 6
 
@@ -147,7 +147,8 @@ async def test_polling_alone_keeps_no_lease(plant: Plant):
     async with running_field(plant, clock, ("hall-a", "bess-1")) as field:
         await until(has_read_all(field, plant, clock))
         await applied(field, [setpoint("hall-a", "power_cap_kw", 500.0), setpoint("bess-1", "power_setpoint_kw", 5.0)])
-        count = plant.writes
+        async with field._round:  # the background, which `apply` woke, has had its turn too
+            count = plant.writes
         assert count >= 4
         for _ in range(10):  # 100 s of site time in which nobody decides
             clock.turn(10.0)

@@ -90,6 +90,17 @@ def test_a_led_plant_whose_page_has_no_dew_point_is_noted(tmp_path: Path):
     assert "cooling-1.plant.supply_lowest_c = 14: not led: blind has no dew_point_c" in notes["blind.yaml"][0]
 
 
+def test_a_store_that_cannot_be_told_to_let_go_before_the_clusters_is_noted(tmp_path: Path):
+    page = bundled("config/devices/generic-grid-interactive-ups.yaml").read_text()
+    told = "  kind: heartbeat\n  seconds: lease_s\n  counter: heartbeat\n  before: {lease_s: lease_s}\n"
+    assert told in page
+    (tmp_path / "fixed.yaml").write_text(page.replace(told, "  kind: vendor_timeout\n  default_s: 75\n"))
+    path = site(tmp_path, ("page: generic-grid-interactive-ups", "page: fixed.yaml"))
+    assert complaints_of(str(path)) == []
+    [note] = notes_of(str(path))
+    assert "ups-1.link.lease_s = 75: fixed cannot be told a lease: it may still charge for a dead controller" in note
+
+
 @pytest.mark.parametrize("key", ["tank_usable_share: 0.9", "tank_loss_per_day: 0.02"])
 def test_a_key_of_a_tank_without_a_tank_is_not_passed_over(tmp_path: Path, key: str):
     led = ("page: generic-cooling", "page: generic-led-chilled-water-plant")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from ems.dispatch.orders import Order, OrderKind
 from ems.guard.exposure import exposure
-from tests.control.loop import Loop, demo_site, texture
+from tests.control.loop import START, Loop, demo_site, even, texture
 
 LEASES_S = 80
 
@@ -55,3 +57,15 @@ def test_leases_name_what_each_asset_holds() -> None:
     found = {lease.asset: lease for lease in loop.decisions[-1].exposure.leases}
     told = {s.asset: s.power_kw for s in loop.decisions[-1].written}
     assert found["bess-1"].kw == told["bess-1"] and found["bess-1"].lease_s == 75.0
+
+
+def test_a_controller_that_dies_while_a_battery_charges_leaves_the_limit_held_though_halls_find_work():
+    """The battery lets go before any cap does: halls that then draw their contract caps find it at rest."""
+    loop = Loop(demo_site(1150.0), temp_c=10.0)
+    order = Order(OrderKind.OVERRIDE, "bess-1", "Ada", "to fill it", START, kw=500.0, until=START + timedelta(hours=1))
+    loop.run(400, lambda k: {"hall-a": even(150.0), "hall-b": even(80.0)}, lambda k: [("order", order.encode())] if k == 0 else ())
+    assert any(lease.asset == "bess-1" and lease.kw > 100.0 for lease in loop.decisions[-1].exposure.leases)
+    loop.truth.over_s = 0.0
+    for _ in range(LEASES_S + 60):
+        loop._step_plant({"hall-a": even(810.0), "hall-b": even(450.0)})
+    assert loop.truth.over_s == 0.0

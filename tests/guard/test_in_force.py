@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from ems.guard.ceilings import ACTUATION_S, InForce
+from ems.guard.ceilings import InForce
+from ems.site.leases import ACTUATION_S
 from ems.state.estimate import SiteState
 from tests.control.loop import START, Loop, demo_site, even
 

@@ -227,7 +227,7 @@ BAD: dict[str, tuple[list[tuple[str, str]], str, str, str]] = {
     "feeder own parent": ([("{id: utility,", "{id: utility, parent: utility,")], "feeders[1].parent", "utility", "not below this feeder"),
     "meter id": ([("id: poc", "id: house")], "assets.house", "house", "an id other than"),
     "the word for all": ([("  house:\n", "  all:\n")], "assets.all", "all", "an id other than all"),
-    "lease": ([(LEASE_A, "port: 15023, lease_s: 75")], "assets.hall-a.link.lease_s", "75", "less than 75 s, the lease of"),
+    "lease": ([(LEASE_A, "port: 15023, lease_s: 75")], "assets.hall-a.link.lease_s", "75", "at most 64 s beside the 75 s of"),
     "no limit": ([("  import_limit_kw: 1450\n", "")], "point_of_connection.import_limit_kw", "(missing)", "a limit in kW"),
     "limit below fixed load": (
         [("import_limit_kw: 1450", "import_limit_kw: 30")],
