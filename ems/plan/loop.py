@@ -87,7 +87,7 @@ class PlanLoop:
         self.carbon = CarbonBook()
         self.book = TariffBook(site, system_peaks)
         self.money = MonthMoney(site) if is_weighed(site.tariff) else None
-        self.peak = PeakExpectation(site)
+        self.peak = PeakExpectation(site, budget_s)
         self.events: dict[str, Obligation] = {}
         self.resources: dict[str, LoadSource] = {r.id: LoadForecaster(r.power_kw, 0.0, unknown_kw=0.0) for r in site.renewables}
         self.forecasts: dict[str, Quantiles] = {}  # of the last plan, per cluster

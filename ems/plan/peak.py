@@ -23,10 +23,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from ems.errors import PlanInfeasible
-from ems.plan.bound import BoundInputs, solve_bound
+from ems.plan.bound import BoundInputs
 from ems.plan.hours_use import has_tiers_per_kw, price_per_peak_kw, tier_days
 from ems.plan.inputs import stores_of
+from ems.plan.look import Look
 from ems.plan.sources import PriceSource, WeatherSource
 from ems.plan.tariff import TIER_PEAK, dearer_tiers
 from ems.site.model import Site
@@ -44,16 +44,20 @@ QUARTER_S = 900
 
 
 class PeakExpectation:
-    """Collects demand as 15-min means and expects the peak once a month, earlier again while the history is short."""
+    """Collects demand as 15-min means and expects the peak once a month, earlier again while the history is short.
 
-    def __init__(self, site: Site) -> None:
-        self.site = site
+    A plan waits `wait_s` wall seconds for it, without end when None (replay); what takes longer is there for a plan after this one.
+    """
+
+    def __init__(self, site: Site, wait_s: float | None = None) -> None:
+        self.site, self._wait_s = site, wait_s
         self._sums: dict[int, dict[str, tuple[float, float]]] = {}  # quarter -> cluster -> (kWs, s)
         self._seen_kw: float | None = None  # least peak of the days seen; None: no whole day seen, or it cannot be replayed
         self._made_for: tuple[str, int, int] | None = None
         self._seen: tuple[Array, Array] | None = None  # starts and import of the least course of the days seen
         self._unseen = False  # a window of this month of which the days seen hold no hour
         self._looked_at = -1  # hour of the last look at the history
+        self._look: tuple[Array, Look] | None = None  # under way: starts, and the least course of import from there on
 
     def observe(self, start: datetime, duration_s: float, demand_kw: Mapping[str, float | None]) -> None:
         """Takes the mean demand of a minute; what was not measured is left out."""
@@ -78,6 +82,7 @@ class PeakExpectation:
             if made_for != self._made_for:
                 self._look_at(now, quarters, prices, weather)
                 self._made_for = made_for
+        self._take_look(0.0)
         limit_kw = self.site.point_of_connection.import_limit_kw
         return FIRST_GUESS * limit_kw if self._seen_kw is None else tempered(self._seen_kw, limit_kw, days_left)
 
@@ -117,21 +122,23 @@ class PeakExpectation:
         month = int(LocalTimes([now.timestamp()], self.site.time_zone, self.site.tariff).month_index[0])
         tariff = at_full_price(charged_in(self.site.tariff, month % 12 + 1), month, self.site.time_zone)
         self._unseen = any(not LocalTimes(at_s, self.site.time_zone, tariff).within(c.windows).any() for c in tariff.demand_charges)
-        try:
-            seen = solve_bound(
-                replace(self.site, tariff=tariff),
-                BoundInputs(
-                    starts=starts,
-                    class_demand_kw={c.id: self._class_demand_kw(c.id, quarters) for c in self.site.clusters},
-                    price_per_kwh=np.asarray(prices.forecast(now, starts, hours)),
-                    outdoor_temp_c=np.asarray(weather.forecast(now, starts, hours)),
-                    energy_kwh={s.id: s.initial_soc * s.energy_kwh for s in stores_of(self.site)},
-                ),
-            )
-        except PlanInfeasible:
+        inputs = BoundInputs(
+            starts=starts,
+            class_demand_kw={c.id: self._class_demand_kw(c.id, quarters) for c in self.site.clusters},
+            price_per_kwh=np.asarray(prices.forecast(now, starts, hours)),
+            outdoor_temp_c=np.asarray(weather.forecast(now, starts, hours)),
+            energy_kwh={s.id: s.initial_soc * s.energy_kwh for s in stores_of(self.site)},
+        )
+        self._look = (at_s, Look(replace(self.site, tariff=tariff), inputs))
+        self._take_look(self._wait_s)
+
+    def _take_look(self, wait_s: float | None) -> None:
+        if self._look is None or not self._look[1].is_done(wait_s):
             return
-        self._seen = (at_s, np.asarray(seen.import_kw, float))
-        self._seen_kw = seen.peak_kw
+        (at_s, look), self._look = self._look, None
+        seen = look.result()
+        if seen is not None:
+            self._seen, self._seen_kw = (at_s, np.asarray(seen.import_kw, float)), seen.peak_kw
 
     def _class_demand_kw(self, cluster_id: str, quarters: list[int]) -> dict[str, Array]:
         cluster = next(c for c in self.site.clusters if c.id == cluster_id)

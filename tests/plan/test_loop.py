@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from threading import Event
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from ems.assets.workload.model import Cluster
+from ems.errors import PlanInfeasible
 from ems.forecast.quantiles import LEVELS, Quantiles
 from ems.limit import Limit, LimitKind
 from ems.messages import MinuteFrame
 from ems.obligation import Obligation, ObligationKind
+from ems.plan import look
 from ems.plan.envelope import import_envelope
 from ems.plan.loop import PlanLoop
 from ems.plan.peak import FIRST_GUESS, PeakExpectation
@@ -204,6 +209,28 @@ def expectation(days: float, level: float) -> PeakExpectation:
 def test_the_expected_peak_follows_the_days_seen_and_never_leaves_the_limit() -> None:
     low, high, beyond = (expectation(1.5, level).expected_kw(MONDAY, TruePrice(), TrueWeather()) for level in (0.3, 0.5, 1.1))
     assert 700 < low < high < 1370.0 and beyond == 1370.0
+
+
+def test_a_plan_does_not_wait_for_days_that_take_long_to_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three days of a campus take 15 s; live, a plan has 2."""
+    may_go_on, solved = Event(), look.solve_bound
+    monkeypatch.setattr(look, "solve_bound", lambda *given: (may_go_on.wait(60.0), solved(*given))[1])
+    peak = PeakExpectation(SITE, wait_s=0.05)
+    for frame in frames(1.5, 0.5):
+        peak.observe(frame.start, 60.0, frame.demand_kw)
+    assert peak.expected_kw(MONDAY, TruePrice(), TrueWeather()) == pytest.approx(FIRST_GUESS * 1370)
+    may_go_on.set()
+    assert peak._look is not None and peak._look[1].is_done(60.0)
+    assert peak.expected_kw(MONDAY, TruePrice(), TrueWeather()) == expectation(1.5, 0.5).expected_kw(MONDAY, TruePrice(), TrueWeather())
+
+
+def test_days_that_cannot_be_replayed_leave_the_guess_and_a_defect_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    for failure, is_told in ((PlanInfeasible("no"), False), (ValueError("wrong"), True)):
+        monkeypatch.setattr(look, "solve_bound", Mock(side_effect=failure))
+        peak = expectation(1.5, 0.5)
+        with pytest.raises(ValueError, match="wrong") if is_told else nullcontext():
+            peak.expected_kw(MONDAY, TruePrice(), TrueWeather())
+        assert peak.expected_kw(MONDAY, TruePrice(), TrueWeather()) == pytest.approx(FIRST_GUESS * 1370)
 
 
 def test_few_days_left_in_the_month_are_expected_to_peak_less_than_a_whole_month() -> None:
