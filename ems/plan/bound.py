@@ -315,6 +315,8 @@ def _result(
     mean_price: float,
 ) -> BoundResult:
     imported, exported, over_kw = (found.value(columns) for columns in meter)
+    both = np.minimum(imported, exported)  # where they cost the same, the solver may have the meter turn both ways at once
+    imported, exported = imported - both, exported - both
     peak_kw = [float(found.value(p)[0]) for p in peaks]
     stores = {s.id: s for s in stores_of(site)}
     energy = {name: found.value(columns) for name, columns in parts.energy.items()}

@@ -196,6 +196,7 @@ class PlanLoop:
             cooling_kw=state.cooling_kw,
             supply_temp_c=state.supply_temp_c,
             dew_point_c={name: dew_points_ahead_c(dew_c, hours) for name, dew_c in state.dew_point_c.items()},
+            able_kw=state.able_kw,
             import_now_kw=state.poc_kw,
             given_kwh=self._given_kwh(state),
             unavailable=frozenset(s.id for s in stores_of(self.site) if not self._measured(s.id, state) or is_worn_out(s)),
