@@ -81,7 +81,7 @@ class PlanInputs:
     import_now_kw: float | None = None  # measured at the meter; None where it is unknown
     supply_temp_c: Mapping[str, float] = field(default_factory=dict)  # measured, per plant whose supply may be led
     dew_point_c: Mapping[str, Array] = field(default_factory=dict)  # expected, per such plant that measures one
-    able_kw: Mapping[str, float] = field(default_factory=dict)  # heat that a plant can remove now, per plant that says so
+    able_kw: Mapping[str, float] = field(default_factory=dict)  # heat that a plant can remove for now, per plant of which that is known
     given_kwh: Mapping[str, float] = field(default_factory=dict)  # per store with a daily budget: discharged since local midnight
     unavailable: frozenset[str] = frozenset()  # stores nobody may move now (local, silent, monitored)
     critical_q99_kw: float | None = None

@@ -24,7 +24,7 @@ ABOVE_DEW_K = 2.0
 
 
 def cooling_faults(site: Site, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
-    """Halls that make more heat within the hour than their plant can remove, supplies without a course or led where nobody may, not
+    """Halls that make more heat in the hour than their plant can remove, supplies without a course or led where nobody may, not
     starting where they are, colder than the dew point and the site file allow, warmer than commissioned, moved faster than the plant may,
     or by more heat than it removes without its redundant units."""
     for cooling in site.coolings:
@@ -62,7 +62,8 @@ def _supply(site: Site, cooling: Cooling, inputs: PlanInputs, plan: Plan) -> Ite
 
 
 def _uncooled(site: Site, cooling: Cooling, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
-    """Heat above what the plant removes now although work could be held back; machines that are out may be back after an hour."""
+    """Heat above what the plant removes although work could be held back: after the minutes that are the guard's, until machines that are
+    out may be back."""
     if cooling.id not in inputs.able_kw:
         return
     heat, least = np.zeros(inputs.horizon.n), np.zeros(inputs.horizon.n)
@@ -73,7 +74,7 @@ def _uncooled(site: Site, cooling: Cooling, inputs: PlanInputs, plan: Plan) -> I
         least += hall.idle_kw + max(0.0, kept) * (demand - hall.idle_kw)
     for k, start in enumerate(inputs.horizon.starts):
         most_kw = max(inputs.able_kw[cooling.id], float(least[k]))
-        if start < inputs.now + timedelta(hours=1) and heat[k] > most_kw + TOLERANCE_KW:
+        if timedelta(minutes=10) <= start - inputs.now < timedelta(hours=1) and heat[k] > most_kw + TOLERANCE_KW:
             yield f"{cooling.id}: {heat[k]:.1f} kW of heat in step {k}, {most_kw:.1f} can be removed"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from ems.control.plan_state import plan_state
 from ems.errors import PlanInfeasible
-from ems.plan.cooled import most_it_kw
+from ems.plan.cooled import RemovedHeat, most_it_kw
 from ems.plan.inputs import PlanInputs
 from ems.plan.loop import PlanLoop
 from ems.plan.plan import Plan
@@ -22,7 +23,7 @@ from ems.plan.verify import verify
 from ems.site.model import Site
 from tests.assets.test_cooling import site_with
 from tests.control.loop import Loop, even
-from tests.plan.given import backlog, plan_inputs
+from tests.plan.given import MONDAY, backlog, plan_inputs
 
 SITE = site_with()
 PLANNER = Planner(SITE)
@@ -37,8 +38,9 @@ def heat_kw(plan: Plan) -> np.ndarray:
     return sum((np.array(plan.power_kw[c.id]) for c in SITE.clusters), start=np.zeros(len(plan.duration_h)))
 
 
-def first_hour(inputs: PlanInputs) -> np.ndarray:
-    return np.array([(s - inputs.now).total_seconds() < 3600.0 for s in inputs.horizon.starts])
+def planned(inputs: PlanInputs) -> np.ndarray:
+    """Steps after the guard's minutes and within the hour."""
+    return np.array([600.0 <= (s - inputs.now).total_seconds() < 3600.0 for s in inputs.horizon.starts])
 
 
 @settings(deadline=None, max_examples=12)
@@ -46,16 +48,16 @@ def first_hour(inputs: PlanInputs) -> np.ndarray:
 def test_within_the_hour_halls_make_no_more_heat_than_can_be_removed_as_far_as_work_can_wait(seed: int, able_kw: float) -> None:
     inputs = inputs_with(able_kw, seed)
     plan = PLANNER.plan(inputs)  # checked by the planner
-    heat, now = heat_kw(plan), first_hour(inputs)
+    heat, now = heat_kw(plan), planned(inputs)
     assert verify(SITE, inputs, plan) == []
-    assert now.sum() == 12
+    assert now.sum() == 10
     assert (heat[now] <= max(able_kw, IDLE_KW) + 0.01).all()  # all work of the demo's halls can be held back
 
 
 def test_after_the_hour_the_plant_is_taken_to_be_back_and_what_waited_is_made_up() -> None:
     inputs = inputs_with(0.6 * 1200.0)
     held, free = PLANNER.plan(inputs), PLANNER.plan(inputs_with(None))
-    now = first_hour(inputs)
+    now = planned(inputs)
     assert heat_kw(held)[now].sum() < heat_kw(free)[now].sum() - 100.0
     assert heat_kw(held)[~now].max() > 0.6 * 1200.0 + 100.0
     assert held.objective > free.objective
@@ -76,7 +78,7 @@ def test_what_nobody_may_hold_back_comes_first_and_the_plan_stands() -> None:
     site = replace(SITE, assets={**SITE.assets, hall.id: fixed})
     inputs = inputs_with(500.0, site=site)
     plan = Planner(site).plan(inputs)
-    now, other = first_hour(inputs), SITE.clusters[1]
+    now, other = planned(inputs), SITE.clusters[1]
     assert (np.array(plan.power_kw[hall.id])[now] >= inputs.load_q50_kw[hall.id][now] - 0.01).all()
     assert np.allclose(np.array(plan.power_kw[other.id])[now], other.idle_kw, atol=0.01)
 
@@ -93,6 +95,20 @@ def test_it_is_told_why() -> None:
     assert any("at what its plant can cool" in line for line in PLANNER.plan(inputs_with(700.0)).explain())
 
 
+def test_a_trip_is_left_to_the_guard_and_what_stays_out_is_planned_with() -> None:
+    removed, found = RemovedHeat(SITE), []
+    for minute in range(0, 50, 2):
+        at = MONDAY + timedelta(minutes=minute)
+        able_kw = 1800.0 if minute < 20 else 600.0 if minute < 40 else 1200.0
+        heard = {} if minute == 44 else {"cooling-1": able_kw}
+        removed.observe(at, heard)
+        found.append(removed.lastingly_kw(at).get("cooling-1"))
+    whole, tripped, back = found[:10], found[10:20], found[20:]
+    assert whole == [None] * 5 + [1800.0] * 5  # ten minutes, twice the restart, must be known
+    assert tripped == [1800.0] * 5 + [600.0] * 5
+    assert back == [1200.0, 1200.0, None, None, None]  # back at once, and unknown once it is silent
+
+
 def test_what_a_plant_says_reaches_the_plan_and_a_silent_one_says_nothing() -> None:
     loop = Loop(SITE, "rules")
     quiet = {c.id: even(200.0) for c in SITE.clusters}
@@ -100,7 +116,9 @@ def test_what_a_plant_says_reaches_the_plan_and_a_silent_one_says_nothing() -> N
     state = plan_state(SITE, loop.decisions[-1], None)
     assert state.able_kw["cooling-1"] == pytest.approx(1800.0, rel=0.02)
     assert PlanState.decode(state.encode()) == state
-    assert PlanLoop(SITE).make_inputs(loop.now, state).able_kw == state.able_kw
+    loop_of_plans, later = PlanLoop(SITE), timedelta(minutes=10)
+    assert loop_of_plans.make_inputs(loop.now, state).able_kw == {}
+    assert loop_of_plans.make_inputs(loop.now + later, replace(state, at=state.at + later)).able_kw == state.able_kw
     loop.plant.devices["cooling-1"].inject("silent", loop.now.timestamp() + 3600.0)
     loop.run(10, lambda k: quiet)
     assert plan_state(SITE, loop.decisions[-1], None).able_kw == {}
