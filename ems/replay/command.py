@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import shutil
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,10 +110,13 @@ def finish(scenario: Scenario, out: Path, results: dict[Task, dict[str, Any]], s
     for task, result in done:
         if task.policy != BOUND:
             summaries.setdefault(task.policy, []).append(result)
-    if not summaries:
+    if not done:
         return []
     compared = comparison(summaries, bounds)
     (out / "comparison.json").write_text(json.dumps(compared, indent=1) + "\n")
+    if not summaries:
+        say(_bound_text(compared["bound"], scenario.site.currency))
+        return []
     folders = {policy: next(t.folder for t, _ in done if t.policy == policy) for policy in summaries}
     write_report(out / "report.html", scenario, folders, summaries, compared)
     say(comparison_text(compared, summaries, scenario.site.currency))
@@ -127,6 +130,14 @@ def finish(scenario: Scenario, out: Path, results: dict[Task, dict[str, Any]], s
     for line in found:
         say(f"DEFECT: {line}")
     return found
+
+
+def _bound_text(bound: Mapping[str, Any], currency: str) -> str:
+    """The bound where nothing was replayed beside it."""
+    if not bound["solved"]:
+        return "the bound has no solution"
+    parts = ", ".join(f"{name.replace('_', ' ')} {money:,.0f}" for name, money in bound["cost"].items())
+    return f"bound {bound['total']:,.0f} {currency}: {parts}"
 
 
 def run_task(task: Task, advance: Advance) -> dict[str, Any]:

@@ -226,6 +226,13 @@ def test_a_policy_cheaper_than_the_bound_fails_the_replay(tmp_path: Path, monkey
     assert any("cheaper than the bound" in text for text in said)
 
 
+def test_the_bound_alone_is_told_and_written(tmp_path: Path):
+    said: list[str] = []
+    assert run_replay(made.write_scenario(tmp_path, 0.25), tmp_path / "out", ["bound"], [], 1, quiet, said.append) == 0
+    bound = json.loads((tmp_path / "out" / "comparison.json").read_text())["bound"]
+    assert bound["solved"] and said == [next(line for line in said if line.startswith(f"bound {bound['total']:,.0f} USD: energy "))]
+
+
 def test_an_unusable_data_file_is_one_clear_line_and_exit_2(tmp_path: Path):
     path = made.write_scenario(tmp_path)
     (tmp_path / "rates-a.csv").write_text("t_s,requests_per_s\n0,1\n600,2,3\n")
