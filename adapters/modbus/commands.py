@@ -111,6 +111,10 @@ class CommandBook:
         repeats = before.repeats + (1 if name in self._mismatch and not is_acknowledged else 0)
         self._sent[name] = replace(before, write=write, at=at, is_acknowledged=is_acknowledged, repeats=repeats, refusal="")
 
+    def held(self) -> dict[str, float]:
+        """What the device last acknowledged and follows, in kW by command."""
+        return {name: taken[-1][1] for name, taken in self._taken.items() if taken}
+
     def note_refusal(self, write: Write, why: str) -> None:
         """The device said no; it is asked again after a while, or when the wish changes."""
         name = write.command.name

@@ -58,6 +58,7 @@ class Device:
         self._link_problem = self._write_problem = ""
         self._failures = self._write_failures = 0
         self._refused_wish: Mapping[str, float] = {}
+        self._is_arming_refused = False
         self._refused_until = clock.now()
         self._keep_lease = self._is_asked = self._is_let_go = False
         self._writing = asyncio.Lock()
@@ -94,8 +95,6 @@ class Device:
         shows. `flush` writes it."""
         self._book.want(commands, is_astray)
         self._keep_lease = keep_lease
-        if any(commands.values()):  # at rest either lease will do
-            self._lease.lasts(self._taking_lease_s if max(commands.values()) > 0.0 else self._lease_s)
 
     async def flush(self) -> None:
         """Writes what differs from what the device was told or shows, and keeps the lease when that is allowed.
@@ -225,7 +224,24 @@ class Device:
             self._write_problem = f"write failed: {error}"
 
     async def _bring_in_step(self, now: datetime) -> None:
-        is_arming = self._keep_lease and self._lease.needs_arming(now)
+        """Writes what is due; where the device then holds a setpoint of another sign, it is armed again with the lease of that one. A
+        setpoint that was refused or has to wait leaves the lease with the one it would replace."""
+        held = self._book.held() if self._lease.is_armed else {}
+        self._lease.lasts(self._lease_of(held or self._book.wanted))
+        await self._write_due(now)
+        self._lease.lasts(self._lease_of(self._book.held()))
+        if self._keep_lease and self._book.is_whole and self._lease.is_armed and self._lease.asked_s != self._lease.seconds:
+            await self._write(self._sequence((*self.page.lease.before, *self.page.lease.after)))
+            self._lease.arm(now)
+            await self._beat(now)
+
+    def _lease_of(self, commands: Mapping[str, float]) -> float:
+        if not any(commands.values()):  # at rest either lease will do
+            return self._lease.seconds
+        return self._taking_lease_s if max(commands.values()) > 0.0 else self._lease_s
+
+    async def _write_due(self, now: datetime) -> None:
+        is_arming = self._keep_lease and self._lease.needs_arming(now) and not self._is_arming_refused
         writes = self._book.writes(now, self._words, is_arming)
         if not self._book.is_whole:  # a wish that cannot be said: what the device was told before must not live on, its lease lapses
             await self._send(writes, now)
@@ -236,6 +252,11 @@ class Device:
         if is_arming and (is_taken or not self.page.lease.after):  # else what the device held before would act again
             await self._write(self._sequence(self.page.lease.after))
             self._lease.arm(now)
+        elif is_arming or writes:  # until it takes one, without a lease that would keep alive what the device held before
+            self._is_arming_refused = not is_taken and (is_arming or self._is_arming_refused)
+        await self._beat(now)
+
+    async def _beat(self, now: datetime) -> None:
         if self._keep_lease and self._lease.needs_beat(now):
             await self._write([self._lease.next_beat()])
             self._lease.feed(now)

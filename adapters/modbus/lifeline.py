@@ -15,6 +15,7 @@ class Lifeline:
     def __init__(self, page: Page, lease_s: float) -> None:
         self.asked_s = self.seconds = lease_s  # what the next arming tells; what runs
         self._page = page
+        self._rests_s = max((c.min_write_interval_s for c in page.commands), default=0.0)
         self._armed_at: datetime | None = None
         self._fed_at: datetime | None = None
         self._beat = 0
@@ -29,6 +30,11 @@ class Lifeline:
         if self._page.lease.kind == "none":
             return True
         return self._fed_at is not None and (now - self._fed_at).total_seconds() < self.seconds
+
+    @property
+    def is_armed(self) -> bool:
+        """True for a device armed since it was met."""
+        return self._armed_at is not None
 
     def needs_arming(self, now: datetime) -> bool:
         """True for a device not armed since it was met, or for another lease, one that has lapsed, and one kept by being armed again."""
@@ -67,4 +73,6 @@ class Lifeline:
         return point, raw_to_registers(point, self._beat)
 
     def _is_hungry(self, now: datetime) -> bool:
-        return self._fed_at is None or now - self._fed_at >= timedelta(seconds=self.seconds / REFRESH_SHARE)
+        """Refreshed at a tenth; a device kept by writing its command again no sooner than that may be written, as far as a third allows."""
+        rests_s = 0.0 if self._page.lease.counter is not None else min(self._rests_s, self.seconds / 3.0)
+        return self._fed_at is None or now - self._fed_at >= timedelta(seconds=max(self.seconds / REFRESH_SHARE, rests_s))

@@ -31,7 +31,6 @@ def plan_state(site: Site, decision: Decision, interval_start: datetime | None) 
         tier_past={cluster: dict(classes) for cluster, classes in decision.tier_past.items()},
         supply_temp_c=_led_supplies(decision),
         dew_point_c=_dew_points(decision),
-        able_kw={name: s.able_kw for name, s in state.coolings.items() if s.is_fresh and s.able_kw is not None},
     )
 
 

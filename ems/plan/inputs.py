@@ -81,7 +81,6 @@ class PlanInputs:
     import_now_kw: float | None = None  # measured at the meter; None where it is unknown
     supply_temp_c: Mapping[str, float] = field(default_factory=dict)  # measured, per plant whose supply may be led
     dew_point_c: Mapping[str, Array] = field(default_factory=dict)  # expected, per such plant that measures one
-    able_kw: Mapping[str, float] = field(default_factory=dict)  # heat that a plant can remove for now, per plant of which that is known
     given_kwh: Mapping[str, float] = field(default_factory=dict)  # per store with a daily budget: discharged since local midnight
     unavailable: frozenset[str] = frozenset()  # stores nobody may move now (local, silent, monitored)
     critical_q99_kw: float | None = None
@@ -110,7 +109,6 @@ class PlanInputs:
         single["import"] = self.import_now_kw
         single["minimum bill"] = self.minimum_left
         single |= self.generation.numbers() | {f"supply of {k}": v for k, v in self.supply_temp_c.items()}
-        single |= {f"heat removed by {k}": v for k, v in self.able_kw.items()}
         single |= {f"throughput of {k}": v for k, v in self.given_kwh.items()}
         meter = self.meter
         single |= {"peak so far": meter.peak_so_far_kw, "expected peak": meter.expected_peak_kw, "interval": meter.interval_energy_kwh}

@@ -68,7 +68,7 @@ class LinearProgram:
     def solve(self, budget_s: float) -> LinearSolution:
         """The optimum. Raises PlanInfeasible when there is none or time runs out.
 
-        By interior point with crossover: for such programs never slower than simplex, and for large sites many times faster.
+        By interior point with crossover: many times faster than simplex on large sites, at most half a second slower on small ones.
         """
         highs = highspy.Highs()
         options: dict[str, bool | int | float | str] = {"output_flag": False, "threads": 1, "time_limit": budget_s, "solver": "ipm"}

@@ -23,7 +23,6 @@ from ems.forecast.weather import dew_points_ahead_c
 from ems.horizon import Horizon
 from ems.messages import MinuteFrame
 from ems.obligation import Obligation
-from ems.plan.cooled import RemovedHeat
 from ems.plan.envelope import import_envelope
 from ems.plan.generation import GenerationInputs, ordered_shares
 from ems.plan.inputs import DemandMeter, LoadBranch, PlanInputs, is_worn_out, stores_of
@@ -89,7 +88,6 @@ class PlanLoop:
         self.book = TariffBook(site, system_peaks)
         self.money = MonthMoney(site) if is_weighed(site.tariff) else None
         self.peak = PeakExpectation(site, budget_s)
-        self.removed = RemovedHeat(site)
         self.events: dict[str, Obligation] = {}
         self.resources: dict[str, LoadSource] = {r.id: LoadForecaster(r.power_kw, 0.0, unknown_kw=0.0) for r in site.renewables}
         self.forecasts: dict[str, Quantiles] = {}  # of the last plan, per cluster
@@ -170,7 +168,6 @@ class PlanLoop:
         """Everything the plan looks at, as known at `now`."""
         horizon = self.grid.at(now)
         starts, hours = horizon.starts, horizon.duration_h
-        self.removed.observe(state.at, state.able_kw)
         self.forecasts = {name: source.forecast(now, starts, hours) for name, source in self.loads.items()}
         price, export_price = self._prices(now, horizon)
         critical_q99_kw = self._critical_q99_kw(now)
@@ -199,7 +196,6 @@ class PlanLoop:
             cooling_kw=state.cooling_kw,
             supply_temp_c=state.supply_temp_c,
             dew_point_c={name: dew_points_ahead_c(dew_c, hours) for name, dew_c in state.dew_point_c.items()},
-            able_kw=self.removed.lastingly_kw(now),
             import_now_kw=state.poc_kw,
             given_kwh=self._given_kwh(state),
             unavailable=frozenset(s.id for s in stores_of(self.site) if not self._measured(s.id, state) or is_worn_out(s)),

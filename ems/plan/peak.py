@@ -80,8 +80,8 @@ class PeakExpectation:
             local = now.astimezone(ZoneInfo(self.site.time_zone))
             made_for = (f"{local:%Y-%m}", len(quarters) // 96, local.day if self._unseen else 0)
             if made_for != self._made_for:
-                self._look_at(now, quarters, prices, weather)
                 self._made_for = made_for
+                self._look_at(now, quarters, prices, weather)
         self._take_look(0.0)
         limit_kw = self.site.point_of_connection.import_limit_kw
         return FIRST_GUESS * limit_kw if self._seen_kw is None else tempered(self._seen_kw, limit_kw, days_left)
@@ -136,7 +136,9 @@ class PeakExpectation:
         if self._look is None or not self._look[1].is_done(wait_s):
             return
         (at_s, look), self._look = self._look, None
-        seen = look.result()
+        made_for, self._made_for = self._made_for, None
+        seen = look.result()  # a defect is looked at again within the hour
+        self._made_for = made_for
         if seen is not None:
             self._seen, self._seen_kw = (at_s, np.asarray(seen.import_kw, float)), seen.peak_kw
 

@@ -16,7 +16,6 @@ from ems.plan.blocks import build_blocks, checkpoints
 from ems.plan.branch_values import branch_values
 from ems.plan.branches import Branch
 from ems.plan.commitments import BillingIntervals, Levelling, PeakTerm, StepTerm
-from ems.plan.cooled import most_it_kw
 from ems.plan.feeders import FeederTerm, most_back_kw
 from ems.plan.generation import TripReserve, update_generators
 from ems.plan.headroom import Headroom, kept_kwh
@@ -145,11 +144,11 @@ class PlanProblem:
                 ups.budget.update(*v.local_days, inputs.store_energy_kwh[name], ups.ups.discharge_efficiency, inputs.given_kwh.get(name))
 
     def _update_loads(self, inputs: PlanInputs, v: PlanValues) -> None:
-        at_h, most_kw = boundaries_h(inputs.horizon), most_it_kw(self.site, inputs)
+        at_h = boundaries_h(inputs.horizon)
         for name, cluster in self.blocks.clusters.items():
             backlog = inputs.backlog.get(name, {})
             past = inputs.tier_past.get(name)
-            cluster.update(inputs.load_q50_kw[name], backlog, at_h, v.recovery_price, v.waiting_price, v.settle_h, past, most_kw[name])
+            cluster.update(inputs.load_q50_kw[name], backlog, at_h, v.recovery_price, v.waiting_price, v.settle_h, past)
         for cooling in self.blocks.coolings.values():
             it_now_kw = v.it_now_kw if inputs.it_now_kw is None else inputs.it_now_kw
             share = cooling_share(self.site, inputs, cooling.cooling)

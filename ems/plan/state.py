@@ -31,7 +31,6 @@ class PlanState:
     runs: dict[str, GeneratorRun] = field(default_factory=dict)  # per generator
     supply_temp_c: dict[str, float] = field(default_factory=dict)  # measured, per plant whose supply may be led
     dew_point_c: dict[str, float] = field(default_factory=dict)  # measured, per such plant
-    able_kw: dict[str, float] = field(default_factory=dict)  # heat that each plant can remove now, of those that say so
     given_kwh: dict[str, float] = field(default_factory=dict)  # per store with a daily budget: discharged since local midnight
     tier_past: dict[str, dict[str, TierPast]] = field(default_factory=dict)  # per cluster and class with a tier
 
@@ -52,7 +51,6 @@ class PlanState:
             "runs": {k: asdict(r) for k, r in self.runs.items()},
             "supply_temp_c": self.supply_temp_c,
             "dew_point_c": self.dew_point_c,
-            "able_kw": self.able_kw,
             "given_kwh": self.given_kwh,
             "tier_past": {k: {n: [p.hours, p.arrived_kwh, p.held_kwh] for n, p in v.items()} for k, v in self.tier_past.items()},
         }
@@ -76,7 +74,6 @@ class PlanState:
             runs={k: GeneratorRun(**r) for k, r in data.get("runs", {}).items()},
             supply_temp_c=_numbers(data.get("supply_temp_c", {})),
             dew_point_c=_numbers(data.get("dew_point_c", {})),
-            able_kw=_numbers(data.get("able_kw", {})),
             given_kwh=_numbers(data.get("given_kwh", {})),
             tier_past={k: {n: _tier_past(*rows) for n, rows in v.items()} for k, v in data.get("tier_past", {}).items()},
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from datetime import timedelta
 from itertools import pairwise
 
 import numpy as np
@@ -24,11 +23,8 @@ ABOVE_DEW_K = 2.0
 
 
 def cooling_faults(site: Site, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
-    """Halls that make more heat in the hour than their plant can remove, supplies without a course or led where nobody may, not
-    starting where they are, colder than the dew point and the site file allow, warmer than commissioned, moved faster than the plant may,
-    or by more heat than it removes without its redundant units."""
-    for cooling in site.coolings:
-        yield from _uncooled(site, cooling, inputs, plan)
+    """Supplies without a course or led where nobody may, not starting where they are, colder than the dew point and the site file allow,
+    warmer than commissioned, moved faster than the plant may, or by more heat than it removes without its redundant units."""
     led = {c.id: c for c in site.coolings if c.is_led}
     for name in set(plan.supply_temp_c) - set(led):
         yield f"{name}: its supply is led although it may not be"
@@ -59,23 +55,6 @@ def _supply(site: Site, cooling: Cooling, inputs: PlanInputs, plan: Plan) -> Ite
             yield f"{cooling.id}: below its least load in step {k}"
         if after_c < max(_coldest_c(cooling, inputs)[k : k + 2]) - TOLERANCE_K and after_c < before_c - TOLERANCE_K:
             yield f"{cooling.id}: supply of {after_c:.2f} degrees C in step {k} is too cold"
-
-
-def _uncooled(site: Site, cooling: Cooling, inputs: PlanInputs, plan: Plan) -> Iterator[str]:
-    """Heat above what the plant removes although work could be held back: after the minutes that are the guard's, until machines that are
-    out may be back."""
-    if cooling.id not in inputs.able_kw:
-        return
-    heat, least = np.zeros(inputs.horizon.n), np.zeros(inputs.horizon.n)
-    for hall in (c for c in site.clusters if c.id in cooling.cools):
-        heat += np.array(plan.power_kw[hall.id])
-        kept = 1.0 - sum(k.share for k in hall.classes.values() if {k.throttle_price_per_kwh, k.defer_price_per_kwh} != {None})
-        demand = np.clip(inputs.load_q50_kw[hall.id], hall.idle_kw, hall.rating_kw)
-        least += hall.idle_kw + max(0.0, kept) * (demand - hall.idle_kw)
-    for k, start in enumerate(inputs.horizon.starts):
-        most_kw = max(inputs.able_kw[cooling.id], float(least[k]))
-        if timedelta(minutes=10) <= start - inputs.now < timedelta(hours=1) and heat[k] > most_kw + TOLERANCE_KW:
-            yield f"{cooling.id}: {heat[k]:.1f} kW of heat in step {k}, {most_kw:.1f} can be removed"
 
 
 def _taken_out_kw(plant: CoolingPlant, before_c: float, after_c: float, hours: float) -> float:

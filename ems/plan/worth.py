@@ -38,7 +38,7 @@ RULES: dict[str, tuple[str, str]] = {  # what is true, and what one more unit is
     "cools ahead within its firm capacity and rate": ("cools ahead with all it may", "1 kW more cooling of heat"),
     "lets the loop warm within its rate and least load": ("lets the loop warm as fast as it may", "1 kW more of heat left in it"),
     "the loop starts as cold as it is": ("the loop's cold is in use", "1 degree colder loop now"),
-    "stays within the rating and what its plant can cool": ("at its rating or at what its plant can cool", "1 kW more rating or cooling"),
+    "stays within the rating": ("at its rating", "1 kW more rating"),
     "throttles at most what arrives": ("all of it is throttled", "1 kW more to throttle"),
     "defers at most what arrives": ("all of it is deferred", "1 kW more to defer"),
     "slows along its curve": ("it is slowed past a bend of its throughput curve", "1 kW more before the bend"),

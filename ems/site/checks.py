@@ -13,7 +13,7 @@ from ems.errors import Complaint
 from ems.nearest import near_miss
 from ems.resources import resolve
 from ems.site.build import string_ids
-from ems.site.leases import outlasts_s
+from ems.site.leases import least_cluster_lease_s, outlasts_s
 from ems.site.schema import ControlFile, FeederFile, PointOfConnectionFile
 from ems.site.schema_assets import AssetFile, BatteryFile, ClusterFile, CoolingFile, LinkFile, UpsFile
 from ems.site.schema_generation import GeneratorFile, RenewableFile
@@ -242,10 +242,14 @@ def lease_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:
     if not stores:
         return
     shortest_s, store = min(stores)
+    least_s = math.ceil(least_cluster_lease_s(parts.control.cycle_s))
     allowed_s = math.floor(outlasts_s(shortest_s, parts.control.cycle_s))
     for name, asset in parts.assets.items():
         if isinstance(asset, ClusterFile) and asset.link is not None and asset.link.lease_s > allowed_s:
             expected = f"at most {allowed_s:g} s beside the {shortest_s:g} s of {store}: workload lapses before storage"
+            yield source.complaint(("assets", name, "link", "lease_s"), expected, asset.link.lease_s)
+        elif isinstance(asset, ClusterFile) and asset.link is not None and asset.link.lease_s < least_s:
+            expected = f"at least {least_s:g} s: a store that charges lets go before it and must be refreshed in time"
             yield source.complaint(("assets", name, "link", "lease_s"), expected, asset.link.lease_s)
 
 

@@ -14,6 +14,7 @@ from ems.assets.ups.model import Ups
 from ems.site.model import Site
 
 REFRESH_SHARE = 10  # a lease is refreshed when this part of it has passed
+LEAST_CYCLES = 3.0  # a lease holds through two lost writes
 TAKING_KW = 1.0  # any power into an asset: its lease depends on the sign only
 ACTUATION_S = 2.0  # from the end of a lease until the power has followed
 
@@ -26,6 +27,11 @@ def surely_left_s(lease_s: float, cycle_s: float) -> float:
 def outlasts_s(lease_s: float, cycle_s: float) -> float:
     """The longest lease of a cluster that a store with this lease surely outlasts, in seconds."""
     return surely_left_s(lease_s, cycle_s) - ACTUATION_S
+
+
+def least_cluster_lease_s(cycle_s: float) -> float:
+    """The shortest lease of a cluster that leaves a charging store a lease of some cycles, in seconds."""
+    return (LEAST_CYCLES * cycle_s + 1.0 + ACTUATION_S + cycle_s) / (1.0 - 1.0 / REFRESH_SHARE)
 
 
 def charging_lease_s(site: Site) -> float:

@@ -239,6 +239,17 @@ async def test_a_heartbeat_never_says_zero(bench: Make):
     assert [name for name, _ in b.told].count("lease_s") == 4
 
 
+async def test_a_device_kept_by_its_command_is_not_written_more_often_than_it_allows(bench: Make):
+    more = "memory: volatile, min_write_interval_s: 10"
+    b = await bench(HEAD + REGISTERS + command(more) + "lease: {kind: vendor_timeout, default_s: 60, release: {other: 0}}\n")
+    await b.device.poll()
+    for _ in range(41):
+        await b.hold(5.0)
+        b.clock.turn(1)
+        await b.device.poll()
+    assert len(b.commands_told()) == 5  # at 0, 10, 20, 30 and 40 s
+
+
 async def test_a_vendor_timeout_is_fed_by_writing_the_command_again(bench: Make):
     b = await bench(HEAD + REGISTERS + command() + "lease: {kind: vendor_timeout, default_s: 60, release: {other: 0}}\n")
     await b.device.poll()
@@ -319,6 +330,9 @@ async def test_a_refused_sequence_is_reported_at_once_and_repeated_only_for_anot
     assert (b.told, b.device.problem) == ([("power_setpoint_kw", -5.0), ("lease_s", 60.0)], None)
 
 
+TIMER_WITH_ENABLE = (
+    "lease: {kind: reversion_timer, seconds: beat, enable: other, before: {beat: lease_s}, after: {other: 1}, release: {other: 0}}\n"
+)
 SETTABLE = "lease: {kind: heartbeat, seconds: other, counter: beat, before: {other: lease_s}, release: {beat: 0}}\n"
 
 
@@ -331,8 +345,41 @@ async def test_a_store_that_takes_power_is_armed_with_the_shorter_lease_and_only
         await b.hold(kw)
         b.clock.turn(1.0)
         await b.device.poll()
-        found.append([value for name, value in b.told if name == "lease_s"])
+        found.append([value for name, value in b.told if name == "lease_s"][-1:])
     assert found == [[60.0], [], [40.0], [], [], [], [60.0]]
+
+
+@pytest.mark.parametrize("first_kw", [5.0, -5.0])
+async def test_a_flip_that_is_refused_or_has_to_wait_leaves_the_lease_of_what_is_held(bench: Make, first_kw: float):
+    """Found by a reader: the lease followed the wish, and a battery that refused to discharge went on charging with the long one."""
+    held_s = 40.0 if first_kw > 0.0 else 60.0
+    for lease in (SETTABLE, TIMER_WITH_ENABLE):
+        b = await bench(HEAD + REGISTERS + command() + lease)
+        await b.device.poll()
+        await b.hold(first_kw)
+        b.server._registers._is_accepted = lambda command, registers: False
+        b.told.clear()
+        writes = b.server.write_count
+        for _ in range(15):
+            b.clock.turn(1.0)
+            await b.hold(-first_kw)
+            await b.device.poll()
+        assert {value for name, value in b.told if name == "lease_s"} <= {held_s} and b.commands_told() == []
+        assert b.server.write_count - writes <= 12, "refused once, then asked again after a while"
+    b = await bench(HEAD + REGISTERS + command("memory: volatile, min_write_interval_s: 10") + SETTABLE)
+    await b.device.poll()
+    await b.hold(first_kw)
+    found = []
+    for k in range(40):
+        b.clock.turn(1.0)
+        await b.hold(first_kw if k % 4 < 2 else -first_kw)
+        await b.device.poll()
+    told = [entry for entry in b.told if entry[0] in ("power_setpoint_kw", "lease_s")]
+    kw = first_kw
+    for name, value in told[1:]:
+        kw = value if name == "power_setpoint_kw" else kw
+        found.append(name != "lease_s" or value == (40.0 if kw > 0.0 else 60.0))
+    assert all(found) and len(b.commands_told()) <= 5
 
 
 async def test_a_device_that_cannot_be_told_a_lease_keeps_its_own(bench: Make):

@@ -231,6 +231,10 @@ def test_days_that_cannot_be_replayed_leave_the_guess_and_a_defect_is_not_hidden
         with pytest.raises(ValueError, match="wrong") if is_told else nullcontext():
             peak.expected_kw(MONDAY, TruePrice(), TrueWeather())
         assert peak.expected_kw(MONDAY, TruePrice(), TrueWeather()) == pytest.approx(FIRST_GUESS * 1370)
+        monkeypatch.setattr(look, "solve_bound", solved := Mock(side_effect=failure))
+        with pytest.raises(ValueError, match="wrong") if is_told else nullcontext():
+            peak.expected_kw(MONDAY + timedelta(hours=1), TruePrice(), TrueWeather())
+        assert solved.called == is_told, "a defect is looked at again, days that cannot be replayed are not"
 
 
 def test_few_days_left_in_the_month_are_expected_to_peak_less_than_a_whole_month() -> None:

@@ -157,7 +157,7 @@ class ClusterBlock:
         n = duration_h.size
         self.cluster = cluster
         self.power_kw = cp.Variable(n, nonneg=True)
-        self.demand_kw, self.most_kw = cp.Parameter(n, nonneg=True), cp.Parameter(n, nonneg=True)
+        self.demand_kw = cp.Parameter(n, nonneg=True)
         self.deferrable = {
             name: DeferrableBlock(kind, duration_h, checkpoints, [boundary_after_lag(k, planned_deadline_h(kind)) for k in checkpoints])
             for name, kind in cluster.classes.items()
@@ -197,7 +197,7 @@ class ClusterBlock:
         self.cost = sum((rule.cost for rule in self.tiers.values()), start=self.cost)
         self.constraints = {
             "serves what is not held back": self.power_kw == self.demand_kw - waiting_kw - lost_kw,
-            "stays within the rating and what its plant can cool": self.power_kw <= self.most_kw,
+            "stays within the rating": self.power_kw <= cluster.rating_kw,
             **{f"{name}: throttles at most what arrives": self.throttle_kw[name] <= self.throttleable_kw[name] for name in throttled},
             **{f"{name}: {rule}": c for name, b in self.deferrable.items() for rule, c in b.constraints.items()},
             **{f"{name}: {rule}": c for name, b in self.tiers.items() for rule, c in b.constraints.items()},
@@ -225,11 +225,9 @@ class ClusterBlock:
         waiting_price_per_kwh: Array,
         settle_h: float,
         tier_past: Mapping[str, TierPast] | None = None,
-        most_kw: Array | None = None,
     ) -> None:
-        """Sets the demand of the cluster (split by class shares above idle), the measured backlog and its prices, what of each tier was
-        used before now, and the most it may draw (its rating when None)."""
-        self.most_kw.value = np.full(len(demand_kw), self.cluster.rating_kw) if most_kw is None else most_kw
+        """Sets the demand of the cluster (split by class shares above idle), the measured backlog and its prices, and what of each tier was
+        used before now."""
         self.demand_kw.value = np.clip(demand_kw, self.cluster.idle_kw, self.cluster.rating_kw)
         dynamic_kw = self.demand_kw.value - self.cluster.idle_kw
         for name, parameter in self.throttleable_kw.items():
