@@ -80,8 +80,9 @@ class PeakExpectation:
             local = now.astimezone(ZoneInfo(self.site.time_zone))
             made_for = (f"{local:%Y-%m}", len(quarters) // 96, local.day if self._unseen else 0)
             if made_for != self._made_for:
-                self._made_for = made_for
                 self._look_at(now, quarters, prices, weather)
+                self._made_for = made_for
+                self._take_look(self._wait_s)
         self._take_look(0.0)
         limit_kw = self.site.point_of_connection.import_limit_kw
         return FIRST_GUESS * limit_kw if self._seen_kw is None else tempered(self._seen_kw, limit_kw, days_left)
@@ -130,7 +131,6 @@ class PeakExpectation:
             energy_kwh={s.id: s.initial_soc * s.energy_kwh for s in stores_of(self.site)},
         )
         self._look = (at_s, Look(replace(self.site, tariff=tariff), inputs))
-        self._take_look(self._wait_s)
 
     def _take_look(self, wait_s: float | None) -> None:
         if self._look is None or not self._look[1].is_done(wait_s):

@@ -245,12 +245,12 @@ def lease_complaints(source: Source, parts: Parts) -> Iterator[Complaint]:
     least_s = math.ceil(least_cluster_lease_s(parts.control.cycle_s))
     allowed_s = math.floor(outlasts_s(shortest_s, parts.control.cycle_s))
     for name, asset in parts.assets.items():
-        if isinstance(asset, ClusterFile) and asset.link is not None and asset.link.lease_s > allowed_s:
+        if not isinstance(asset, ClusterFile) or asset.link is None or least_s <= asset.link.lease_s <= allowed_s:
+            continue
+        expected = f"at least {least_s:g} s: a store that charges lets go before it and must be refreshed in time"
+        if asset.link.lease_s > allowed_s:
             expected = f"at most {allowed_s:g} s beside the {shortest_s:g} s of {store}: workload lapses before storage"
-            yield source.complaint(("assets", name, "link", "lease_s"), expected, asset.link.lease_s)
-        elif isinstance(asset, ClusterFile) and asset.link is not None and asset.link.lease_s < least_s:
-            expected = f"at least {least_s:g} s: a store that charges lets go before it and must be refreshed in time"
-            yield source.complaint(("assets", name, "link", "lease_s"), expected, asset.link.lease_s)
+        yield source.complaint(("assets", name, "link", "lease_s"), expected, asset.link.lease_s)
 
 
 def page_complaints(source: Source) -> Iterator[Complaint]:

@@ -13,7 +13,7 @@ from ems.assets.battery.model import Battery
 from ems.assets.ups.model import Ups
 from ems.site.model import Site
 
-REFRESH_SHARE = 10  # a lease is refreshed when this part of it has passed
+REFRESH_SHARE = 10  # a lease is refreshed when a tenth of it has passed
 LEAST_CYCLES = 3.0  # a lease holds through two lost writes
 TAKING_KW = 1.0  # any power into an asset: its lease depends on the sign only
 ACTUATION_S = 2.0  # from the end of a lease until the power has followed
